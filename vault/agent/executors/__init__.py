@@ -1,0 +1,1 @@
+"""Ways to run a task; `oci` is the one offered."""

@@ -1,0 +1,1 @@
+"""The Docker Engine API, and ours beside it, over HTTP."""

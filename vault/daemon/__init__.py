@@ -1,0 +1,1 @@
+"""vaultd: every part composed once."""

@@ -1,0 +1,1 @@
+"""What each node is told: exactly its own tasks, and the secrets those tasks use."""

@@ -1,0 +1,1 @@
+"""Addresses and ports (pure) and the links, namespaces and rules of this machine."""

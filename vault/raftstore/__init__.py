@@ -1,0 +1,1 @@
+"""Sealed records in an engine, the replica of them in memory, and the order of commits."""

@@ -1,0 +1,1 @@
+"""The channel between nodes and managers, and the identity on it."""

@@ -1,0 +1,1 @@
+"""Immutable snapshots of the cluster, and the changes that lead from one to the next.  Pure."""

@@ -1,0 +1,1 @@
+"""In-memory mounts for secrets, and the mount calls under them."""
