@@ -1,0 +1,181 @@
+"""Errors named for their condition.
+
+Each carries the HTTP status it has in the API; the text is one sentence, Docker's own where Docker has one, since
+clients match on it.  Secret values never reach a message.
+"""
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import ClassVar
+
+
+class VaultError(Exception):
+    """Something that a user or an operator can be told in one sentence."""
+
+    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+
+    @property
+    def message(self) -> str:
+        """The sentence, without a status or a prefix."""
+        return str(self)
+
+
+class InvalidArgument(VaultError):
+    """What was asked for breaks a rule; the text is `rpc error: code = InvalidArgument desc = …`."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+    def __init__(self, description: str) -> None:
+        super().__init__(f"rpc error: code = InvalidArgument desc = {description}")
+        self.description = description
+
+
+class FailedPrecondition(VaultError):
+    """The cluster is not in a state that allows this."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+    def __init__(self, description: str) -> None:
+        super().__init__(f"rpc error: code = FailedPrecondition desc = {description}")
+        self.description = description
+
+
+class BadRequest(VaultError):
+    """A request that Docker answers with 400 and a plain sentence."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+
+class AlreadyExists(VaultError):
+    """Another object of that kind has the name."""
+
+    status = HTTPStatus.CONFLICT
+
+    def __init__(self, description: str) -> None:
+        super().__init__(f"rpc error: code = AlreadyExists desc = {description}")
+        self.description = description
+
+
+class Conflict(VaultError):
+    """A node-local object (image, volume, container) is in the way."""
+
+    status = HTTPStatus.CONFLICT
+
+
+class NotFound(VaultError):
+    """No object answers to the reference."""
+
+    status = HTTPStatus.NOT_FOUND
+
+    def __init__(self, kind: str, reference: str) -> None:
+        super().__init__(f"{kind} {reference} not found")
+        self.kind = kind
+        self.reference = reference
+
+
+class NoSuch(VaultError):
+    """A node-local object is missing; the text is Docker's `No such image: x`."""
+
+    status = HTTPStatus.NOT_FOUND
+
+    def __init__(self, kind: str, reference: str) -> None:
+        super().__init__(f"No such {kind}: {reference}")
+        self.kind = kind
+        self.reference = reference
+
+
+class Ambiguous(VaultError):
+    """A reference matches more than one object."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+    def __init__(self, kind: str, reference: str, count: int) -> None:
+        super().__init__(f"{kind} {reference} is ambiguous ({count} matches found)")
+
+
+class OutOfSequence(VaultError):
+    """The object was changed since the caller read it."""
+
+    status = HTTPStatus.INTERNAL_SERVER_ERROR  # Docker's; clients match on the text.
+
+    def __init__(self) -> None:
+        super().__init__("rpc error: code = Unknown desc = update out of sequence")
+
+
+class InUse(InvalidArgument):
+    """A secret or config that services still refer to."""
+
+    def __init__(self, kind: str, name: str, services: Iterable[str]) -> None:
+        names = list(services)
+        noun = "service" if len(names) == 1 else "services"
+        super().__init__(f"{kind} '{name}' is in use by the following {noun}: {', '.join(names)}")
+
+
+class Unimplemented(VaultError):
+    """Asked for something Docker does not do either, or that this release does not do yet; the text says which."""
+
+    status = HTTPStatus.NOT_IMPLEMENTED
+
+    def __init__(self, description: str) -> None:
+        super().__init__(f"rpc error: code = Unimplemented desc = {description}")
+        self.description = description
+
+
+class Unavailable(VaultError):
+    """This node cannot answer now."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+class NotAManager(Unavailable):
+    """Cluster state was asked of a node that has none."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" '
+            "to connect this node to swarm and try again."
+        )
+
+
+class AlreadyInSwarm(Unavailable):
+    """`swarm init` on a node that is in a swarm."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.'
+        )
+
+
+class NotInSwarm(Unavailable):
+    """`swarm leave` on a node that is in none."""
+
+    def __init__(self) -> None:
+        super().__init__("This node is not part of a swarm")
+
+
+class LastManagerLeaving(Unavailable):
+    """`swarm leave` without force on the only manager."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "You are attempting to leave the swarm on a node that is participating as a manager. Removing the last "
+            "manager erases all current state of the swarm. Use `--force` to ignore this message."
+        )
+
+
+class OutcomeUnknown(Unavailable):
+    """A write was sent and its answer lost; reading tells whether it happened."""
+
+    def __init__(self) -> None:
+        super().__init__("the outcome of this write is unknown: look at the object before you try again")
+
+
+class StoreDamaged(VaultError):
+    """A committed record cannot be trusted; the text names it."""
+
+
+class DiskFull(Unavailable):
+    """The store could not make a write durable for want of space; nothing was written."""
+
+    def __init__(self) -> None:
+        super().__init__("no space left for the store: free space under the data root and try again")

@@ -1,0 +1,92 @@
+"""Nodes of the cluster."""
+
+import msgspec
+
+from vault.model.base import Object, Shape, always, no_labels
+
+
+class NodeSpec(Shape, frozen=True, kw_only=True):
+    """What an operator says of a node."""
+
+    name: str = ""
+    labels: dict[str, str] = no_labels()
+    role: str = always("worker")  # worker | manager
+    availability: str = always("active")  # active | pause | drain
+
+
+class Platform(Shape, frozen=True, kw_only=True):
+    """Architecture (x86_64, aarch64) and system of a node."""
+
+    architecture: str = ""
+    os: str = msgspec.field(name="OS", default="")
+
+
+class NodeResources(Shape, frozen=True, kw_only=True):
+    """What a node has to give."""
+
+    nano_cpus: int = msgspec.field(name="NanoCPUs", default=0)
+    memory_bytes: int = 0
+
+
+class Plugin(Shape, frozen=True, kw_only=True):
+    """A driver the node offers."""
+
+    type: str = ""
+    name: str = ""
+
+
+class Engine(Shape, frozen=True, kw_only=True):
+    """The engine on a node; its labels come from `vaultd --label`."""
+
+    engine_version: str = ""
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    plugins: tuple[Plugin, ...] = ()
+
+
+class TLSInfo(Shape, frozen=True, kw_only=True):
+    """The CA a node trusts: PEM, and DER in base64."""
+
+    trust_root: str = ""
+    cert_issuer_subject: str = ""
+    cert_issuer_public_key: str = ""
+
+
+class NodeDescription(Shape, frozen=True, kw_only=True):
+    """What a node says of itself."""
+
+    hostname: str = ""
+    platform: Platform = msgspec.field(default_factory=lambda: Platform())
+    resources: NodeResources = msgspec.field(default_factory=lambda: NodeResources())
+    engine: Engine = msgspec.field(default_factory=lambda: Engine())
+    tls_info: TLSInfo = msgspec.field(name="TLSInfo", default_factory=lambda: TLSInfo())
+
+
+class NodeStatus(Shape, frozen=True, kw_only=True):
+    """How the managers see a node."""
+
+    state: str = always("unknown")  # unknown | ready | down | disconnected
+    message: str = ""
+    addr: str = always("")
+
+
+class ManagerStatus(Shape, frozen=True, kw_only=True):
+    """Set for managers."""
+
+    leader: bool = False
+    reachability: str = always("unknown")  # unknown | reachable | unreachable
+    addr: str = always("")
+
+
+class Node(Object, frozen=True, kw_only=True):
+    """A member of the cluster."""
+
+    spec: NodeSpec = msgspec.field(default_factory=lambda: NodeSpec())
+    description: NodeDescription = msgspec.field(default_factory=lambda: NodeDescription())
+    status: NodeStatus = msgspec.field(default_factory=lambda: NodeStatus())
+    manager_status: ManagerStatus | None = None
+    seal_key: bytes = b""  # The node's X25519 public key (32 bytes), recorded when its certificate was issued.
+
+    @property
+    def ready(self) -> bool:
+        """Whether new tasks may be placed on it."""
+        return self.status.state == "ready" and self.spec.availability == "active"

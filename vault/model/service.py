@@ -1,0 +1,215 @@
+"""Services: what should run, and how it changes.  Durations are nanoseconds, as in Docker's API."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from vault.model.base import SECOND_NS, Object, Shape, Version, always, no_labels
+from vault.model.container import ContainerSpec
+from vault.model.secret import Driver
+
+
+class Limit(Shape, frozen=True, kw_only=True):
+    """What a task may use at most.  CPU in 1e-9 CPUs, memory in bytes; 0 = no limit."""
+
+    nano_cpus: int = msgspec.field(name="NanoCPUs", default=0)
+    memory_bytes: int = 0
+    pids: int = 0
+
+
+class Reservation(Shape, frozen=True, kw_only=True):
+    """What the scheduler keeps free for a task."""
+
+    nano_cpus: int = msgspec.field(name="NanoCPUs", default=0)
+    memory_bytes: int = 0
+    generic_resources: tuple[dict[str, Any], ...] = ()
+
+
+class Resources(Shape, frozen=True, kw_only=True):
+    """Limits and reservations of a task."""
+
+    limits: Limit | None = None
+    reservations: Reservation | None = None
+
+
+class RestartPolicy(Shape, frozen=True, kw_only=True):
+    """When an ended task is replaced.  None of a field means Docker's default: any, 5 s, without limit."""
+
+    condition: str = ""  # none | on-failure | any
+    delay: int | None = None
+    max_attempts: int | None = None
+    window: int | None = None
+
+
+class Placement(Shape, frozen=True, kw_only=True):
+    """Where a task may run."""
+
+    constraints: tuple[str, ...] = ()
+    preferences: tuple[dict[str, Any], ...] = ()
+    max_replicas: int = 0
+    platforms: tuple[dict[str, Any], ...] = ()
+
+
+class NetworkAttachmentConfig(Shape, frozen=True, kw_only=True):
+    """A network a task is on: by id once stored, by name or id as posted."""
+
+    target: str = ""
+    aliases: tuple[str, ...] = ()
+    driver_opts: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class TaskSpec(Shape, frozen=True, kw_only=True):
+    """What one task of a service is."""
+
+    container_spec: ContainerSpec = msgspec.field(default_factory=lambda: ContainerSpec())
+    resources: Resources | None = None
+    restart_policy: RestartPolicy | None = None
+    placement: Placement | None = None
+    networks: tuple[NetworkAttachmentConfig, ...] = ()
+    log_driver: Driver | None = None
+    force_update: int = always(0)
+    runtime: str = ""
+
+
+class Replicated(Shape, frozen=True, kw_only=True):
+    """A number of tasks; None = 1."""
+
+    replicas: int | None = None
+
+
+class Global(Shape, frozen=True, kw_only=True):
+    """One task on every node that may run it."""
+
+
+class ReplicatedJob(Shape, frozen=True, kw_only=True):
+    """Tasks that run to completion."""
+
+    max_concurrent: int | None = None
+    total_completions: int | None = None
+
+
+class ServiceMode(Shape, frozen=True, kw_only=True):
+    """Exactly one is set; none means replicated with one task.  `global` is a keyword in Python."""
+
+    replicated: Replicated | None = None
+    global_: Global | None = msgspec.field(name="Global", default=None)
+    replicated_job: ReplicatedJob | None = None
+    global_job: Global | None = None
+
+
+class UpdateConfig(Shape, frozen=True, kw_only=True):
+    """How tasks are exchanged.  parallelism 0 = all at once."""
+
+    parallelism: int = always(0)
+    delay: int = 0
+    failure_action: str = ""  # pause | continue | rollback; "" = pause
+    monitor: int = 0  # 0 = 5 s
+    max_failure_ratio: float = always(0)
+    order: str = always("stop-first")
+
+
+class PortConfig(Shape, frozen=True, kw_only=True):
+    """A port of a service."""
+
+    name: str = ""
+    protocol: str = "tcp"
+    target_port: int = 0
+    published_port: int = 0  # 0 = chosen by the allocator.
+    publish_mode: str = "ingress"  # ingress | host
+
+
+class EndpointSpec(Shape, frozen=True, kw_only=True):
+    """How a service is reached."""
+
+    mode: str = ""  # vip | dnsrr
+    ports: tuple[PortConfig, ...] = ()
+
+
+class ServiceSpec(Shape, frozen=True, kw_only=True):
+    """What a user says of a service; stored as posted."""
+
+    name: str = ""
+    labels: dict[str, str] = no_labels()
+    task_template: TaskSpec = msgspec.field(default_factory=lambda: TaskSpec())
+    mode: ServiceMode = msgspec.field(default_factory=lambda: ServiceMode(replicated=Replicated(replicas=1)))
+    update_config: UpdateConfig | None = None
+    rollback_config: UpdateConfig | None = None
+    endpoint_spec: EndpointSpec | None = None
+
+
+class VirtualIP(Shape, frozen=True, kw_only=True):
+    """The address of a service on a network, with prefix length."""
+
+    network_id: str = msgspec.field(name="NetworkID", default="")
+    addr: str = ""
+
+
+class Endpoint(Shape, frozen=True, kw_only=True):
+    """What the allocator gave a service."""
+
+    spec: EndpointSpec = msgspec.field(default_factory=lambda: EndpointSpec())
+    ports: tuple[PortConfig, ...] = ()
+    virtual_ips: tuple[VirtualIP, ...] = msgspec.field(name="VirtualIPs", default=())
+
+
+class UpdateState(StrEnum):
+    """Where an update of a service stands."""
+
+    UPDATING = "updating"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    ROLLBACK_STARTED = "rollback_started"
+    ROLLBACK_PAUSED = "rollback_paused"
+    ROLLBACK_COMPLETED = "rollback_completed"
+
+
+class UpdateStatus(Shape, frozen=True, kw_only=True):
+    """Progress of an update, and its memory: a new leader goes on from here."""
+
+    state: UpdateState
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    message: str = ""
+
+
+class ServiceStatus(Shape, frozen=True, kw_only=True):
+    """Counted for `?status=true`; never stored."""
+
+    running_tasks: int = always(0)
+    desired_tasks: int = always(0)
+    completed_tasks: int = always(0)
+
+
+class Service(Object, frozen=True, kw_only=True):
+    """A service: spec, the spec before it, and what the cluster made of it."""
+
+    spec: ServiceSpec
+    previous_spec: ServiceSpec | None = None
+    spec_version: Version | None = None  # Commit index of the last change of `spec`; None until the store has set it.
+    endpoint: Endpoint = msgspec.field(default_factory=lambda: Endpoint())
+    update_status: UpdateStatus | None = None
+    service_status: ServiceStatus | None = None
+
+    @property
+    def replicas(self) -> int:
+        """How many tasks a replicated service should have; 0 for a global one."""
+        match self.spec.mode:
+            case ServiceMode(replicated=Replicated(replicas=count)):
+                return 1 if count is None else count
+            case _:
+                return 0
+
+    @property
+    def is_global(self) -> bool:
+        """Whether one task runs on every eligible node."""
+        return self.spec.mode.global_ is not None
+
+
+DEFAULT_STOP_GRACE_NS = 10 * SECOND_NS
+DEFAULT_RESTART_DELAY_NS = 5 * SECOND_NS
+DEFAULT_MONITOR_NS = 5 * SECOND_NS
+DEFAULT_UPDATE = UpdateConfig(
+    parallelism=1, failure_action="pause", monitor=DEFAULT_MONITOR_NS, max_failure_ratio=0, order="stop-first"
+)

@@ -1,0 +1,123 @@
+"""Tasks: one container each, on one node, moving one way along `STEPS`."""
+
+from datetime import datetime
+from enum import Enum
+from functools import total_ordering
+from typing import Any
+
+import msgspec
+
+from vault.model.base import EPOCH, Object, Shape, Version, always, no_labels
+from vault.model.network import NetworkAttachment
+from vault.model.service import PortConfig, TaskSpec
+
+
+@total_ordering
+class State(Enum):
+    """States of a task in their order; observed state never goes back."""
+
+    NEW = "new"
+    PENDING = "pending"
+    ASSIGNED = "assigned"
+    ACCEPTED = "accepted"
+    PREPARING = "preparing"
+    READY = "ready"
+    STARTING = "starting"
+    RUNNING = "running"
+    COMPLETE = "complete"
+    SHUTDOWN = "shutdown"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    REMOVE = "remove"
+    ORPHANED = "orphaned"
+
+    def __lt__(self, other: object) -> bool:
+        return RANK[self] < RANK[other] if isinstance(other, State) else NotImplemented
+
+    @property
+    def terminal(self) -> bool:
+        """Whether a task observed in this state has ended."""
+        return RANK[self] > RANK[State.RUNNING]
+
+
+RANK = {state: rank for rank, state in enumerate(State)}
+
+AGENT, ALLOCATOR, SCHEDULER, ENFORCER, LEADER = "agent", "allocator", "scheduler", "enforcer", "leader"
+# Every legal move of an observed state, and the one package that makes it.
+_ENDED_EARLY = {State.SHUTDOWN: AGENT, State.FAILED: AGENT, State.REJECTED: AGENT, State.ORPHANED: LEADER}
+STEPS: dict[State, dict[State, str]] = {
+    State.NEW: {State.PENDING: ALLOCATOR},
+    State.PENDING: {State.ASSIGNED: SCHEDULER},
+    State.ASSIGNED: {State.ACCEPTED: AGENT, **_ENDED_EARLY},
+    State.ACCEPTED: {State.PREPARING: AGENT, **_ENDED_EARLY},
+    State.PREPARING: {State.READY: AGENT, **_ENDED_EARLY},
+    State.READY: {State.STARTING: AGENT, **_ENDED_EARLY},
+    State.STARTING: {State.RUNNING: AGENT, State.COMPLETE: AGENT, **_ENDED_EARLY},
+    State.RUNNING: {
+        State.COMPLETE: AGENT,
+        State.SHUTDOWN: AGENT,
+        State.FAILED: AGENT,
+        State.REJECTED: ENFORCER,
+        State.ORPHANED: LEADER,
+    },
+}
+
+
+class ContainerStatus(Shape, frozen=True, kw_only=True):
+    """The container of a task as the agent sees it."""
+
+    container_id: str = msgspec.field(name="ContainerID", default="")  # 64 hexadecimal digits.
+    pid: int = msgspec.field(name="PID", default_factory=lambda: 0)
+    exit_code: int = always(0)
+
+
+class PortStatus(Shape, frozen=True, kw_only=True):
+    """The `mode: host` ports that are open for a task."""
+
+    ports: tuple[PortConfig, ...] = ()
+
+
+class TaskStatus(Shape, frozen=True, kw_only=True):
+    """Observed state of a task, and how it came there."""
+
+    timestamp: datetime = msgspec.field(default_factory=lambda: EPOCH)
+    state: State = always(State.NEW)
+    message: str = ""
+    err: str = ""  # One sentence; why a task is pending, rejected or failed.
+    container_status: ContainerStatus | None = None
+    port_status: PortStatus = msgspec.field(default_factory=lambda: PortStatus())
+
+
+class Task(Object, frozen=True, kw_only=True):
+    """One attempt to run one slot of a service.  `spec` is a copy and never changes."""
+
+    labels: dict[str, str] = no_labels()
+    spec: TaskSpec
+    service_id: str = msgspec.field(name="ServiceID", default="")
+    slot: int = 0  # 1.. for replicated services; 0 for global ones.
+    node_id: str = msgspec.field(name="NodeID", default="")
+    status: TaskStatus = msgspec.field(default_factory=lambda: TaskStatus())
+    desired_state: State = always(State.RUNNING)
+    networks_attachments: tuple[NetworkAttachment, ...] = ()
+    generic_resources: tuple[dict[str, Any], ...] = ()
+    spec_version: Version | None = None  # `Service.spec_version` it was made from.
+    service_name: str = ""  # Copies, so that a node can name the container without the service.
+    service_labels: dict[str, str] = msgspec.field(default_factory=dict)
+    host_ports: tuple[PortConfig, ...] = ()  # The service's `mode: host` ports at creation.
+    start_not_before: datetime | None = None  # While READY is desired: the restart delay ends here.
+    stop_asked_at: datetime | None = None  # When desired state went beyond RUNNING.
+
+    @property
+    def state(self) -> State:
+        """Observed state."""
+        return self.status.state
+
+    @property
+    def live(self) -> bool:
+        """Whether it fills its slot: neither ended nor asked to end."""
+        return self.desired_state <= State.RUNNING and self.status.state <= State.RUNNING
+
+    @property
+    def name(self) -> str:
+        """`service.slot.id`, or `service.node.id` for a global service; also the container's name."""
+        return f"{self.service_name}.{self.slot or self.node_id}.{self.id}"
