@@ -41,9 +41,14 @@ def always(value: T) -> T:
     return default
 
 
+def _new_map() -> dict[str, str]:
+    # Not `dict` itself: msgspec would leave an empty one out.
+    return {}
+
+
 def no_labels() -> dict[str, str]:
-    """Return an empty label map that is encoded as {}."""
-    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    """Return an empty label map as a field default that is encoded as {}."""
+    labels: dict[str, str] = msgspec.field(default_factory=_new_map)
     return labels
 
 

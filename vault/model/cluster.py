@@ -91,7 +91,7 @@ class JoinTokens(Shape, frozen=True, kw_only=True):
 class Cluster(Object, frozen=True, kw_only=True):
     """The one cluster object."""
 
-    spec: ClusterSpec = DEFAULT_SPEC
+    spec: ClusterSpec = always(DEFAULT_SPEC)
     tls_info: TLSInfo = msgspec.field(name="TLSInfo", default_factory=lambda: TLSInfo())
     root_rotation_in_progress: bool = always(False)
     default_addr_pool: tuple[str, ...] = ()  # Empty = 10.0.0.0/8.
