@@ -1,0 +1,33 @@
+# Each target can be run on a bare Debian 12 with git, make and Python 3.11: it sets up what it needs first.
+
+BIN := .venv/bin
+
+.PHONY: help setup images demo test lint bench
+
+help:
+	@echo 'make setup   install Debian packages and .venv/bin/vault, .venv/bin/vaultd (as root)'
+	@echo 'make images  build busybox, mysql and wordpress images from Debian packages into .cache/images'
+	@echo 'make demo    run the main job from start to end, as a person would type it'
+	@echo 'make test    check the code and run every test'
+	@echo 'make lint    ruff, mypy and the import contracts'
+	@echo 'make bench   measure, and compare with Docker Swarm where Docker Engine is at hand'
+
+setup:
+	@deploy/setup.sh
+
+images: setup
+	@$(BIN)/python deploy/images/build.py
+
+demo: setup images
+	@deploy/demo/run
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: setup images lint
+	$(BIN)/pytest
+
+bench: setup images
+	$(BIN)/python -m bench

@@ -1,0 +1,99 @@
+#!/bin/sh
+# Make this checkout runnable: Debian packages, the virtual environment, the seccomp profile.
+#
+# Run by `make setup`, as root, on Debian 12 with nothing but git, make and Python 3.11.  Does only what
+# is missing, so a second run takes less than a second.  Starts no daemon and never installs Docker.
+set -eu
+
+cd "$(dirname "$0")/.."
+readonly PROFILE=/usr/local/lib/vault/seccomp.json
+readonly STAMP=.venv/.setup-stamp
+
+# The container runtime and its supervisor, namespaces and links, packet rules, PID 1 for `--init`, mount tools,
+# the certificates that pip and registries need, and what reads layers compressed with zstd.
+readonly PACKAGES="crun conmon iproute2 nftables tini util-linux mount procps ca-certificates zstd"
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+fail() { say "$*"; exit 1; }
+
+installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+# Debian's way to install without starting anything: invoke-rc.d asks this file, and 101 means "do not".
+forbid_daemons() {
+    [ -e /usr/sbin/policy-rc.d ] && return
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+    chmod 755 /usr/sbin/policy-rc.d
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    trap 'exit 130' INT TERM
+}
+
+apt() {
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@"
+}
+
+# Package lists are fetched only when apt does not know the package, or its file is no longer served.
+apt_install() {
+    [ "$(id -u)" = 0 ] || fail "these Debian packages are missing: $*; run 'make setup' as root"
+    forbid_daemons
+    say "installing $*"
+    apt install --yes --no-install-recommends "$@" >/dev/null 2>&1 && return
+    say "fetching package lists first"
+    apt update >/dev/null
+    apt install --yes --no-install-recommends "$@" >/dev/null
+}
+
+debian_packages() {
+    missing=
+    for package in $PACKAGES; do
+        installed "$package" || missing="$missing $package"
+    done
+    # shellcheck disable=SC2086  # A list of names, to be split.
+    [ -z "$missing" ] || apt_install $missing
+}
+
+python_works() { "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+# The first Python that is new enough and can make a virtual environment; a bare Debian has one that cannot.
+find_python() {
+    for python in python3 python3.11 python3.12 python3.13 /usr/bin/python3; do
+        if command -v "$python" >/dev/null && python_works "$python"; then
+            return
+        fi
+    done
+    apt_install python3 python3-venv
+    python=/usr/bin/python3
+    python_works "$python" || fail "Python 3.11 or newer is needed: install it, then run 'make setup' again"
+}
+
+# What the environment was made from; when any of it changes, packages are installed again.
+fingerprint() { { cat pyproject.toml deploy/setup.sh; pwd; } | sha256sum | cut -d' ' -f1; }
+
+virtual_environment() {
+    [ -x .venv/bin/vaultd ] && [ "$(cat $STAMP 2>/dev/null)" = "$(fingerprint)" ] && return
+    find_python
+    say "installing Python packages into .venv"
+    [ -x .venv/bin/python ] && .venv/bin/python -c 'import pip' 2>/dev/null || "$python" -m venv --clear .venv
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+    fingerprint >$STAMP
+}
+
+# The package that ships the profile depends on a whole network stack, so the one file is taken out of it.
+seccomp_profile() {
+    [ -s /usr/share/containers/seccomp.json ] && return
+    [ -s $PROFILE ] && return
+    [ "$(id -u)" = 0 ] || fail "the seccomp profile is missing: run 'make setup' as root"
+    say "unpacking the seccomp profile"
+    scratch=$(mktemp -d)
+    (
+        cd "$scratch"
+        fetch="apt -o APT::Sandbox::User=root download golang-github-containers-common"
+        $fetch >/dev/null 2>&1 || { apt update >/dev/null && $fetch >/dev/null; }
+        dpkg-deb --extract ./*.deb root
+        install -D -m 644 root/usr/share/containers/seccomp.json $PROFILE
+    )
+    rm -rf "$scratch"
+}
+
+debian_packages
+virtual_environment
+seccomp_profile
