@@ -1,0 +1,103 @@
+"""Snapshots: what a derived one shows, and what it refuses."""
+
+import pytest
+
+from vault.model.base import Version
+from vault.model.container import ContainerSpec
+from vault.model.ids import Kind
+from vault.model.secret import Secret, SecretReference, SecretSpec
+from vault.model.service import Service, ServiceSpec, TaskSpec
+from vault.model.task import Task
+from vault.store.changes import Delete, Put, Relied
+from vault.store.snapshot import Snapshot, Stale
+
+
+def secret(object_id: str = "s1", name: str = "password", version: int = 0) -> Secret:
+    return Secret(id=object_id, version=Version(index=version), spec=SecretSpec(name=name))
+
+
+def service(*secret_ids: str, version: int = 0, previous: ServiceSpec | None = None) -> Service:
+    references = tuple(SecretReference(secret_id=i) for i in secret_ids)
+    spec = ServiceSpec(name="web", task_template=TaskSpec(container_spec=ContainerSpec(secrets=references)))
+    return Service(id="w", version=Version(index=version), spec=spec, previous_spec=previous)
+
+
+def test_an_object_is_found_by_its_name_whatever_the_case() -> None:
+    snap = Snapshot().apply((Put(secret(name="PassWord")),), index=1, now_s=5.0)
+    found = snap.by_name(Kind.SECRET, "pASSwORD")
+    assert found is not None
+    assert found.id == "s1"
+    assert found.version == Version(index=1)
+    assert found.created_at.timestamp() == 5.0
+
+
+def test_a_renamed_object_is_no_longer_found_by_the_old_name() -> None:
+    snap = Snapshot().apply((Put(secret()),), index=1, now_s=1.0)
+    snap = snap.apply((Put(secret(name="other", version=1)),), index=2, now_s=2.0)
+    assert snap.by_name(Kind.SECRET, "password") is None
+    assert snap.secrets["s1"].created_at.timestamp() == 1.0
+    assert snap.secrets["s1"].updated_at.timestamp() == 2.0
+
+
+def test_a_write_on_another_version_is_stale_and_changes_nothing() -> None:
+    snap = Snapshot().apply((Put(secret()),), index=1, now_s=1.0)
+    for change in (Put(secret()), Put(secret(version=2)), Delete(Kind.SECRET, "s1", 7), Delete(Kind.SECRET, "no", 1)):
+        with pytest.raises(Stale):
+            snap.apply((Put(secret("s2", "second")), change), index=2, now_s=2.0)
+    assert set(snap.secrets) == {"s1"}
+
+
+def test_a_write_that_relied_on_a_changed_object_is_stale() -> None:
+    snap = Snapshot().apply((Put(secret()),), index=3, now_s=1.0)
+    snap.apply((Put(service(), (Relied(Kind.SECRET, "s1", 3),)),), index=4, now_s=1.0)
+    with pytest.raises(Stale):
+        snap.apply((Put(service(), (Relied(Kind.SECRET, "s1", 2),)),), index=4, now_s=1.0)
+
+
+def test_a_secret_is_used_by_the_spec_and_by_the_spec_before_it() -> None:
+    snap = Snapshot().apply((Put(service("s1")),), index=1, now_s=1.0)
+    assert [s.id for s in snap.services_using(Kind.SECRET, "s1")] == ["w"]
+    snap = snap.apply((Put(service("s2", version=1, previous=service("s1").spec)),), index=2, now_s=1.0)
+    assert [s.id for s in snap.services_using(Kind.SECRET, "s1")] == ["w"]
+    snap = snap.apply((Put(service("s2", version=2)),), index=3, now_s=1.0)
+    assert list(snap.services_using(Kind.SECRET, "s1")) == []
+
+
+def test_spec_version_moves_only_when_the_spec_does() -> None:
+    snap = Snapshot().apply((Put(service("s1")),), index=1, now_s=1.0)
+    snap = snap.apply((Put(service("s1", version=1)),), index=2, now_s=1.0)
+    assert snap.services["w"].spec_version == Version(index=1)
+    snap = snap.apply((Put(service("s2", version=2)),), index=3, now_s=1.0)
+    assert snap.services["w"].spec_version == Version(index=3)
+
+
+def test_tasks_are_found_by_service_slot_and_node() -> None:
+    tasks = [
+        Task(id="t1", spec=TaskSpec(), service_id="w", slot=1, node_id="n1"),
+        Task(id="t2", spec=TaskSpec(), service_id="w", slot=2),
+        Task(id="g1", spec=TaskSpec(), service_id="g", node_id="n1"),
+    ]
+    snap = Snapshot().apply(tuple(Put(task) for task in tasks), index=1, now_s=1.0)
+    assert {t.id for t in snap.tasks_of("w")} == {"t1", "t2"}
+    assert {t.id for t in snap.tasks_on("n1")} == {"t1", "g1"}
+    assert [t.id for t in snap.tasks_in("w", 2)] == ["t2"]
+    assert [t.id for t in snap.tasks_in("g", 0, "n1")] == ["g1"]
+    snap = snap.apply((Delete(Kind.TASK, "t1", 1),), index=2, now_s=1.0)
+    assert {t.id for t in snap.tasks_on("n1")} == {"g1"}
+    assert [t.id for t in snap.tasks_in("w", 1)] == []
+
+
+def test_the_difference_names_what_was_touched_and_nothing_else() -> None:
+    first = Snapshot().apply((Put(secret()),), index=1, now_s=1.0)
+    second = first.apply((Put(secret("s2", "b")),), index=2, now_s=1.0)
+    third = second.apply((Delete(Kind.SECRET, "s1", 1),), index=3, now_s=1.0)
+    assert third.changed_since(first) == {(Kind.SECRET, "s2"), (Kind.SECRET, "s1")}
+    assert third.changed_since(third) == set()
+    assert third.changed_since(Snapshot()) is None, "another store's snapshot tells nothing"
+
+
+def test_a_difference_too_long_ago_is_unknown() -> None:
+    first = snap = Snapshot().apply((Put(secret()),), index=1, now_s=1.0)
+    for index in range(2, 5000):
+        snap = snap.apply((), index=index, now_s=1.0)
+    assert snap.changed_since(first) is None

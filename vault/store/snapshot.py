@@ -1,0 +1,277 @@
+"""One moment of the cluster: immutable, cheap to derive, with the indexes that deciders and the API need.  Pure.
+
+Maps are persistent (`rpds`): a derived snapshot shares what did not change.  Values of secrets and configs are
+not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias, TypeVar, cast
+
+import msgspec
+from rpds import HashTrieMap, HashTrieSet
+
+from vault.model.base import Version, from_s
+from vault.model.cluster import Cluster
+from vault.model.ids import Kind
+from vault.model.network import Network
+from vault.model.node import Node
+from vault.model.secret import Config, Secret
+from vault.model.service import Service
+from vault.model.task import Task
+from vault.store.changes import AnyObject, Atomic, Change, Delete, Put, PutValue, kind_of, name_of
+
+Key = tuple[Kind, str]
+Ids: TypeAlias = "HashTrieSet[str]"
+K = TypeVar("K")
+Slot = tuple[str, int, str]  # Service, slot, and the node of a global task.
+NO_IDS: Ids = HashTrieSet()
+LOG_COMMITS = 4096  # How far back `changed_since` can look.
+
+
+class Stale(Exception):
+    """A change no longer fits: its object, or one it relied on, has another version."""
+
+    def __init__(self, kind: Kind, object_id: str) -> None:
+        super().__init__(f"{kind} {object_id} has changed")
+        self.kind = kind
+        self.id = object_id
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeLog:
+    """Which objects each commit touched; shared by the snapshots of one store, bounded."""
+
+    commits: dict[int, set[Key]] = field(default_factory=dict)
+
+    def note(self, index: int, keys: Iterable[Key]) -> None:
+        """Remember that commit `index` touched `keys`."""
+        self.commits.setdefault(index, set()).update(keys)
+        while len(self.commits) > LOG_COMMITS:
+            del self.commits[next(iter(self.commits))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The objects at one commit index."""
+
+    index: int = 0
+    objects: Mapping[Kind, HashTrieMap[str, AnyObject]] = field(
+        default_factory=lambda: {kind: HashTrieMap() for kind in Kind}
+    )
+    names: HashTrieMap[Key, str] = field(default_factory=HashTrieMap)  # Lower-case name -> id.
+    by_service: HashTrieMap[str, Ids] = field(default_factory=HashTrieMap)
+    by_slot: HashTrieMap[Slot, Ids] = field(default_factory=HashTrieMap)
+    by_node: HashTrieMap[str, Ids] = field(default_factory=HashTrieMap)
+    users: HashTrieMap[Key, Ids] = field(default_factory=HashTrieMap)  # Secret, config or network -> services.
+    log: ChangeLog = field(default_factory=ChangeLog)
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """The cluster object; None before `swarm init`."""
+        return cast(Cluster | None, next(iter(self.objects[Kind.CLUSTER].values()), None))
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """Nodes by id."""
+        return cast(Mapping[str, Node], self.objects[Kind.NODE])
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """Services by id."""
+        return cast(Mapping[str, Service], self.objects[Kind.SERVICE])
+
+    @property
+    def tasks(self) -> Mapping[str, Task]:
+        """Tasks by id."""
+        return cast(Mapping[str, Task], self.objects[Kind.TASK])
+
+    @property
+    def networks(self) -> Mapping[str, Network]:
+        """Networks by id."""
+        return cast(Mapping[str, Network], self.objects[Kind.NETWORK])
+
+    @property
+    def secrets(self) -> Mapping[str, Secret]:
+        """Secrets by id."""
+        return cast(Mapping[str, Secret], self.objects[Kind.SECRET])
+
+    @property
+    def configs(self) -> Mapping[str, Config]:
+        """Configs by id."""
+        return cast(Mapping[str, Config], self.objects[Kind.CONFIG])
+
+    def get(self, kind: Kind, object_id: str) -> AnyObject | None:
+        """Return the object, or None."""
+        return self.objects[kind].get(object_id)
+
+    def by_name(self, kind: Kind, name: str) -> AnyObject | None:
+        """Return the object of that name whatever its case, or None."""
+        object_id = self.names.get((kind, name.lower()))
+        return None if object_id is None else self.objects[kind].get(object_id)
+
+    def tasks_of(self, service_id: str) -> Iterator[Task]:
+        """Return the tasks of a service, in no order."""
+        tasks = self.tasks
+        return (tasks[task_id] for task_id in self.by_service.get(service_id, NO_IDS))
+
+    def tasks_on(self, node_id: str) -> Iterator[Task]:
+        """Return the tasks assigned to a node, in no order."""
+        tasks = self.tasks
+        return (tasks[task_id] for task_id in self.by_node.get(node_id, NO_IDS))
+
+    def tasks_in(self, service_id: str, slot: int, node_id: str = "") -> Iterator[Task]:
+        """Return the tasks of one slot (replicated), or of slot 0 and a node (global)."""
+        tasks = self.tasks
+        return (tasks[task_id] for task_id in self.by_slot.get((service_id, slot, node_id), NO_IDS))
+
+    def services_using(self, kind: Kind, object_id: str) -> Iterator[Service]:
+        """Return the services whose spec, or previous spec, refers to a secret, config or network."""
+        services = self.services
+        return (services[service_id] for service_id in self.users.get((kind, object_id), NO_IDS))
+
+    def changed_since(self, before: Snapshot) -> set[Key] | None:
+        """Return the objects touched between `before` and this snapshot, or more; None = too long ago to tell."""
+        if before.log is not self.log or not 0 <= self.index - before.index <= LOG_COMMITS:
+            return None
+        touched: set[Key] = set()
+        for index in range(before.index + 1, self.index + 1):
+            keys = self.log.commits.get(index)
+            if keys is None:
+                return None
+            touched |= keys
+        return touched
+
+    def apply(self, changes: Iterable[Change | Atomic], *, index: int, now_s: float) -> Snapshot:
+        """Return the snapshot after `changes`, all of them, as commit `index`.
+
+        Sets version, times and a service's spec version.  Raises `Stale` when a version does not fit; this
+        snapshot is not touched then.  An object may be written only once per commit index.
+        """
+        draft = Draft(self)
+        for change in changes:
+            for single in change.changes if isinstance(change, Atomic) else (change,):
+                draft.apply(single, index, now_s)
+        return draft.finish(index)
+
+
+class Draft:
+    """A snapshot in the making; used by one `apply`."""
+
+    def __init__(self, base: Snapshot) -> None:
+        self.base = base
+        self.objects = dict(base.objects)
+        self.names, self.users = base.names, base.users
+        self.by_service, self.by_slot, self.by_node = base.by_service, base.by_slot, base.by_node
+        self.touched: set[Key] = set()
+
+    def apply(self, change: Change, index: int, now_s: float) -> None:
+        """Apply one change; raise `Stale` when it does not fit."""
+        match change:
+            case Put(obj=obj):
+                kind, object_id, version = kind_of(obj), obj.id, obj.version.index
+            case Delete(kind=kind, id=object_id, version=version):
+                pass
+            case PutValue():
+                return
+        old = self.objects[kind].get(object_id)
+        if (0 if old is None else old.version.index) != version:
+            raise Stale(kind, object_id)
+        for relied in change.relied_on:
+            found = self.objects[relied.kind].get(relied.id)
+            if (0 if found is None else found.version.index) != relied.version:
+                raise Stale(relied.kind, relied.id)
+        if old is not None:
+            self.unindex(kind, old)
+        if isinstance(change, Put):
+            new = stamp(change.obj, old, index, now_s)
+            self.objects[kind] = self.objects[kind].insert(object_id, new)
+            self.index(kind, new)
+        elif old is not None:
+            self.objects[kind] = self.objects[kind].remove(object_id)
+        self.touched.add((kind, object_id))
+
+    def index(self, kind: Kind, obj: AnyObject) -> None:
+        """Add an object to the indexes."""
+        if isinstance(obj, Task):
+            self.by_service = _add(self.by_service, obj.service_id, obj.id)
+            self.by_slot = _add(self.by_slot, _slot(obj), obj.id)
+            if obj.node_id:
+                self.by_node = _add(self.by_node, obj.node_id, obj.id)
+            return
+        if name := name_of(obj):
+            self.names = self.names.insert((kind, name.lower()), obj.id)
+        if isinstance(obj, Service):
+            for key in used_by(obj):
+                self.users = _add(self.users, key, obj.id)
+
+    def unindex(self, kind: Kind, obj: AnyObject) -> None:
+        """Take an object out of the indexes."""
+        if isinstance(obj, Task):
+            self.by_service = _drop(self.by_service, obj.service_id, obj.id)
+            self.by_slot = _drop(self.by_slot, _slot(obj), obj.id)
+            if obj.node_id:
+                self.by_node = _drop(self.by_node, obj.node_id, obj.id)
+            return
+        key = (kind, name_of(obj).lower())
+        if self.names.get(key) == obj.id:
+            self.names = self.names.remove(key)
+        if isinstance(obj, Service):
+            for used in used_by(obj):
+                self.users = _drop(self.users, used, obj.id)
+
+    def finish(self, index: int) -> Snapshot:
+        """Return the snapshot, and note in the log what it touched."""
+        self.base.log.note(index, self.touched)
+        return replace(
+            self.base,
+            index=index,
+            objects=self.objects,
+            names=self.names,
+            users=self.users,
+            by_service=self.by_service,
+            by_slot=self.by_slot,
+            by_node=self.by_node,
+        )
+
+
+def stamp(obj: AnyObject, old: AnyObject | None, index: int, now_s: float) -> AnyObject:
+    """Return `obj` as commit `index` stores it: version, times, and a service's spec version."""
+    now = from_s(now_s)
+    created = now if old is None else old.created_at
+    new = msgspec.structs.replace(obj, version=Version(index=index), created_at=created, updated_at=now)
+    if isinstance(new, Service):
+        if isinstance(old, Service) and old.spec == new.spec and old.spec_version is not None:
+            return msgspec.structs.replace(new, spec_version=old.spec_version)
+        return msgspec.structs.replace(new, spec_version=Version(index=index))
+    return new
+
+
+def used_by(service: Service) -> set[Key]:
+    """Return the secrets, configs and networks that a service's spec or previous spec refers to, by id."""
+    keys: set[Key] = set()
+    for spec in (service.spec, service.previous_spec):
+        if spec is None:
+            continue
+        container = spec.task_template.container_spec
+        keys |= {(Kind.SECRET, ref.secret_id) for ref in container.secrets}
+        keys |= {(Kind.CONFIG, ref.config_id) for ref in container.configs}
+        keys |= {(Kind.NETWORK, ref.target) for ref in spec.task_template.networks}
+    return keys
+
+
+def _slot(task: Task) -> Slot:
+    return (task.service_id, task.slot, "" if task.slot else task.node_id)
+
+
+def _add(index: HashTrieMap[K, Ids], key: K, object_id: str) -> HashTrieMap[K, Ids]:
+    return index.insert(key, index.get(key, NO_IDS).insert(object_id))
+
+
+def _drop(index: HashTrieMap[K, Ids], key: K, object_id: str) -> HashTrieMap[K, Ids]:
+    left = index.get(key, NO_IDS).discard(object_id)
+    if left:
+        return index.insert(key, left)
+    return index.discard(key)
