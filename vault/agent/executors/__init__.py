@@ -1,1 +1,1 @@
-"""Ways to run a task; `oci` is the one offered."""
+"""Ways to run a task: `port` says what the agent needs of one; `oci` is the one offered."""
