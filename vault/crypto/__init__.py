@@ -1,1 +1,19 @@
-"""Sealing, keys, tokens and certificates.  The only package that touches primitives, in `_hazmat`."""
+"""Sealing, keys, tokens and certificates; every byte format of the vault that must not be read or altered.
+
+One construction per purpose:
+
+| purpose                          | construction                                                   | module         |
+|----------------------------------|----------------------------------------------------------------|----------------|
+| a record at rest                 | HKDF-Expand-SHA256 per record, AES-256-GCM, key commitment     | `records`      |
+| the keyring, under the root key  | the same, under another label                                  | `keyring`      |
+| the root key, under a passphrase | Argon2id, then the same, under another label                   | `passphrase`   |
+| the set of live records          | sum mod 2^256 of HMAC-SHA256                                   | `integrity`    |
+| this node's key file             | SecretBox (XSalsa20-Poly1305) under the unlock key             | `keyfile`      |
+| a value on its way to one node   | HPKE, RFC 9180: X25519, HKDF-SHA256, AES-256-GCM               | `node_seal`    |
+| who a node is                    | ECDSA P-256 certificates under the cluster's root CA           | `certificates` |
+| who may join                     | a random secret, beside a digest that pins the root CA         | `tokens`       |
+| every input of a MAC or an AAD   | PAE, an injective encoding of a list of byte strings           | `pae`          |
+
+Pure but for randomness: nothing here opens a file, logs, or reads a clock.  Only `_hazmat` imports `cryptography` and
+`nacl`.  Checking raises a named error from `errors` and never returns a bool; no error carries input bytes.
+"""

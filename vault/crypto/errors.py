@@ -1,0 +1,107 @@
+"""What can go wrong with keys, seals, tokens and certificates; each one sentence that says what to do.
+
+No message ever carries bytes of the input: it may have been a secret.
+"""
+
+from http import HTTPStatus
+
+from vault.model.errors import VaultError
+
+
+class CryptoError(VaultError):
+    """Something sealed, signed or typed in could not be accepted."""
+
+
+class UnknownFormat(CryptoError):
+    """The bytes do not begin like anything this version writes, or end too early or too late."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} is cut short or was written by another version: restore it, or upgrade this node")
+        self.what = what
+
+
+class Altered(CryptoError):
+    """A seal does not open: other bytes, another place, or another key than it was made with."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what} was altered, moved or sealed under another key: restore it from a backup or another manager"
+        )
+        self.what = what
+
+
+class UnknownTerm(CryptoError):
+    """A record is sealed under a data key that the keyring does not hold."""
+
+    def __init__(self, term: int) -> None:
+        super().__init__(f"no data key for term {term}: this manager's keyring is older than the record")
+        self.term = term
+
+
+class WrongLength(CryptoError):
+    """A key is not as long as its kind asks for."""
+
+    def __init__(self, what: str, *, expected: int, got: int) -> None:
+        super().__init__(f"{what} must be {expected} bytes, not {got}")
+        self.what = what
+        self.expected = expected
+        self.got = got
+
+
+class MalformedUnlockKey(CryptoError):
+    """The text is not an unlock key at all."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+    def __init__(self) -> None:
+        super().__init__("invalid key: an unlock key begins with SWMKEY-1- and is printed by `vault swarm unlock-key`")
+
+
+class WrongUnlockKey(CryptoError):
+    """The key is well formed but does not open this node's key file."""
+
+    status = HTTPStatus.UNAUTHORIZED
+
+    def __init__(self, key_version: int) -> None:
+        super().__init__(
+            "swarm could not be unlocked: invalid key provided"
+            f" (this node's key file waits for version {key_version} of the unlock key)"
+        )
+        self.key_version = key_version
+
+
+class WrongPassphrase(CryptoError):
+    """The passphrase does not open what was wrapped with one."""
+
+    status = HTTPStatus.UNAUTHORIZED
+
+    def __init__(self) -> None:
+        super().__init__("the passphrase does not open this backup: check it and try again")
+
+
+class InvalidJoinToken(CryptoError):
+    """The text is no join token, or not one of this cluster."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+    def __init__(self) -> None:
+        super().__init__("A valid join token is necessary to join this cluster")
+
+
+class UnpinnedAuthority(CryptoError):
+    """The certificate authority that answered is not the one the join token names."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+    def __init__(self) -> None:
+        super().__init__("remote CA does not match fingerprint of the join token: check the address and the token")
+
+
+class InvalidCertificate(CryptoError):
+    """A certificate or a request for one breaks the form we issue."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the certificate is not acceptable: {why}")
+        self.why = why
