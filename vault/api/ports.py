@@ -1,0 +1,419 @@
+"""What the HTTP API needs from the daemon around it: the manager's store, and this node.
+
+Not pure: these are the Protocols that `vault.daemon` implements and that tests fake.  Times are UTC, sizes bytes.
+Everything here may raise a `VaultError`; its status and text reach the client as they are.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from vault.crypto.plaintext import Plaintext
+from vault.model.cluster import ClusterSpec
+from vault.model.ids import Kind, NodeID
+from vault.model.task import Task
+from vault.store.changes import Change
+from vault.store.snapshot import Snapshot
+
+Build = Callable[[Snapshot], Sequence[Change]]
+
+
+class Store(Protocol):
+    """The cluster's state; `vault.raftstore.Store` is one."""
+
+    @property
+    def committed(self) -> Snapshot:
+        """The newest committed snapshot: all reads are answered from it."""
+        ...
+
+    async def submit(self, build: Build) -> int:
+        """Commit what `build` makes of the proposed snapshot, all or nothing; return the commit index.
+
+        `build` may raise a `VaultError`, to this caller only.  On return `committed` shows the write.
+        """
+        ...
+
+    def snapshots(self) -> AsyncIterator[Snapshot]:
+        """Yield the committed snapshot, then each newer one; a slow reader sees only the newest."""
+        ...
+
+    async def value(self, kind: Kind, id: str) -> Plaintext:
+        """Return the value of a secret or config.  The API asks for values of configs only."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitRequest:
+    """`POST /swarm/init`; empty texts and zeros mean: choose."""
+
+    spec: ClusterSpec  # As posted, merged over the defaults.
+    advertise_addr: str = ""
+    listen_addr: str = ""
+    data_path_addr: str = ""
+    data_path_port: int = 0
+    availability: str = ""  # "" | active | pause | drain
+    default_addr_pool: tuple[str, ...] = ()
+    subnet_size: int = 0
+    force_new_cluster: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinRequest:
+    """`POST /swarm/join`."""
+
+    join_token: str
+    remote_addrs: tuple[str, ...]
+    advertise_addr: str = ""
+    listen_addr: str = ""
+    data_path_addr: str = ""
+    availability: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotations:
+    """Which of a swarm's keys an update replaces."""
+
+    worker_token: bool = False
+    manager_token: bool = False
+    unlock_key: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """Where this node stands; feeds `/info` and the `Swarm` header of `/_ping`."""
+
+    state: str = "inactive"  # inactive | pending | active | error | locked
+    node_id: str = ""
+    node_addr: str = ""
+    manager: bool = False
+    error: str = ""
+    managers: tuple[tuple[str, str], ...] = ()  # (node id, host:port) of the managers this node knows.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogQuery:
+    """Which lines of a log are wanted."""
+
+    stdout: bool = True
+    stderr: bool = True
+    since_s: float = 0.0  # Seconds since 1970; only lines at or after it.
+    until_s: float | None = None
+    tail: int | None = None  # The last n lines there are; None = all.
+    follow: bool = False  # Go on until the task's container has ended.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """One line as the container wrote it, newline included where it wrote one."""
+
+    stream: int  # 1 = stdout, 2 = stderr.
+    timestamp: datetime
+    data: bytes
+    nanosecond: int = 0  # 0..999 beyond the microseconds of `timestamp`.
+    details: Mapping[str, str] = field(default_factory=dict)  # Log driver attributes; the API adds node, service, task.
+
+
+class Manager(Protocol):
+    """This node's part in a swarm."""
+
+    def store(self) -> Store:
+        """Return the store; raise `NotAManager` (or what else holds) on a node that has none."""
+        ...
+
+    def membership(self) -> Membership:
+        """Return where this node stands now; never raises."""
+        ...
+
+    async def init(self, request: InitRequest) -> NodeID:
+        """Make a swarm with this node as its manager; raises `AlreadyInSwarm`."""
+        ...
+
+    async def join(self, request: JoinRequest) -> None:
+        """Join a swarm; raises `AlreadyInSwarm`."""
+        ...
+
+    async def leave(self, *, force: bool) -> None:
+        """Leave; raises `NotInSwarm`, and `LastManagerLeaving` without `force`."""
+        ...
+
+    async def update(self, spec: ClusterSpec, *, version: int, rotations: Rotations) -> None:
+        """Change the swarm's settings and keys; `vault.store.rules_cluster.updated` has checked nothing yet."""
+        ...
+
+    async def unlock_key(self) -> str:
+        """Return `SWMKEY-1-…`, or "" when autolock is off."""
+        ...
+
+    async def unlock(self, key: str) -> None:
+        """Unlock a locked manager."""
+        ...
+
+    def task_logs(self, task: Task, query: LogQuery) -> AsyncIterator[LogLine]:
+        """Yield the log of one task, wherever its node is; nothing when the node no longer has it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeInfo:
+    """The machine and what we run on it; feeds `/info` and `/version`."""
+
+    id: str  # Of this installation, stable over restarts; not the node id of a swarm.
+    hostname: str
+    operating_system: str  # "Debian GNU/Linux 12 (bookworm)"
+    os_version: str
+    kernel: str
+    architecture: str  # x86_64
+    cpus: int
+    memory_bytes: int
+    data_root: str
+    labels: Mapping[str, str]  # `vaultd --label`
+    runtime: str  # crun
+    runtime_version: str
+    conmon_version: str = ""
+    cgroup_driver: str = "cgroupfs"
+    cgroup_version: str = "1"
+    storage_driver: str = "overlay2"
+    security_options: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """A port of the host that leads to a container."""
+
+    private: int
+    public: int
+    protocol: str = "tcp"
+    address: str = "0.0.0.0"  # noqa: S104 - shown, not bound here.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountPoint:
+    """A mount of a container.  Secrets and configs are not among them."""
+
+    type: str  # bind | volume | tmpfs
+    name: str  # Of the volume; "" otherwise.
+    source: str
+    destination: str
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerNetwork:
+    """A container's place on a network."""
+
+    name: str
+    network_id: str
+    address: str = ""  # Without prefix length.
+    prefix_length: int = 0
+    gateway: str = ""
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """A container of this node: one attempt of one task."""
+
+    id: str  # 64 hexadecimal digits.
+    name: str  # Of the task, without a slash.
+    image: str  # Reference as the spec has it.
+    image_id: str  # sha256:…
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+    created_at: datetime
+    state: str  # created | running | exited
+    labels: Mapping[str, str]
+    env: tuple[str, ...] = ()
+    working_dir: str = ""
+    user: str = ""
+    hostname: str = ""
+    tty: bool = False
+    open_stdin: bool = False
+    stop_signal: str = ""
+    pid: int = 0
+    exit_code: int = 0
+    error: str = ""
+    oom_killed: bool = False
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    read_only: bool = False
+    nano_cpus: int = 0
+    memory_bytes: int = 0
+    pids_limit: int = 0
+    mounts: tuple[MountPoint, ...] = ()
+    networks: tuple[ContainerNetwork, ...] = ()
+    ports: tuple[Port, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecSpec:
+    """A process to start in a running container."""
+
+    args: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    working_dir: str = ""  # "" = the container's.
+    user: str = ""  # "" = the container's.
+    tty: bool = False
+    stdin: bool = False
+    privileged: bool = False
+    height: int = 0  # First size of the terminal; 0 = unknown.
+    width: int = 0
+
+
+class Process(Protocol):
+    """A process that an exec started; the caller ends with `close`."""
+
+    @property
+    def pid(self) -> int:
+        """Its pid on the host; 0 when it is not known."""
+        ...
+
+    def output(self) -> AsyncIterator[tuple[int, bytes]]:
+        """Yield (1 stdout | 2 stderr, bytes) until the process has closed both; with a terminal all is on 1."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Give `data` to its standard input; waits while the pipe is full, drops it when the process closed it."""
+        ...
+
+    async def close_stdin(self) -> None:
+        """Send end of file."""
+        ...
+
+    async def resize(self, height: int, width: int) -> None:
+        """Set the size of its terminal."""
+        ...
+
+    async def signal(self, name: str) -> None:
+        """Send a signal: "INT", "SIGTERM"."""
+        ...
+
+    async def wait(self) -> int:
+        """Return the exit code; 128 + n for a signal.  May be called more than once."""
+        ...
+
+    async def close(self) -> None:
+        """Release all; hangs up on a process that still runs."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image of this node's store."""
+
+    id: str  # sha256:… of its config.
+    references: tuple[str, ...]  # "busybox:latest"
+    digests: tuple[str, ...]  # "busybox@sha256:…"
+    created_at: datetime | None
+    size_bytes: int
+    architecture: str
+    os: str = "linux"
+    variant: str = ""
+    author: str = ""
+    comment: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    env: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    working_dir: str = ""
+    user: str = ""
+    stop_signal: str = ""
+    exposed_ports: tuple[str, ...] = ()  # "3306/tcp"
+    volumes: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()  # Diff ids.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovedImage:
+    """One effect of removing an image; exactly one field is set."""
+
+    untagged: str = ""
+    deleted: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One message of a load, import or pull, as Docker's JSON stream has them."""
+
+    status: str
+    id: str = ""
+    current: int = 0
+    total: int = 0
+    stream: str = ""  # Text to print as it is ("Loaded image: busybox:latest\n"); `status` is empty then.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A named volume of this node."""
+
+    name: str
+    mountpoint: str
+    created_at: datetime
+    driver: str = "local"
+    labels: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+class LocalNode(Protocol):
+    """This node's containers, images and volumes."""
+
+    def info(self) -> NodeInfo:
+        """Return what the machine is; never raises and never waits."""
+        ...
+
+    async def containers(self) -> Sequence[Container]:
+        """Return all containers of this node, ended ones too, newest first."""
+        ...
+
+    async def exec(self, container_id: str, spec: ExecSpec) -> Process:
+        """Start a process in a running container."""
+        ...
+
+    def container_logs(self, container_id: str, query: LogQuery) -> AsyncIterator[LogLine]:
+        """Yield the log of one container."""
+        ...
+
+    async def images(self) -> Sequence[Image]:
+        """Return all images, newest first."""
+        ...
+
+    async def image(self, reference: str) -> Image:
+        """Return the image of a name, id or id prefix; raises `NoSuch("image", …)`."""
+        ...
+
+    def load_image(self, archive: AsyncIterator[bytes]) -> AsyncIterator[Progress]:
+        """Take in a docker or OCI archive."""
+        ...
+
+    def import_image(
+        self, archive: AsyncIterator[bytes], *, reference: str, message: str, changes: Sequence[str]
+    ) -> AsyncIterator[Progress]:
+        """Make an image of a root file system; the last message's status is the image's id."""
+        ...
+
+    def pull_image(self, reference: str, *, username: str, password: Plaintext | None) -> AsyncIterator[Progress]:
+        """Fetch an image from its registry."""
+        ...
+
+    async def remove_image(self, reference: str, *, force: bool) -> Sequence[RemovedImage]:
+        """Untag or delete; raises `NoSuch`, and `Conflict` when a container uses it."""
+        ...
+
+    async def volumes(self) -> Sequence[Volume]:
+        """Return all volumes by name."""
+        ...
+
+    async def volume(self, name: str) -> Volume:
+        """Return one volume; raises `NoSuch("volume", …)` with Docker's text `get x: no such volume`."""
+        ...
+
+    async def create_volume(
+        self, name: str, *, driver: str, labels: Mapping[str, str], options: Mapping[str, str]
+    ) -> Volume:
+        """Make a volume, or return the one that has the name; "" draws a name."""
+        ...
+
+    async def remove_volume(self, name: str, *, force: bool) -> None:
+        """Delete a volume; raises `Conflict` while a container uses it."""
+        ...
