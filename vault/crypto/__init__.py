@@ -17,3 +17,7 @@ One construction per purpose:
 Pure but for randomness: nothing here opens a file, logs, or reads a clock.  Only `_hazmat` imports `cryptography` and
 `nacl`.  Checking raises a named error from `errors` and never returns a bool; no error carries input bytes.
 """
+
+from vault.crypto.plaintext import Plaintext
+
+__all__ = ["Plaintext"]

@@ -1,0 +1,214 @@
+"""The agent against an executor in memory: what it does with assignments, and what it reports."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from tests.agent.fakes import World
+from vault.agent.executors.port import HOST_NETWORK, Adopted, Exit, Phase, TaskRejected
+from vault.agent.worker import Gap, Replayed
+from vault.model.container import ContainerSpec
+from vault.model.ids import Kind, TaskID
+from vault.model.secret import FileTarget, SecretReference
+from vault.model.service import PortConfig, TaskSpec
+from vault.model.task import ContainerStatus, State, Task, TaskStatus
+from vault.rpc.messages import Assignments, SealedValue
+
+
+def task(task_id: str = "t1", *, desired: State = State.RUNNING, state: State = State.ASSIGNED, image: str = "busybox",
+         secrets: tuple[str, ...] = (), **fields: object) -> Task:  # fmt: skip
+    references = tuple(SecretReference(file=FileTarget(name=s), secret_id=s, secret_name=s) for s in secrets)
+    return Task(
+        id=task_id,
+        spec=TaskSpec(container_spec=ContainerSpec(image=image, secrets=references)),
+        node_id="n1",
+        desired_state=desired,
+        status=TaskStatus(state=state),
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def value(object_id: str) -> SealedValue:
+    return SealedValue(kind=Kind.SECRET, id=object_id, name=object_id, version=1, payload=object_id.encode())
+
+
+def run(story: Callable[[World], Awaitable[None]]) -> World:
+    async def main() -> World:
+        async with World() as world:
+            await story(world)
+            return world
+
+    return asyncio.run(main())
+
+
+def test_a_task_is_prepared_started_and_reported_running() -> None:
+    async def story(world: World) -> None:
+        await world.assign(task())
+        status = await world.until("t1", State.RUNNING)
+        assert status.container_status == ContainerStatus(container_id="c" * 64, pid=7)
+
+    assert run(story).executor.calls == ["prepare t1", "start t1"]
+
+
+def test_a_task_waits_prepared_until_it_should_run() -> None:
+    async def story(world: World) -> None:
+        await world.assign(task(desired=State.READY))
+        await world.until("t1", State.READY)
+        assert "start t1" not in world.executor.calls
+        await world.assign(task())
+        await world.until("t1", State.RUNNING)
+
+    run(story)
+
+
+def test_an_exit_code_is_told() -> None:
+    async def story(world: World) -> None:
+        await world.assign(task())
+        await world.until("t1", State.RUNNING)
+        world.executor.end("t1", 3)
+        status = await world.until("t1", State.FAILED)
+        assert status.err == "task: non-zero exit (3)"
+        assert status.container_status is not None
+        assert status.container_status.exit_code == 3
+
+    run(story)
+
+
+def test_a_task_gets_the_secrets_it_refers_to_and_no_others() -> None:
+    async def story(world: World) -> None:
+        await world.assign(task(secrets=("s1",)), put_values=(value("s1"), value("s2")))
+        await world.until("t1", State.RUNNING)
+        secrets, _, _ = world.executor.prepared["t1"]
+        assert {key: plain.reveal() for key, plain in secrets.items()} == {"s1": b"s1"}
+
+    run(story)
+
+
+def test_a_task_without_its_secret_is_rejected_with_the_reason() -> None:
+    async def story(world: World) -> None:
+        await world.assign(task(secrets=("gone",)))
+        status = await world.until("t1", State.REJECTED)
+        assert "secret gone is no longer in the store" in status.err
+
+    run(story)
+
+
+@pytest.mark.parametrize("image", ["missing", "busybox"])
+def test_what_cannot_be_prepared_is_rejected_and_nothing_is_left(image: str) -> None:
+    async def story(world: World) -> None:
+        if image == "busybox":
+            world.executor.refuse = TaskRejected("bind source path does not exist: /no")
+        await world.assign(task(image=image))
+        status = await world.until("t1", State.REJECTED)
+        assert status.err in ("No such image: missing:latest", "bind source path does not exist: /no")
+
+    assert run(story).executor.calls[-1] == "remove t1"
+
+
+def test_a_bug_in_the_executor_ends_the_task_and_not_the_agent() -> None:
+    async def story(world: World) -> None:
+        world.executor.refuse = RuntimeError("the secret is hunter2")
+        await world.assign(task())
+        status = await world.until("t1", State.REJECTED)
+        assert "RuntimeError" in status.err
+        assert "hunter2" not in status.err
+        world.executor.refuse = None
+        await world.assign(task("t2"))
+        await world.until("t2", State.RUNNING)
+
+    run(story)
+
+
+def test_a_task_asked_to_end_is_stopped_and_forgotten_once_dropped() -> None:
+    async def story(world: World) -> None:
+        await world.assign(task())
+        await world.until("t1", State.RUNNING)
+        await world.assign(task(desired=State.REMOVE))
+        await world.until("t1", State.SHUTDOWN)
+        await world.assign(remove_tasks=("t1",))
+        await world.called("remove t1")
+
+    run(story)
+
+
+def test_a_long_pull_is_broken_off_when_the_task_is_no_longer_wanted() -> None:
+    async def story(world: World) -> None:
+        world.images.slow = asyncio.Event()
+        await world.assign(task())
+        await world.until("t1", State.PREPARING)
+        await world.assign(task(desired=State.SHUTDOWN))
+        await world.until("t1", State.SHUTDOWN)
+
+    assert "start t1" not in run(story).executor.calls
+
+
+def test_host_ports_get_a_namespace_that_goes_with_the_task() -> None:
+    async def story(world: World) -> None:
+        port = PortConfig(target_port=80, published_port=8080, publish_mode="host")
+        await world.assign(task(host_ports=(port,)))
+        status = await world.until("t1", State.RUNNING)
+        assert status.port_status.ports == (port,)
+        assert world.networks.made == {"t1": (port,)}
+        assert world.executor.prepared["t1"][2] != HOST_NETWORK
+        world.executor.end("t1", 0)
+        await world.until("t1", State.COMPLETE)
+        assert world.networks.made == {}
+
+    run(story)
+
+
+def test_a_restarted_agent_adopts_what_runs_and_tells_what_ended_meanwhile() -> None:
+    async def story(world: World) -> None:
+        done = Exit(code=9, finished_at=datetime(2026, 1, 1, tzinfo=UTC))
+        container = ContainerStatus(container_id="c" * 64, pid=1)
+        world.executor.found = (
+            Adopted(task_id=TaskID("t1"), phase=Phase.RUNNING, container=container),
+            Adopted(task_id=TaskID("t2"), phase=Phase.EXITED, container=container, exit=done),
+            Adopted(task_id=TaskID("t3"), phase=Phase.PREPARED, container=container),
+        )
+        world.executor.running["t1"] = asyncio.get_running_loop().create_future()
+        await world.assign(*(task(t, state=State.RUNNING) for t in ("t1", "t2")), task("t3", state=State.READY))
+        assert (await world.until("t2", State.FAILED)).err == "task: non-zero exit (9)"
+        await world.until("t3", State.RUNNING)
+        assert world.executor.known == {"t1", "t2", "t3"}
+        world.executor.end("t1", 0)
+        await world.until("t1", State.COMPLETE)
+
+    assert "prepare t1" not in run(story).executor.calls
+
+
+def test_a_full_set_drops_what_it_does_not_name() -> None:
+    async def story(world: World) -> None:
+        await world.assign(task("t1"), task("t2"))
+        await world.until("t1", State.RUNNING)
+        await world.until("t2", State.RUNNING)
+        await world.assign(task("t2", state=State.RUNNING), full=True)
+        await world.called("remove t1")
+        assert "stop t2" not in world.executor.calls
+
+    run(story)
+
+
+def test_a_gap_in_the_stream_and_an_older_leader_are_refused() -> None:
+    async def story(world: World) -> None:
+        await world.assign(task())
+        message = Assignments(full=False, generation=1, counter=1, applies_to=5, sequence=6)
+        with pytest.raises(Gap):
+            await world.worker.assign(message)
+        with pytest.raises(Replayed):
+            await world.worker.assign(msgspec.structs.replace(message, full=True, counter=0))
+
+    run(story)
+
+
+def test_releasing_a_node_leaves_no_task() -> None:
+    async def story(world: World) -> None:
+        await world.assign(task("t1"), task("t2"))
+        await world.until("t2", State.RUNNING)
+        await world.worker.release()
+        assert world.worker.runners == {}
+
+    run(story)

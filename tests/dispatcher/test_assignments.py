@@ -1,0 +1,103 @@
+"""What a node is told, and above all what it is not."""
+
+import msgspec
+
+from vault.dispatcher.assignments import NodeView, difference
+from vault.model.container import ContainerSpec
+from vault.model.ids import Kind
+from vault.model.secret import Config, ConfigReference, ConfigSpec, Secret, SecretReference, SecretSpec
+from vault.model.service import TaskSpec
+from vault.model.task import State, Task, TaskStatus
+from vault.store.changes import Delete, Put
+from vault.store.snapshot import Snapshot
+
+
+def task(
+    task_id: str, node: str = "n1", *, state: State = State.ASSIGNED, desired: State = State.RUNNING, secret: str = "s1"
+) -> Task:
+    container = ContainerSpec(secrets=(SecretReference(secret_id=secret),), configs=(ConfigReference(config_id="c1"),))
+    return Task(
+        id=task_id,
+        spec=TaskSpec(container_spec=container),
+        node_id=node,
+        status=TaskStatus(state=state),
+        desired_state=desired,
+    )
+
+
+def world(*tasks: Task) -> Snapshot:
+    objects = (
+        Secret(id="s1", spec=SecretSpec(name="one")),
+        Secret(id="s2", spec=SecretSpec(name="two")),
+        Config(id="c1", spec=ConfigSpec(name="conf")),
+        *tasks,
+    )
+    return Snapshot().apply([Put(obj) for obj in objects], index=1, now_s=0.0)
+
+
+def changed(snap: Snapshot, **fields: object) -> Snapshot:
+    put = Put(msgspec.structs.replace(snap.tasks["t1"], **fields))
+    return snap.apply((put,), index=snap.index + 1, now_s=0.0)
+
+
+def test_a_node_gets_the_secrets_of_its_own_tasks_only() -> None:
+    snap = world(task("t1"), task("t2", "n2", secret="s2"))
+    view, told = difference(NodeView(), snap, "n1")
+    assert [t.id for t in told.put_tasks] == ["t1"]
+    assert {(type(v), v.id) for v in told.put_values} == {(Secret, "s1"), (Config, "c1")}
+    assert difference(NodeView(), snap, "n3")[1].put_values == ()
+    assert set(view.values) == {(Kind.SECRET, "s1"), (Kind.CONFIG, "c1")}
+
+
+def test_nothing_is_sent_twice() -> None:
+    snap = world(task("t1"))
+    view, _ = difference(NodeView(), snap, "n1")
+    again, told = difference(view, snap, "n1")
+    assert again == view
+    assert told == type(told)()
+
+
+def test_a_status_that_the_node_reported_is_not_sent_back() -> None:
+    snap = world(task("t1"))
+    view, _ = difference(NodeView(), snap, "n1")
+    snap = changed(snap, status=TaskStatus(state=State.RUNNING))
+    assert difference(view, snap, "n1")[1].put_tasks == ()
+
+
+def test_a_changed_desired_state_is_sent() -> None:
+    snap = world(task("t1", state=State.RUNNING))
+    view, _ = difference(NodeView(), snap, "n1")
+    snap = changed(snap, desired_state=State.SHUTDOWN)
+    view, told = difference(view, snap, "n1")
+    assert [t.desired_state for t in told.put_tasks] == [State.SHUTDOWN]
+    assert told.remove_values == (), "it still runs, and reads its files until it has ended"
+
+
+def test_a_secret_leaves_the_node_with_the_last_task_that_uses_it() -> None:
+    snap = world(task("t1", state=State.RUNNING), task("t2", state=State.RUNNING))
+    view, _ = difference(NodeView(), snap, "n1")
+    snap = changed(snap, status=TaskStatus(state=State.FAILED))
+    view, told = difference(view, snap, "n1")
+    assert told.remove_values == ()
+    snap = snap.apply((Delete(Kind.TASK, "t2", snap.tasks["t2"].version.index),), index=3, now_s=0.0)
+    view, told = difference(view, snap, "n1")
+    assert told.remove_tasks == ("t2",)
+    assert set(told.remove_values) == {(Kind.SECRET, "s1"), (Kind.CONFIG, "c1")}
+
+
+def test_a_task_that_is_not_assigned_yet_brings_nothing() -> None:
+    snap = world(task("t1", state=State.PENDING))
+    assert difference(NodeView(), snap, "n1")[1] == type(difference(NodeView(), snap, "n1")[1])()
+
+
+def test_a_task_asked_to_end_before_it_started_gets_no_secret() -> None:
+    for state in (State.ASSIGNED, State.PREPARING, State.READY):
+        snap = world(task("t1", state=state, desired=State.SHUTDOWN))
+        assert difference(NodeView(), snap, "n1")[1].put_values == ()
+
+
+def test_a_removed_secret_is_withdrawn() -> None:
+    snap = world(task("t1", state=State.RUNNING))
+    view, _ = difference(NodeView(), snap, "n1")
+    snap = snap.apply((Delete(Kind.SECRET, "s1", 1),), index=2, now_s=0.0)
+    assert difference(view, snap, "n1")[1].remove_values == ((Kind.SECRET, "s1"),)

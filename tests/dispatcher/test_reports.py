@@ -1,0 +1,47 @@
+"""What a node may say of its tasks."""
+
+import pytest
+
+from vault.dispatcher.reports import observed
+from vault.model.service import TaskSpec
+from vault.model.task import State, Task, TaskStatus
+from vault.rpc.messages import Report
+from vault.store.changes import Put
+from vault.store.snapshot import Snapshot
+
+
+def told(before: State, after: State, *, node: str = "n1") -> list[State]:
+    task = Task(id="t1", spec=TaskSpec(), node_id="n1", status=TaskStatus(state=before))
+    snap = Snapshot().apply((Put(task),), index=1, now_s=0.0)
+    changes = observed(snap, node, Report(statuses=(("t1", TaskStatus(state=after)), ("gone", TaskStatus()))))
+    return [change.obj.status.state for change in changes if isinstance(change.obj, Task)]
+
+
+def test_a_report_moves_a_task_forward_even_past_steps_it_leaves_out() -> None:
+    assert told(State.ASSIGNED, State.RUNNING) == [State.RUNNING]
+    assert told(State.READY, State.COMPLETE) == [State.COMPLETE]
+
+
+@pytest.mark.parametrize("after", [State.ASSIGNED, State.READY, State.STARTING, State.NEW])
+def test_a_report_never_moves_a_task_back(after: State) -> None:
+    assert told(State.RUNNING, after) == []
+
+
+def test_an_ended_task_stays_as_it_ended() -> None:
+    assert told(State.COMPLETE, State.FAILED) == []
+    assert told(State.SHUTDOWN, State.RUNNING) == []
+
+
+def test_a_node_cannot_speak_of_the_tasks_of_another() -> None:
+    assert told(State.ASSIGNED, State.RUNNING, node="n2") == []
+
+
+@pytest.mark.parametrize("after", [State.PENDING, State.ASSIGNED, State.ORPHANED, State.REMOVE])
+def test_a_node_cannot_make_the_steps_of_a_manager(after: State) -> None:
+    assert told(State.NEW, after) == []
+    assert told(State.RUNNING, after) == []
+
+
+def test_a_node_cannot_speak_of_a_task_before_it_was_assigned() -> None:
+    assert told(State.NEW, State.RUNNING) == []
+    assert told(State.PENDING, State.FAILED) == []

@@ -1,0 +1,200 @@
+"""One task on this node: does what `vault.agent.step` says, one action at a time, and reports what it sees.
+
+Not pure.  Called by `vault.agent.worker`, one runner a task.  An error ends the task, never the agent.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from vault.agent.executors.port import HOST_NETWORK, LOOPBACK_ONLY, Executor, Exit, Image, NetworkView, Phase
+from vault.agent.step import Action, Local, ending, next_action
+from vault.agent.values import Values
+from vault.model.errors import VaultError
+from vault.model.ids import TaskID
+from vault.model.service import PortConfig
+from vault.model.task import ContainerStatus, PortStatus, State, Task, TaskStatus
+
+logger = logging.getLogger(__name__)
+
+
+class Images(Protocol):
+    """Where images come from."""
+
+    async def ensure(self, reference: str) -> Image:
+        """Return the local image, or pull it; raises a `VaultError`."""
+        ...
+
+
+class Networks(Protocol):
+    """Namespaces with published ports."""
+
+    async def create(self, task_id: str, *, ports: tuple[PortConfig, ...]) -> Path:
+        """Make a namespace whose ports answer on the host; return its file."""
+        ...
+
+    async def remove(self, task_id: str) -> None:
+        """Remove a task's namespace and ports; nothing to do is no error."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What a runner works with."""
+
+    executor: Executor
+    images: Images
+    networks: Networks
+    values: Values
+    node: Mapping[str, str]  # id, hostname, os, architecture: for templates.
+
+
+class Runner:
+    """Carries one task along its steps."""
+
+    def __init__(self, machine: Machine, local: Local, report: Callable[[str, TaskStatus], None]) -> None:
+        self.local = local
+        self.container = local.task.status.container_status or ContainerStatus()
+        self.started_at: datetime | None = None
+        self._machine = machine
+        self._report = report
+        self._changed = asyncio.Event()
+
+    @property
+    def task_id(self) -> TaskID:
+        """The id of the task."""
+        return TaskID(self.local.task.id)
+
+    def tell(self, task: Task) -> None:
+        """Take note of what is wanted now."""
+        self.local = replace(self.local, task=task, dropped=False)
+        self._changed.set()
+
+    def drop(self) -> None:
+        """Take note that the managers have dropped the task."""
+        self.local = replace(self.local, dropped=True)
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Act until the task is forgotten."""
+        while (action := next_action(self.local)) is not Action.FORGET:
+            self._changed.clear()
+            match action:
+                case Action.HOLD:
+                    await self._changed.wait()
+                case Action.PREPARE:
+                    await self._guard(self._prepare(), State.REJECTED)
+                case Action.START:
+                    await self._guard(self._start(), State.FAILED)
+                case Action.WATCH:
+                    await self._watch()
+                case Action.STOP:
+                    await self._stop()
+                case Action.DISCARD:
+                    await self._remove()
+                    self._observe(State.SHUTDOWN, "shutdown")
+                case Action.END:
+                    await self._end()
+        await self._remove()
+
+    async def _prepare(self) -> None:
+        task, machine = self.local.task, self._machine
+        self._observe(State.ACCEPTED, "accepted")
+        self._observe(State.PREPARING, "preparing")
+        image = await machine.images.ensure(task.spec.container_spec.image)
+        secrets, configs = machine.values.for_task(task, machine.node)
+        network = await self._network(task)
+        self.container = await machine.executor.prepare(
+            task, image=image, secrets=secrets, configs=configs, network=network
+        )
+        self.local = replace(self.local, phase=Phase.PREPARED)
+        self._observe(State.READY, "prepared")
+
+    async def _network(self, task: Task) -> NetworkView:
+        if any(attachment.network.driver == "host" for attachment in task.networks_attachments):
+            return HOST_NETWORK
+        if task.host_ports:
+            return NetworkView(namespace=await self._machine.networks.create(task.id, ports=task.host_ports))
+        return LOOPBACK_ONLY
+
+    async def _start(self) -> None:
+        self._observe(State.STARTING, "starting")
+        self.container = await self._machine.executor.start(self.task_id)
+        self.started_at = datetime.now(UTC)
+        self.local = replace(self.local, phase=Phase.RUNNING)
+        self._observe(State.RUNNING, "started")
+
+    async def _watch(self) -> None:
+        ended = asyncio.ensure_future(self._machine.executor.wait(self.task_id))
+        changed = asyncio.ensure_future(self._changed.wait())
+        try:
+            await asyncio.wait({ended, changed}, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                self._ended(ended.result())
+        finally:
+            ended.cancel()
+            changed.cancel()
+
+    async def _stop(self) -> None:
+        await self._machine.executor.stop(self.task_id)
+        self._ended(await self._machine.executor.wait(self.task_id))
+
+    def _ended(self, exit_: Exit) -> None:
+        self.local = replace(self.local, phase=Phase.EXITED, exit=exit_)
+
+    async def _end(self) -> None:
+        await self._machine.networks.remove(self.task_id)
+        if self.local.phase is not Phase.EXITED:
+            await self._machine.executor.remove(self.task_id)
+            self.local = replace(self.local, phase=None)
+        end = ending(self.local)
+        self.container = ContainerStatus(container_id=self.container.container_id, exit_code=end.exit_code)
+        self._observe(end.state, end.message, end.err)
+
+    async def _remove(self) -> None:
+        await self._machine.networks.remove(self.task_id)
+        await self._machine.executor.remove(self.task_id)
+        self.local = replace(self.local, phase=None, exit=None)
+
+    async def _guard(self, work: Coroutine[Any, Any, None], on_error: State) -> None:
+        """Run `work`; end the task when it fails, break it off when the task is no longer wanted."""
+        job = asyncio.ensure_future(work)
+        try:
+            while not job.done() and self.local.wanted:
+                changed = asyncio.ensure_future(self._changed.wait())
+                await asyncio.wait({job, changed}, return_when=asyncio.FIRST_COMPLETED)
+                changed.cancel()
+                self._changed.clear()
+        finally:
+            job.cancel()
+        try:
+            await job
+        except asyncio.CancelledError:
+            if (current := asyncio.current_task()) is not None and current.cancelling():
+                raise
+        except VaultError as error:
+            await self._failed(on_error, error.message)
+        except Exception as error:  # The task ends here; the agent and its other tasks go on.
+            logger.exception("task_step_failed", extra={"task_id": self.task_id})
+            await self._failed(on_error, f"internal error ({type(error).__name__}): see the log of vaultd on this node")
+
+    async def _failed(self, state: State, err: str) -> None:
+        await self._remove()
+        self._observe(state, "preparing" if state is State.REJECTED else "starting", err)
+
+    def _observe(self, state: State, message: str, err: str = "") -> None:
+        self.local = replace(self.local, state=max(state, self.local.state))
+        running = state in (State.STARTING, State.RUNNING)
+        status = TaskStatus(
+            timestamp=datetime.now(UTC),
+            state=self.local.state,
+            message=message,
+            err=err,
+            container_status=self.container if self.container.container_id else None,
+            port_status=PortStatus(ports=self.local.task.host_ports) if running else PortStatus(),
+        )
+        self._report(self.local.task.id, status)

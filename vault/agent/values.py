@@ -1,0 +1,89 @@
+"""Secrets and configs on this node: in memory only, and handed only to the tasks that refer to them.
+
+Not pure: it holds what was sent.  Called by `vault.agent.worker` (keep, drop) and `vault.agent.runner` (what may a task
+have).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from vault.agent.template import Context, render
+from vault.crypto import Plaintext
+from vault.model.errors import VaultError
+from vault.model.ids import ConfigID, Kind, SecretID
+from vault.model.task import Task
+from vault.rpc.messages import Assignments, SealedValue
+
+Open = Callable[[SealedValue, Assignments], Plaintext]
+
+
+class ValueMissing(VaultError):
+    """A task refers to a secret or config that its node was not given."""
+
+    status = HTTPStatus.NOT_FOUND
+
+    def __init__(self, kind: Kind, name: str) -> None:
+        super().__init__(f"{kind} {name} is no longer in the store: create it again and update the service")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """One value, as long as a task of this node may need it."""
+
+    value: Plaintext
+    template: bool
+
+
+class Values:
+    """What this node has been given."""
+
+    def __init__(self, open_sealed: Open) -> None:
+        self._open = open_sealed
+        self._kept: dict[tuple[Kind, str], Kept] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def take(self, message: Assignments) -> None:
+        """Keep what a message brings, drop what it withdraws; a full set replaces everything."""
+        if message.full:
+            self._kept.clear()
+        for sealed in message.put_values:
+            value = self._open(sealed, message)
+            self._kept[(sealed.kind, sealed.id)] = Kept(value=value, template=sealed.templating == "golang")
+        for key in message.remove_values:
+            self._kept.pop(key, None)
+
+    def for_task(
+        self, task: Task, node: Mapping[str, str]
+    ) -> tuple[dict[SecretID, Plaintext], dict[ConfigID, Plaintext]]:
+        """Return what the task refers to, templates filled in, and nothing else; raises `ValueMissing`."""
+        container = task.spec.container_spec
+        raw_secrets = {r.secret_id: self._get(Kind.SECRET, r.secret_id, r.secret_name) for r in container.secrets}
+        raw_configs = {r.config_id: self._get(Kind.CONFIG, r.config_id, r.config_name) for r in container.configs}
+        if not any(kept.template for kept in (*raw_secrets.values(), *raw_configs.values())):
+            return (
+                {SecretID(i): kept.value for i, kept in raw_secrets.items()},
+                {ConfigID(i): kept.value for i, kept in raw_configs.items()},
+            )
+        context = Context(
+            task=task,
+            node=node,
+            secrets={r.file.name: raw_secrets[r.secret_id].value for r in container.secrets if r.file},
+            configs={r.file.name: raw_configs[r.config_id].value for r in container.configs if r.file},
+        )
+        return (
+            {SecretID(i): _filled(kept, context) for i, kept in raw_secrets.items()},
+            {ConfigID(i): _filled(kept, context) for i, kept in raw_configs.items()},
+        )
+
+    def _get(self, kind: Kind, object_id: str, name: str) -> Kept:
+        kept = self._kept.get((kind, object_id))
+        if kept is None:
+            raise ValueMissing(kind, name)
+        return kept
+
+
+def _filled(kept: Kept, context: Context) -> Plaintext:
+    return render(kept.value, context) if kept.template else kept.value

@@ -1,0 +1,97 @@
+"""What a service or network may not ask for yet: refused by name, never accepted and ignored.  Pure.
+
+Called by `vault.store.rules_service` and `rules_network`.  An entry leaves this module with the change that brings
+its effect.
+"""
+
+from collections.abc import Iterator
+
+from vault.model.container import ContainerSpec
+from vault.model.errors import Unimplemented
+from vault.model.network import Network, NetworkSpec
+from vault.model.service import ServiceSpec, TaskSpec, UpdateConfig
+
+MOUNT_TYPES = ("bind", "volume", "tmpfs")
+LOG_DRIVERS = ("", "json-file", "local", "none")
+ENCRYPTED = "encrypted"
+
+
+def check_service_supported(spec: ServiceSpec) -> None:
+    """Raise `Unimplemented` naming the first field of `spec` whose effect is still to come."""
+    for field in _unsupported(spec):
+        raise Unimplemented(f"{field} is not supported yet")
+
+
+def check_network_supported(spec: NetworkSpec) -> None:
+    """Raise `Unimplemented` naming the first option of `spec` whose effect is still to come."""
+    options = spec.driver_configuration.options if spec.driver_configuration else {}
+    if ENCRYPTED in options and options[ENCRYPTED].lower() not in ("false", "0"):
+        raise Unimplemented("network option encrypted is not supported yet")
+    if spec.ipv6_enabled:
+        raise Unimplemented("network option EnableIPv6 is not supported yet")
+    if spec.ipam_options and spec.ipam_options.driver and spec.ipam_options.driver.name not in ("", "default"):
+        raise Unimplemented(f"IPAM driver {spec.ipam_options.driver.name} is not supported yet")
+
+
+def warnings(spec: ServiceSpec, networks: list[Network]) -> list[str]:
+    """Return a sentence for each part of `spec` that is accepted, and takes effect only with a later version."""
+    texts = [
+        f"network {network.spec.name}: tasks are not yet connected to each other"
+        for network in networks
+        if network.driver == "overlay"
+    ]
+    ports = spec.endpoint_spec.ports if spec.endpoint_spec else ()
+    texts.extend(
+        f"port {port.published_port or port.target_port}: ingress ports are not published yet"
+        for port in ports
+        if port.publish_mode == "ingress"
+    )
+    return texts
+
+
+def _unsupported(spec: ServiceSpec) -> Iterator[str]:
+    """Yield the fields that are not supported, in the order of the spec."""
+    if spec.mode.replicated_job is not None:
+        yield "Mode.ReplicatedJob"
+    if spec.mode.global_job is not None:
+        yield "Mode.GlobalJob"
+    yield from _update(spec.update_config, "UpdateConfig")
+    yield from _update(spec.rollback_config, "RollbackConfig")
+    yield from _task(spec.task_template)
+    yield from _container(spec.task_template.container_spec)
+
+
+def _update(config: UpdateConfig | None, name: str) -> Iterator[str]:
+    if config is None:
+        return
+    if config.order == "start-first":
+        yield f"{name}.Order start-first"
+    if config.failure_action == "rollback":
+        yield f"{name}.FailureAction rollback"
+
+
+def _task(task: TaskSpec) -> Iterator[str]:
+    if task.runtime not in ("", "container"):
+        yield f"TaskTemplate.Runtime {task.runtime}"
+    if task.placement and task.placement.preferences:
+        yield "TaskTemplate.Placement.Preferences"
+    if task.placement and task.placement.max_replicas:
+        yield "TaskTemplate.Placement.MaxReplicas"
+    if task.resources and task.resources.reservations and task.resources.reservations.generic_resources:
+        yield "TaskTemplate.Resources.Reservations.GenericResources"
+    if task.log_driver and task.log_driver.name not in LOG_DRIVERS:
+        yield f"TaskTemplate.LogDriver {task.log_driver.name}"
+
+
+def _container(container: ContainerSpec) -> Iterator[str]:
+    check = container.healthcheck
+    if check is not None and check.test and check.test[0] != "NONE":
+        yield "ContainerSpec.Healthcheck"
+    for key, value in (container.privileges or {}).items():
+        if key != "NoNewPrivileges" and value:
+            yield f"ContainerSpec.Privileges.{key}"
+    if container.isolation not in ("", "default"):
+        yield f"ContainerSpec.Isolation {container.isolation}"
+    for mount in container.mounts:
+        if mount.type not in MOUNT_TYPES:
+            yield f"ContainerSpec.Mounts type {mount.type or 'without a name'}"

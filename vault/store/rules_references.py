@@ -1,0 +1,91 @@
+"""Rules for a service's claims on secrets and configs.  Pure.
+
+Called by `vault.store.rules_service`.  Texts are Docker's where it has one.
+"""
+
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vault.model.container import ContainerSpec
+from vault.model.errors import InvalidArgument
+from vault.model.ids import Kind
+from vault.model.secret import Config, ConfigReference, FileTarget, Secret, SecretReference
+from vault.store.snapshot import Snapshot
+
+SECRETS_DIR = "/run/secrets"
+MAX_TARGET_BYTES = 4095
+MAX_UID = 2**32 - 2
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A reference, whichever its kind."""
+
+    id: str
+    name: str
+    file: FileTarget | None
+
+
+def check_references(snapshot: Snapshot, container: ContainerSpec) -> None:
+    """Raise `InvalidArgument` unless every secret and config exists under its name, and no two share a path."""
+    secrets, configs = _claims(container.secrets), _claims(container.configs)
+    taken: dict[str, str] = {}
+    _check_targets(Kind.SECRET, secrets, SECRETS_DIR, taken)
+    _check_targets(Kind.CONFIG, configs, "/", taken)
+    _check_exist(snapshot, Kind.SECRET, secrets)
+    _check_exist(snapshot, Kind.CONFIG, configs)
+
+
+def _claims(references: Sequence[SecretReference | ConfigReference]) -> list[Claim]:
+    claims = []
+    for reference in references:
+        match reference:
+            case SecretReference():
+                claims.append(Claim(reference.secret_id, reference.secret_name, reference.file))
+            case ConfigReference():
+                claims.append(Claim(reference.config_id, reference.config_name, reference.file))
+    return claims
+
+
+def _check_targets(kind: Kind, claims: Sequence[Claim], base: str, taken: dict[str, str]) -> None:
+    """Check form and uniqueness of targets; `taken` maps a path in the task to the name mounted there."""
+    for claim in claims:
+        if not claim.id or not claim.name:
+            raise InvalidArgument(f"malformed {kind} reference")
+        if claim.file is None:
+            raise InvalidArgument(f"malformed {kind} reference, no target provided")
+        if not claim.file.name:
+            raise InvalidArgument(f"malformed file {kind} reference, invalid target file name provided")
+        _check_file(kind, claim.name, claim.file)
+        path = posixpath.normpath(posixpath.join(base, claim.file.name))
+        if path in taken:
+            raise InvalidArgument(
+                f"{kind} references '{taken[path]}' and '{claim.name}' have a conflicting target: '{claim.file.name}'"
+            )
+        taken[path] = claim.name
+
+
+def _check_file(kind: Kind, name: str, file: FileTarget) -> None:
+    """Check what the agent will rely on: a plain path, numeric owners, permission bits."""
+    parts = file.name.split("/")
+    if ".." in parts or parts[-1] in ("", ".") or "\0" in file.name or len(file.name.encode()) > MAX_TARGET_BYTES:
+        raise InvalidArgument(f"{kind} '{name}': the target must be the path of a file, without '..'")
+    for what, number in (("uid", file.uid), ("gid", file.gid)):
+        digits = number or "0"
+        if not (digits.isascii() and digits.isdigit() and len(digits) <= 10 and int(digits) <= MAX_UID):
+            raise InvalidArgument(f"{kind} '{name}': the {what} must be a number, not a user or group name")
+    if not 0 <= file.mode <= 0o7777:
+        raise InvalidArgument(f"{kind} '{name}': the mode must be permission bits, at most 07777")
+
+
+def _check_exist(snapshot: Snapshot, kind: Kind, claims: Sequence[Claim]) -> None:
+    """Raise `InvalidArgument` naming all that are missing, or that have another name than the claim says."""
+    missing = []
+    for claim in claims:
+        found = snapshot.get(kind, claim.id)
+        if not isinstance(found, Secret | Config) or found.spec.name != claim.name:
+            missing.append(claim.name)
+    if missing:
+        noun = kind if len(missing) == 1 else f"{kind}s"
+        raise InvalidArgument(f"{noun} not found: {', '.join(missing)}")

@@ -1,0 +1,207 @@
+"""Rules for services: creating, updating, rolling back and removing them.  Pure.
+
+Called by `vault.api` inside `Store.submit`, against the proposed snapshot.
+"""
+
+import msgspec
+
+from vault.model.base import from_s
+from vault.model.errors import FailedPrecondition, InvalidArgument, NotFound, OutOfSequence, Unimplemented
+from vault.model.ids import Kind
+from vault.model.network import Network
+from vault.model.service import (
+    Endpoint,
+    EndpointSpec,
+    NetworkAttachmentConfig,
+    PortConfig,
+    Replicated,
+    Service,
+    ServiceMode,
+    ServiceSpec,
+    TaskSpec,
+    UpdateConfig,
+    UpdateState,
+    UpdateStatus,
+)
+from vault.model.task import State, Task
+from vault.store.changes import Change, Delete, Put, Relied
+from vault.store.rules import check_name_free
+from vault.store.rules_references import check_references
+from vault.store.rules_spec import check_spec
+from vault.store.snapshot import Snapshot
+
+MODE_FIELDS = ("replicated", "global_", "replicated_job", "global_job")
+
+
+def new_service(snapshot: Snapshot, service_id: str, posted: ServiceSpec) -> Put:
+    """Return the change that creates a service of a spec as posted; raise what is wrong with it."""
+    spec = prepared(snapshot, posted)
+    check_name_free(snapshot, Kind.SERVICE, spec.name, prefix="name conflicts with an existing object: ")
+    _check_ports(snapshot, spec, service_id)
+    check_references(snapshot, spec.task_template.container_spec)
+    return Put(Service(id=service_id, spec=spec, endpoint=endpoint_of(spec)), relied_on=_relied_on(snapshot, spec))
+
+
+def updated_service(snapshot: Snapshot, service_id: str, posted: ServiceSpec, *, version: int) -> Put:
+    """Return the change that gives a service another spec.
+
+    version: the index the caller read.  It fits while the *spec* has not changed since, so that the cluster's own
+    writes (progress, addresses) refuse nobody.
+    """
+    old = _at_version(snapshot, service_id, version)
+    spec = prepared(snapshot, posted)
+    if spec.name != old.spec.name:
+        raise Unimplemented("renaming services is not supported")
+    if _mode_of(spec) != _mode_of(old.spec):
+        raise Unimplemented("service mode change is not allowed")
+    _check_ports(snapshot, spec, service_id)
+    check_references(snapshot, spec.task_template.container_spec)
+    new = msgspec.structs.replace(old, spec=spec, previous_spec=old.spec, update_status=None)
+    return Put(new, relied_on=_relied_on(snapshot, spec))
+
+
+def rolled_back(snapshot: Snapshot, service_id: str, *, version: int, now_s: float) -> Put:
+    """Return the change that swaps a service's spec and its previous one."""
+    old = _at_version(snapshot, service_id, version)
+    if old.previous_spec is None:
+        raise FailedPrecondition(f"service {old.spec.name} does not have a previous spec")
+    _check_ports(snapshot, old.previous_spec, service_id)
+    check_references(snapshot, old.previous_spec.task_template.container_spec)
+    status = UpdateStatus(
+        state=UpdateState.ROLLBACK_STARTED, started_at=from_s(now_s), message="manually requested rollback"
+    )
+    new = msgspec.structs.replace(old, spec=old.previous_spec, previous_spec=old.spec, update_status=status)
+    return Put(new, relied_on=_relied_on(snapshot, old.previous_spec))
+
+
+def removed_service(snapshot: Snapshot, service_id: str, *, now_s: float) -> tuple[Change, ...]:
+    """Return the changes that remove a service and ask all its tasks to go.
+
+    Both in one commit: whoever removes the service's networks next must not meet tasks that are still wanted.
+    """
+    service = snapshot.services.get(service_id)
+    if service is None:
+        raise NotFound(Kind.SERVICE, service_id)
+    stopped = [
+        Put(stopping(task, State.REMOVE, now_s))
+        for task in sorted(snapshot.tasks_of(service_id), key=lambda task: task.id)
+        if task.desired_state < State.REMOVE
+    ]
+    return (Delete(Kind.SERVICE, service_id, service.version.index), *stopped)
+
+
+def stopping(task: Task, desired: State, now_s: float) -> Task:
+    """Return `task` with a desired state beyond RUNNING; the first time it was asked to stop is kept."""
+    return msgspec.structs.replace(task, desired_state=desired, stop_asked_at=task.stop_asked_at or from_s(now_s))
+
+
+def prepared(snapshot: Snapshot, posted: ServiceSpec) -> ServiceSpec:
+    """Return a spec as it is stored: checked, networks by id, and Docker's documented defaults filled in."""
+    check_spec(posted)
+    task = posted.task_template
+    container = msgspec.structs.replace(task.container_spec, isolation="default")
+    targets = tuple(_with_id(snapshot, attachment) for attachment in task.networks)
+    if len({target.target for target in targets}) < len(targets):
+        raise InvalidArgument("a network is given twice: name each network once")
+    return msgspec.structs.replace(
+        posted,
+        task_template=msgspec.structs.replace(task, container_spec=container, networks=targets, runtime="container"),
+        mode=_with_replicas(posted.mode),
+        update_config=_with_order(posted.update_config),
+        rollback_config=_with_order(posted.rollback_config),
+        endpoint_spec=_with_mode(posted.endpoint_spec),
+    )
+
+
+def endpoint_of(spec: ServiceSpec) -> Endpoint:
+    """Return the endpoint of a service before the allocator has seen it."""
+    return Endpoint(spec=spec.endpoint_spec or EndpointSpec())
+
+
+def networks_of(snapshot: Snapshot, spec: ServiceSpec) -> list[Network]:
+    """Return the networks a stored spec refers to."""
+    ids = [attachment.target for attachment in spec.task_template.networks]
+    return [network for network in map(snapshot.networks.get, ids) if network is not None]
+
+
+def _at_version(snapshot: Snapshot, service_id: str, version: int) -> Service:
+    """Return the service; raise `OutOfSequence` when its spec changed after `version`."""
+    service = snapshot.services.get(service_id)
+    if service is None:
+        raise NotFound(Kind.SERVICE, service_id)
+    changed = service.spec_version or service.version
+    if not changed.index <= version <= service.version.index:
+        raise OutOfSequence()
+    return service
+
+
+def _mode_of(spec: ServiceSpec) -> str:
+    return next((name for name in MODE_FIELDS if getattr(spec.mode, name) is not None), MODE_FIELDS[0])
+
+
+def _with_replicas(mode: ServiceMode) -> ServiceMode:
+    if _mode_of(ServiceSpec(mode=mode)) != MODE_FIELDS[0]:
+        return mode
+    replicas = mode.replicated.replicas if mode.replicated else None
+    return ServiceMode(replicated=Replicated(replicas=1 if replicas is None else replicas))
+
+
+def _with_order(config: UpdateConfig | None) -> UpdateConfig | None:
+    if config is None or config.order:
+        return config
+    return msgspec.structs.replace(config, order="stop-first")
+
+
+def _with_mode(endpoint: EndpointSpec | None) -> EndpointSpec:
+    endpoint = endpoint or EndpointSpec()
+    return endpoint if endpoint.mode else msgspec.structs.replace(endpoint, mode="vip")
+
+
+def _with_id(snapshot: Snapshot, attachment: NetworkAttachmentConfig) -> NetworkAttachmentConfig:
+    """Return the attachment with its network's id for its name."""
+    network = snapshot.networks.get(attachment.target) or snapshot.by_name(Kind.NETWORK, attachment.target)
+    if not isinstance(network, Network):
+        raise NotFound(Kind.NETWORK, attachment.target)
+    if network.spec.ingress:
+        raise InvalidArgument(f"Service cannot be explicitly attached to the ingress network {network.spec.name}")
+    return msgspec.structs.replace(attachment, target=network.id)
+
+
+def _check_ports(snapshot: Snapshot, spec: ServiceSpec, service_id: str) -> None:
+    """Raise `InvalidArgument` when a published port belongs to another service.
+
+    Two services may publish one port in host mode: the scheduler keeps them on different nodes.
+    """
+    wanted = [port for port in _published(spec.endpoint_spec) if port.published_port]
+    if not wanted:
+        return
+    for other in snapshot.services.values():
+        if other.id == service_id:
+            continue
+        for theirs in (*_published(other.spec.endpoint_spec), *other.endpoint.ports):
+            for port in wanted:
+                _check_port(port, theirs, other)
+
+
+def _check_port(port: PortConfig, theirs: PortConfig, other: Service) -> None:
+    same = (port.published_port, port.protocol) == (theirs.published_port, theirs.protocol)
+    if not same or port.publish_mode == theirs.publish_mode == "host":
+        return
+    how = "an ingress port" if theirs.publish_mode == "ingress" else "a host-published port"
+    raise InvalidArgument(
+        f"port '{port.published_port}' is already in use by service '{other.spec.name}' ({other.id}) as {how}"
+    )
+
+
+def _published(endpoint: EndpointSpec | None) -> tuple[PortConfig, ...]:
+    return endpoint.ports if endpoint else ()
+
+
+def _relied_on(snapshot: Snapshot, spec: ServiceSpec) -> tuple[Relied, ...]:
+    """Return the objects a spec refers to, at the versions at which the references were checked."""
+    task: TaskSpec = spec.task_template
+    keys = [(Kind.SECRET, reference.secret_id) for reference in task.container_spec.secrets]
+    keys += [(Kind.CONFIG, reference.config_id) for reference in task.container_spec.configs]
+    keys += [(Kind.NETWORK, attachment.target) for attachment in task.networks]
+    found = ((kind, id_, snapshot.get(kind, id_)) for kind, id_ in keys)
+    return tuple(Relied(kind, id_, obj.version.index) for kind, id_, obj in found if obj is not None)

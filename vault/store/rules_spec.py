@@ -1,0 +1,155 @@
+"""Rules for a service's spec by itself: no snapshot, no other object.  Pure.
+
+Called by `vault.store.rules_service`.  Texts are SwarmKit's where it has one.
+"""
+
+import posixpath
+import re
+
+from vault.model.container import ContainerSpec
+from vault.model.errors import BadRequest, InvalidArgument
+from vault.model.names import check_service_name
+from vault.model.service import (
+    EndpointSpec,
+    Limit,
+    Placement,
+    Reservation,
+    RestartPolicy,
+    ServiceMode,
+    ServiceSpec,
+    UpdateConfig,
+)
+from vault.store.rules_later import check_service_supported
+
+MIN_NANO_CPUS = 1_000_000
+MIN_MEMORY_BYTES = 4 * 1024 * 1024
+MAX_REPLICAS = 1_000_000
+MAX_PORT = 65_535
+CONDITIONS = ("", "none", "on-failure", "any")
+ACTIONS = ("", "pause", "continue", "rollback")
+ORDERS = ("", "stop-first", "start-first")
+PROTOCOLS = ("tcp", "udp", "sctp")
+OPERATORS = ("==", "!=")
+_CONSTRAINT_KEY = re.compile(r"(?i)[a-z_][a-z0-9\-_.]+")
+_CONSTRAINT_VALUE = re.compile(r"(?i)[a-z0-9:\-_\s.*()?+\[\]\\^$|/]+")
+_REFERENCE = re.compile(r"[a-zA-Z0-9][\w.\-:/\[\]]*(?:@[A-Za-z][A-Za-z0-9+.\-_]*:[0-9a-fA-F]{32,})?")
+
+
+def check_spec(spec: ServiceSpec) -> None:
+    """Raise `InvalidArgument` or `Unimplemented` unless a service may be made of `spec`."""
+    check_service_name(spec.name)
+    _check_mode(spec.mode)
+    check_service_supported(spec)
+    task = spec.task_template
+    if task.resources is not None:
+        _check_resources(task.resources.limits)
+        _check_resources(task.resources.reservations)
+    _check_restart(task.restart_policy)
+    _check_placement(task.placement)
+    _check_container(task.container_spec)
+    _check_update(spec.update_config)
+    _check_update(spec.rollback_config)
+    _check_endpoint(spec.endpoint_spec)
+
+
+def _check_mode(mode: ServiceMode) -> None:
+    given = [one for one in (mode.replicated, mode.global_, mode.replicated_job, mode.global_job) if one is not None]
+    if len(given) > 1:
+        raise BadRequest("must specify only one service mode")
+    if mode.replicated is not None:
+        replicas = mode.replicated.replicas
+        if replicas is not None and not 0 <= replicas <= MAX_REPLICAS:
+            raise InvalidArgument(f"Replicas must be between 0 and {MAX_REPLICAS}")
+
+
+def _check_resources(resources: Limit | Reservation | None) -> None:
+    if resources is None:
+        return
+    if resources.nano_cpus and resources.nano_cpus < MIN_NANO_CPUS:
+        raise InvalidArgument(f"invalid cpu value {resources.nano_cpus / 1e9:g}: Must be at least 0.001")
+    if resources.memory_bytes and resources.memory_bytes < MIN_MEMORY_BYTES:
+        raise InvalidArgument(f"invalid memory value {resources.memory_bytes}: Must be at least 4MiB")
+    if isinstance(resources, Limit) and resources.pids < 0:
+        raise InvalidArgument("invalid pids value: Must not be negative")
+
+
+def _check_restart(policy: RestartPolicy | None) -> None:
+    if policy is None:
+        return
+    if policy.condition not in CONDITIONS:
+        raise InvalidArgument(f'unrecognized restart condition: "{policy.condition}": use none, on-failure or any')
+    if (policy.delay or 0) < 0:
+        raise InvalidArgument("TaskSpec: restart-delay cannot be negative")
+    if (policy.window or 0) < 0:
+        raise InvalidArgument("TaskSpec: restart-window cannot be negative")
+    if (policy.max_attempts or 0) < 0:
+        raise InvalidArgument("TaskSpec: restart-max-attempts cannot be negative")
+
+
+def _check_placement(placement: Placement | None) -> None:
+    for expression in placement.constraints if placement else ():
+        operator = next((op for op in OPERATORS if op in expression), None)
+        if operator is None:
+            raise InvalidArgument(f"constraint expected one operator from {', '.join(OPERATORS)}")
+        key, value = (part.strip() for part in expression.split(operator, 1))
+        if _CONSTRAINT_KEY.fullmatch(key) is None:
+            raise InvalidArgument(f"key '{key}' is invalid")
+        if _CONSTRAINT_VALUE.fullmatch(value) is None:
+            raise InvalidArgument(f"value '{value}' is invalid")
+
+
+def _check_container(container: ContainerSpec) -> None:
+    if not container.image:
+        raise InvalidArgument("ContainerSpec: image reference must be provided")
+    if len(container.image) > 512 or _REFERENCE.fullmatch(container.image) is None:
+        raise InvalidArgument(f'ContainerSpec: "{container.image}" is not a valid repository/tag')
+    if (container.stop_grace_period or 0) < 0:
+        raise InvalidArgument("ContainerSpec: stop-grace-period cannot be negative")
+    targets = set()
+    for mount in container.mounts:
+        target = posixpath.normpath(mount.target) if mount.target else ""
+        if not target.startswith("/") or target.lstrip("/") == "" or "\0" in target:
+            raise InvalidArgument(f"invalid mount target, must be an absolute path: {mount.target}")
+        if target in targets:
+            raise InvalidArgument(f"ContainerSpec: duplicate mount point: {mount.target}")
+        targets.add(target)
+        if mount.type == "bind" and not posixpath.isabs(mount.source):
+            raise InvalidArgument(f"invalid mount source, must be an absolute path: {mount.source}")
+        if mount.type == "tmpfs" and mount.source:
+            raise InvalidArgument("invalid tmpfs source, source must be empty")
+
+
+def _check_update(config: UpdateConfig | None) -> None:
+    if config is None:
+        return
+    if config.parallelism < 0:
+        raise InvalidArgument("TaskSpec: update-parallelism cannot be negative")
+    if config.delay < 0:
+        raise InvalidArgument("TaskSpec: update-delay cannot be negative")
+    if config.monitor < 0:
+        raise InvalidArgument("TaskSpec: update-monitor cannot be negative")
+    if not 0 <= config.max_failure_ratio <= 1:
+        raise InvalidArgument("TaskSpec: update-maxfailureratio must be between 0 and 1")
+    if config.failure_action not in ACTIONS:
+        raise InvalidArgument(f'unrecognized update failure action "{config.failure_action}"')
+    if config.order not in ORDERS:
+        raise InvalidArgument(f'unrecognized update order "{config.order}"')
+
+
+def _check_endpoint(endpoint: EndpointSpec | None) -> None:
+    if endpoint is None:
+        return
+    if endpoint.mode not in ("", "vip", "dnsrr"):
+        raise InvalidArgument(f'invalid endpoint mode "{endpoint.mode}": use vip or dnsrr')
+    published = set()
+    for port in endpoint.ports:
+        if port.protocol not in PROTOCOLS or port.publish_mode not in ("ingress", "host"):
+            raise InvalidArgument("EndpointSpec: a port's protocol is tcp, udp or sctp, its mode ingress or host")
+        if not 0 < port.target_port <= MAX_PORT or not 0 <= port.published_port <= MAX_PORT:
+            raise InvalidArgument(f"EndpointSpec: a port must be between 1 and {MAX_PORT}")
+        if port.publish_mode == "ingress" and endpoint.mode == "dnsrr":
+            raise InvalidArgument("EndpointSpec: port published with ingress mode can't be used with dnsrr mode")
+        key = (port.published_port, port.protocol, port.publish_mode)
+        if port.published_port and key in published:
+            raise InvalidArgument("EndpointSpec: duplicate published ports provided")
+        published.add(key)
