@@ -114,10 +114,10 @@ class PortConfig(Shape, frozen=True, kw_only=True):
     """A port of a service."""
 
     name: str = ""
-    protocol: str = "tcp"
+    protocol: str = always("tcp")
     target_port: int = 0
     published_port: int = 0  # 0 = chosen by the allocator.
-    publish_mode: str = "ingress"  # ingress | host
+    publish_mode: str = always("ingress")  # ingress | host
 
 
 class EndpointSpec(Shape, frozen=True, kw_only=True):
@@ -172,6 +172,7 @@ class UpdateStatus(Shape, frozen=True, kw_only=True):
     started_at: datetime | None = None
     completed_at: datetime | None = None
     message: str = ""
+    spec_version: Version | None = None  # `Service.spec_version` it is about; no answer of the API shows it.
 
 
 class ServiceStatus(Shape, frozen=True, kw_only=True):

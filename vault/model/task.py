@@ -106,6 +106,12 @@ class Task(Object, frozen=True, kw_only=True):
     host_ports: tuple[PortConfig, ...] = ()  # The service's `mode: host` ports at creation.
     start_not_before: datetime | None = None  # While READY is desired: the restart delay ends here.
     stop_asked_at: datetime | None = None  # When desired state went beyond RUNNING.
+    # Memory of the orchestrator, kept here so that a new leader goes on; no answer of the API shows it.
+    stays_down: bool = False  # It ended and its restart policy wants no other: it fills its slot until the next update.
+    restarts: int = 0  # How many restarts of its slot, under its spec version, led to it.
+    restarted_at: tuple[datetime, ...] = ()  # When they happened, as far as the policy's window looks back.
+    update_started_at: datetime | None = None  # The update, named by its start, that made this task.
+    running_since: datetime | None = None  # When an update first saw it running.
 
     @property
     def state(self) -> State:
