@@ -10,7 +10,6 @@ from vault.model.errors import FailedPrecondition, InvalidArgument, NotFound, Ou
 from vault.model.ids import Kind
 from vault.model.network import Network
 from vault.model.service import (
-    Endpoint,
     EndpointSpec,
     NetworkAttachmentConfig,
     PortConfig,
@@ -18,13 +17,12 @@ from vault.model.service import (
     Service,
     ServiceMode,
     ServiceSpec,
-    TaskSpec,
     UpdateConfig,
     UpdateState,
     UpdateStatus,
 )
 from vault.model.task import State, Task
-from vault.store.changes import Change, Delete, Put, Relied
+from vault.store.changes import Change, Delete, Put
 from vault.store.rules import check_name_free
 from vault.store.rules_references import check_references
 from vault.store.rules_spec import check_spec
@@ -39,7 +37,7 @@ def new_service(snapshot: Snapshot, service_id: str, posted: ServiceSpec) -> Put
     check_name_free(snapshot, Kind.SERVICE, spec.name, prefix="name conflicts with an existing object: ")
     _check_ports(snapshot, spec, service_id)
     check_references(snapshot, spec.task_template.container_spec)
-    return Put(Service(id=service_id, spec=spec, endpoint=endpoint_of(spec)), relied_on=_relied_on(snapshot, spec))
+    return Put(Service(id=service_id, spec=spec))
 
 
 def updated_service(snapshot: Snapshot, service_id: str, posted: ServiceSpec, *, version: int) -> Put:
@@ -57,7 +55,7 @@ def updated_service(snapshot: Snapshot, service_id: str, posted: ServiceSpec, *,
     _check_ports(snapshot, spec, service_id)
     check_references(snapshot, spec.task_template.container_spec)
     new = msgspec.structs.replace(old, spec=spec, previous_spec=old.spec, update_status=None)
-    return Put(new, relied_on=_relied_on(snapshot, spec))
+    return Put(new)
 
 
 def rolled_back(snapshot: Snapshot, service_id: str, *, version: int, now_s: float) -> Put:
@@ -71,7 +69,7 @@ def rolled_back(snapshot: Snapshot, service_id: str, *, version: int, now_s: flo
         state=UpdateState.ROLLBACK_STARTED, started_at=from_s(now_s), message="manually requested rollback"
     )
     new = msgspec.structs.replace(old, spec=old.previous_spec, previous_spec=old.spec, update_status=status)
-    return Put(new, relied_on=_relied_on(snapshot, old.previous_spec))
+    return Put(new)
 
 
 def removed_service(snapshot: Snapshot, service_id: str, *, now_s: float) -> tuple[Change, ...]:
@@ -111,11 +109,6 @@ def prepared(snapshot: Snapshot, posted: ServiceSpec) -> ServiceSpec:
         rollback_config=_with_order(posted.rollback_config),
         endpoint_spec=_with_mode(posted.endpoint_spec),
     )
-
-
-def endpoint_of(spec: ServiceSpec) -> Endpoint:
-    """Return the endpoint of a service before the allocator has seen it."""
-    return Endpoint(spec=spec.endpoint_spec or EndpointSpec())
 
 
 def networks_of(snapshot: Snapshot, spec: ServiceSpec) -> list[Network]:
@@ -195,13 +188,3 @@ def _check_port(port: PortConfig, theirs: PortConfig, other: Service) -> None:
 
 def _published(endpoint: EndpointSpec | None) -> tuple[PortConfig, ...]:
     return endpoint.ports if endpoint else ()
-
-
-def _relied_on(snapshot: Snapshot, spec: ServiceSpec) -> tuple[Relied, ...]:
-    """Return the objects a spec refers to, at the versions at which the references were checked."""
-    task: TaskSpec = spec.task_template
-    keys = [(Kind.SECRET, reference.secret_id) for reference in task.container_spec.secrets]
-    keys += [(Kind.CONFIG, reference.config_id) for reference in task.container_spec.configs]
-    keys += [(Kind.NETWORK, attachment.target) for attachment in task.networks]
-    found = ((kind, id_, snapshot.get(kind, id_)) for kind, id_ in keys)
-    return tuple(Relied(kind, id_, obj.version.index) for kind, id_, obj in found if obj is not None)

@@ -1,0 +1,107 @@
+"""Rules for networks: creating and removing them, and those every swarm begins with.  Pure.
+
+Called by `vault.api` inside `Store.submit`; `predefined` by `vault.daemon` at `swarm init`.
+"""
+
+import ipaddress
+from http import HTTPStatus
+
+import msgspec
+
+from vault.model.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, VaultError
+from vault.model.ids import Kind, NewID
+from vault.model.names import check_service_name
+from vault.model.network import IPAMConfig, Network, NetworkSpec
+from vault.model.secret import Driver
+from vault.model.task import State
+from vault.store.changes import Change, Delete, Put
+from vault.store.rules_later import check_network_supported
+from vault.store.snapshot import Snapshot
+
+PREDEFINED_LABEL = "com.docker.swarm.predefined"
+PREDEFINED = ("bridge", "host", "none")  # Names of every node's own networks.
+INGRESS = "ingress"
+DRIVERS = ("", "overlay")
+
+
+class Predefined(VaultError):
+    """A network that every node has, and that nobody makes or removes."""
+
+    status = HTTPStatus.FORBIDDEN
+
+
+def new_network(snapshot: Snapshot, network_id: str, spec: NetworkSpec) -> Put:
+    """Return the change that creates a network; raise `Conflict` when the name is taken."""
+    check_service_name(spec.name)
+    if spec.name in PREDEFINED:
+        raise Predefined(f"operation is not permitted on predefined {spec.name} network")
+    driver = spec.driver_configuration.name if spec.driver_configuration else ""
+    if driver not in DRIVERS:
+        raise InvalidArgument(f'network driver "{driver}" is not supported: use overlay')
+    check_network_supported(spec)
+    _check_ranges(spec)
+    if snapshot.by_name(Kind.NETWORK, spec.name) is not None:
+        raise Conflict(f"network with name {spec.name} already exists")
+    if spec.ingress and any(network.spec.ingress for network in snapshot.networks.values()):
+        raise Conflict("ingress network is already present")
+    options = spec.driver_configuration.options if spec.driver_configuration else {}
+    stored = msgspec.structs.replace(spec, driver_configuration=Driver(name="overlay", options=options), scope="swarm")
+    return Put(Network(id=network_id, spec=stored))
+
+
+def removed_network(snapshot: Snapshot, network_id: str) -> tuple[Change, ...]:
+    """Return the change that removes a network; raise `FailedPrecondition` while a service or task is on it."""
+    network = snapshot.networks.get(network_id)
+    if network is None:
+        raise NotFound(Kind.NETWORK, network_id)
+    if is_predefined(network):
+        raise Predefined(f"{network.spec.name} is a pre-defined network and cannot be removed")
+    for service in snapshot.services_using(Kind.NETWORK, network_id):
+        raise FailedPrecondition(f"network {network.spec.name} is in use by service {service.spec.name}")
+    for service in snapshot.services.values():
+        ports = service.spec.endpoint_spec.ports if service.spec.endpoint_spec else ()
+        if network.spec.ingress and any(port.publish_mode == "ingress" for port in ports):
+            raise FailedPrecondition(f"ingress network cannot be removed because service {service.id} depends on it")
+    for task in snapshot.tasks.values():
+        wanted = task.desired_state <= State.RUNNING and task.state <= State.RUNNING
+        if wanted and any(attached.network.id == network_id for attached in task.networks_attachments):
+            raise FailedPrecondition(f"network {network.spec.name} is in use by task {task.id}")
+    return (Delete(Kind.NETWORK, network_id, network.version.index),)
+
+
+def predefined(new_id: NewID) -> tuple[Put, ...]:
+    """Return the changes that give a new swarm its networks: ingress, and one for each network every node has."""
+    drivers = {"bridge": "bridge", "host": "host", "none": "null"}
+    ingress = NetworkSpec(name=INGRESS, driver_configuration=Driver(name="overlay"), ingress=True, scope="swarm")
+    specs = [ingress] + [
+        NetworkSpec(
+            name=name, labels={PREDEFINED_LABEL: "true"}, driver_configuration=Driver(name=driver), scope="local"
+        )
+        for name, driver in drivers.items()
+    ]
+    return tuple(Put(Network(id=new_id(), spec=spec)) for spec in specs)
+
+
+def is_predefined(network: Network) -> bool:
+    """Whether the network stands for one that every node has of its own."""
+    return network.spec.labels.get(PREDEFINED_LABEL) == "true"
+
+
+def _check_ranges(spec: NetworkSpec) -> None:
+    """Raise `InvalidArgument` unless the address ranges are IPv4 networks that hold their gateway."""
+    for config in spec.ipam_options.configs if spec.ipam_options else ():
+        try:
+            _check_range(config)
+        except ValueError:
+            text = "invalid network config: subnet, range and gateway must be IPv4, like 10.1.0.0/24"
+            raise InvalidArgument(text) from None
+
+
+def _check_range(config: IPAMConfig) -> None:
+    subnet = ipaddress.IPv4Network(config.subnet)
+    inside = [ipaddress.IPv4Address(config.gateway)] if config.gateway else []
+    if config.ip_range:
+        ip_range = ipaddress.IPv4Network(config.ip_range)
+        inside += [ip_range[0], ip_range[-1]]
+    if any(address not in subnet for address in inside):
+        raise ValueError
