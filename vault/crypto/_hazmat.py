@@ -69,10 +69,9 @@ def argon2id_key(passphrase: bytes, salt: bytes, *, passes: int, memory_kib: int
     return argon2id.kdf(32, passphrase, salt, opslimit=passes, memlimit=memory_kib * 1024)
 
 
-def x25519_generate() -> tuple[bytes, bytes]:
-    """Return a new private and public key, 32 bytes each.  Source: RFC 7748."""
-    key = X25519PrivateKey.generate()
-    return key.private_bytes_raw(), key.public_key().public_bytes_raw()
+def x25519_generate() -> bytes:
+    """Return a new private key, 32 bytes.  Source: RFC 7748."""
+    return X25519PrivateKey.generate().private_bytes_raw()
 
 
 def x25519_public(private_key: bytes) -> bytes:
