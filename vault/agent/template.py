@@ -166,7 +166,7 @@ class _Expression:
             case "env", (bytes(key),):
                 return self._context.env(_text(key))
             case "index", (Mapping() as labels, bytes(key)):
-                return labels.get(_text(key), "").encode()
+                return str(labels.get(_text(key), "")).encode()
             case "join", (bytes(separator), *parts) if parts:
                 return bytes(separator).join(_printed(part) for part in parts)
             case (("secret" | "config" | "env" | "index" | "join"), _):

@@ -105,7 +105,7 @@ class Worker:
 
     async def _run(self, runner: Runner) -> None:
         try:
-            while not await self._ran(runner):  # noqa: ASYNC110 - a pause between tries, not a wait for an event
+            while not await self._ran(runner):
                 await asyncio.sleep(RETRY_S)
         finally:
             del self.runners[runner.task_id]
