@@ -1,0 +1,80 @@
+"""What our loader makes of a stack file is what Docker's client makes of it.
+
+Origin of the vectors: `record_vectors.py`, run against Docker's client 28.2.2; some of the files are those of
+the sessions recorded with Docker Swarm.
+"""
+
+import base64
+import json
+import pathlib
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.stack.record_vectors import ENVIRONMENT, VECTORS
+from vault.model.service import ServiceSpec
+from vault.stack.convert import Deployment, convert
+from vault.stack.load import Source, Stack, load
+from vault.stack.plan import with_ids
+
+NAMES = sorted(path.stem for path in VECTORS.glob("*.json"))
+
+
+def without_nulls(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: without_nulls(item) for key, item in value.items() if item is not None}
+        case list():
+            return [without_nulls(item) for item in value]
+        case _:
+            return value
+
+
+def recorded(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((VECTORS / f"{name}.json").read_text().replace("DIR", str(VECTORS)))
+    return document
+
+
+def loaded(name: str) -> Stack:
+    files = sorted(VECTORS.glob(f"{name}.*yml"))
+    sources = [Source(name=file.name, text=file.read_bytes(), directory=str(VECTORS)) for file in files]
+    return load(sources, ENVIRONMENT, lambda path: pathlib.Path(path).read_bytes())
+
+
+def deployment(name: str) -> Deployment:
+    return convert(loaded(name), "demo")
+
+
+class Ids(dict[str, str]):
+    """Gives everything named the id that the fake engine gave it."""
+
+    def __missing__(self, name: str) -> str:
+        return f"id of {name}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_services_are_those_that_docker_posts(name: str) -> None:
+    theirs = [msgspec.convert(without_nulls(body), ServiceSpec) for body in recorded(name)["posts"]["services"]]
+    ours = [with_ids(spec, Ids(), Ids()) for spec in deployment(name).services]
+    assert sorted(ours, key=lambda spec: spec.name) == theirs
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_networks_are_those_that_docker_posts(name: str) -> None:
+    defaults = {"Scope": "", "Ingress": False, "ConfigOnly": False, "CheckDuplicate": True}
+    theirs = [without_nulls(body) for body in recorded(name)["posts"].get("networks", [])]
+    ours = [{**defaults, **network.body()} for network in deployment(name).networks]
+    assert sorted(ours, key=lambda body: body["Name"]) == [{**defaults, **body} for body in theirs]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_secrets_and_configs_are_those_that_docker_posts(name: str) -> None:
+    posts = recorded(name)["posts"]
+    made = deployment(name)
+    secrets = [
+        {**msgspec.to_builtins(new.spec), "Data": base64.b64encode(new.value.reveal()).decode()} for new in made.secrets
+    ]
+    configs = [{**msgspec.to_builtins(new.spec), "Data": base64.b64encode(new.value).decode()} for new in made.configs]
+    assert sorted(secrets, key=lambda body: body["Name"]) == posts.get("secrets", [])
+    assert sorted(configs, key=lambda body: body["Name"]) == posts.get("configs", [])

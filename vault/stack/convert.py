@@ -1,0 +1,173 @@
+"""A stack as objects of the cluster, in the shape in which Docker's client posts them.
+
+Pure, but for the files of secrets and configs, which the stack's `read_file` reads; called by the command line.  Names
+get the stack's name in front, and every object its label.  References to secrets and configs carry names; `with_ids`
+in `vault.stack.plan` adds the ids once they are known.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vault.crypto.plaintext import Plaintext
+from vault.model.errors import VaultError
+from vault.model.names import (
+    check_config_size,
+    check_object_name,
+    check_secret_size,
+    check_service_name,
+)
+from vault.model.secret import ConfigSpec, Driver, SecretSpec
+from vault.model.service import ServiceSpec
+from vault.stack import document as doc
+from vault.stack.convert_service import service_spec
+from vault.stack.errors import NotDeployable, StackError
+from vault.stack.load import ReadFile, Stack, check_images
+from vault.stack.namespace import Namespace
+from vault.stack.unsupported import check_supported
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewNetwork:
+    """A network to create."""
+
+    name: str
+    driver: str = "overlay"
+    options: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    internal: bool = False
+    attachable: bool = False
+    ipam_driver: str = ""
+    subnets: tuple[str, ...] = ()
+
+    def body(self) -> dict[str, Any]:
+        """Return the body of `POST /networks/create`."""
+        body: dict[str, Any] = {
+            "Name": self.name,
+            "Driver": self.driver,
+            "Internal": self.internal,
+            "Attachable": self.attachable,
+            "Labels": dict(self.labels),
+        }
+        if self.options:
+            body["Options"] = dict(self.options)
+        if self.ipam_driver or self.subnets:
+            pools = [{"Subnet": subnet} for subnet in self.subnets]
+            body["IPAM"] = {"Driver": self.ipam_driver, "Config": pools}
+        return body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSecret:
+    """A secret to create or to bring up to date."""
+
+    spec: SecretSpec
+    value: Plaintext
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewConfig:
+    """A config to create or to bring up to date."""
+
+    spec: ConfigSpec
+    value: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """What a stack needs in the cluster, in the order of its files."""
+
+    namespace: Namespace
+    networks: tuple[NewNetwork, ...]
+    external_networks: tuple[str, ...]
+    secrets: tuple[NewSecret, ...]
+    configs: tuple[NewConfig, ...]
+    services: tuple[ServiceSpec, ...]
+    warnings: tuple[str, ...]
+
+
+def convert(stack: Stack, namespace: str) -> Deployment:
+    """Return the objects that a stack of that name needs.
+
+    Raises `StackError` for what the stack says wrong, `NotSupportedYet` for what comes later, and what `read_file`
+    raises for the file of a secret or config.
+    """
+    stack_name = Namespace(namespace)
+    document = stack.document
+    check_images(stack)
+    check_supported(document)
+    used = {name: document.networks.get(name, doc.Network()) for name in _used_networks(document)}
+    services = tuple(service_spec(stack_name, service, document) for service in document.services.values())
+    for spec in services:
+        _named("service", spec.name)
+    return Deployment(
+        namespace=stack_name,
+        networks=tuple(_network(stack_name, name, network) for name, network in used.items() if not network.external),
+        external_networks=tuple(network.name for network in used.values() if network.external),
+        secrets=tuple(
+            _secret(stack_name, name, secret, stack.read_file)
+            for name, secret in document.secrets.items()
+            if not secret.external
+        ),
+        configs=tuple(
+            _config(stack_name, name, config, stack.read_file)
+            for name, config in document.configs.items()
+            if not config.external
+        ),
+        services=services,
+        warnings=stack.warnings,
+    )
+
+
+def _used_networks(document: doc.Document) -> tuple[str, ...]:
+    """Return the networks that services are on, once each; a service that names none is on `default`."""
+    names = (name for service in document.services.values() for name in (service.networks or ("default",)))
+    return tuple(dict.fromkeys(names))
+
+
+def _network(namespace: Namespace, name: str, network: doc.Network) -> NewNetwork:
+    new = NewNetwork(
+        name=network.name or namespace.scope(name),
+        driver=network.driver or "overlay",
+        options=network.driver_opts,
+        labels=namespace.label(network.labels),
+        internal=network.internal,
+        attachable=network.attachable,
+        ipam_driver=network.ipam.driver,
+        subnets=tuple(pool.subnet for pool in network.ipam.config),
+    )
+    _named("network", new.name)
+    return new
+
+
+def _secret(namespace: Namespace, name: str, secret: doc.FileObject, read_file: ReadFile) -> NewSecret:
+    full = secret.name or namespace.scope(name)
+    value = Plaintext(read_file(secret.file))
+    try:
+        check_object_name(full)
+        check_secret_size(len(value))
+    except VaultError as error:
+        raise NotDeployable(f"failed to create secret {full}: {error}") from None
+    return NewSecret(spec=SecretSpec(name=full, labels=namespace.label(secret.labels)), value=value)
+
+
+def _config(namespace: Namespace, name: str, config: doc.FileObject, read_file: ReadFile) -> NewConfig:
+    full = config.name or namespace.scope(name)
+    value = read_file(config.file)
+    try:
+        check_object_name(full)
+        check_config_size(len(value))
+    except VaultError as error:
+        raise NotDeployable(f"failed to create config {full}: {error}") from None
+    templating = Driver(name=config.template_driver) if config.template_driver else None
+    return NewConfig(
+        spec=ConfigSpec(name=full, labels=namespace.label(config.labels), templating=templating), value=value
+    )
+
+
+def _named(kind: str, name: str) -> None:
+    """Raise `StackError` unless `name` may name a service or network."""
+    try:
+        check_service_name(name)
+    except VaultError as error:
+        raise StackError(f"failed to create {kind} {name}: {error}") from None

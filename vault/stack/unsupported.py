@@ -1,0 +1,112 @@
+"""Keys whose effect comes with a later release.  Accepting one would be to ignore it, so the deploy stops here.
+
+Pure; called by `vault.stack.convert` before anything is read or made.  `stack config` prints such a file all the same.
+"""
+
+from collections.abc import Iterator
+
+from vault.stack import document as doc
+from vault.stack.errors import NotSupportedYet
+
+_LOG_OPTIONS = frozenset(("max-size", "max-file"))
+_DEFAULT_CHANGES = doc.ChangeConfig(
+    parallelism=1, delay=0, failure_action="pause", monitor=5_000_000_000, max_failure_ratio=0.0, order="stop-first"
+)
+
+
+def check_supported(document: doc.Document) -> None:
+    """Raise `NotSupportedYet` for the first key of the document that this release cannot honour."""
+    for path in _unsupported(document):
+        raise NotSupportedYet(path)
+
+
+def _unsupported(document: doc.Document) -> Iterator[str]:
+    """Yield the paths of keys that cannot be honoured, in document order."""
+    for name, service in document.services.items():
+        for key in _in_service(service):
+            yield f"services.{name}.{key}"
+    for name, network in document.networks.items():
+        if not network.external:
+            yield from (f"networks.{name}.{key}" for key in _in_network(network))
+    for name, volume in document.volumes.items():
+        if volume.driver not in ("", "local"):
+            yield f"volumes.{name}.driver"
+        if volume.driver_opts:
+            yield f"volumes.{name}.driver_opts"
+        if "x-cluster-spec" in volume.extensions:
+            yield f"volumes.{name}.x-cluster-spec"
+    for name, secret in document.secrets.items():
+        if secret.driver:
+            yield f"secrets.{name}.driver"
+        if secret.template_driver:
+            yield f"secrets.{name}.template_driver"
+    for name, config in document.configs.items():
+        if config.template_driver not in ("", "golang"):
+            yield f"configs.{name}.template_driver"
+
+
+def _in_network(network: doc.Network) -> Iterator[str]:
+    if network.driver not in ("", "overlay"):
+        yield "driver"
+    if network.driver_opts:
+        yield "driver_opts"
+    if network.ipam.driver not in ("", "default"):
+        yield "ipam.driver"
+
+
+def _in_service(service: doc.Service) -> Iterator[str]:
+    yield from (f"deploy.{key}" for key in _in_deploy(service.deploy))
+    if service.healthcheck is not None and not service.healthcheck.disable:
+        yield "healthcheck"
+    if service.credential_spec != doc.CredentialSpec():
+        yield "credential_spec"
+    if service.isolation not in ("", "default"):
+        yield "isolation"
+    if service.oom_score_adj:
+        yield "oom_score_adj"
+    if service.logging is not None:
+        yield from (f"logging.{key}" for key in _in_logging(service.logging))
+    for index, volume in enumerate(service.volumes):
+        if volume.type in ("npipe", "cluster", "image"):
+            yield f"volumes.{index}.type {volume.type}"
+        if volume.volume is not None and volume.volume.subpath:
+            yield f"volumes.{index}.volume.subpath"
+    for name, attachment in service.networks.items():
+        if attachment is not None and attachment.driver_opts:
+            yield f"networks.{name}.driver_opts"
+
+
+def _in_logging(logging: doc.Logging) -> Iterator[str]:
+    if logging.driver not in ("", "json-file"):
+        yield "driver"
+    yield from (f"options.{option}" for option in sorted(logging.options.keys() - _LOG_OPTIONS))
+
+
+def _in_deploy(deploy: doc.Deploy) -> Iterator[str]:
+    if deploy.mode in ("replicated-job", "global-job"):
+        yield f"mode {deploy.mode}"
+    if deploy.placement.preferences:
+        yield "placement.preferences"
+    if deploy.placement.max_replicas_per_node:
+        yield "placement.max_replicas_per_node"
+    if deploy.resources.reservations is not None and deploy.resources.reservations.generic_resources:
+        yield "resources.reservations.generic_resources"
+    if deploy.update_config is not None:
+        if deploy.update_config.order == "start-first":
+            yield "update_config.order start-first"
+        if deploy.update_config.failure_action == "rollback":
+            yield "update_config.failure_action rollback"
+    if deploy.rollback_config is not None and not _says_default(deploy.rollback_config):
+        yield "rollback_config"
+
+
+def _says_default(changes: doc.ChangeConfig) -> bool:
+    """Return whether a rollback_config changes nothing: every key is left out or has its default."""
+    return (
+        changes.parallelism in (None, _DEFAULT_CHANGES.parallelism)
+        and changes.delay == _DEFAULT_CHANGES.delay
+        and changes.failure_action in ("", _DEFAULT_CHANGES.failure_action)
+        and changes.monitor in (0, _DEFAULT_CHANGES.monitor)
+        and changes.max_failure_ratio == _DEFAULT_CHANGES.max_failure_ratio
+        and changes.order in ("", _DEFAULT_CHANGES.order)
+    )
