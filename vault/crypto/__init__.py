@@ -21,7 +21,3 @@ Pure but for randomness: nothing here opens a file, logs, or reads a clock.  Onl
 from vault.crypto.plaintext import Plaintext
 
 __all__ = ["Plaintext"]
-
-from vault.crypto.plaintext import Plaintext
-
-__all__ = ["Plaintext"]

@@ -1,6 +1,7 @@
 """The node key file: what a node must keep between starts, sealed under the unlock key.
 
-Not pure (the seal draws a nonce); the caller writes the bytes by temp file, fsync and rename.  Called by `vault.daemon`.
+Not pure (the seal draws a nonce); the caller writes the bytes by temp file, fsync and rename.  Called by
+`vault.daemon`.
 Layout: version (1) ‖ version of the unlock key (8) ‖ SecretBox of a MessagePack array that repeats those 9 bytes.
 """
 

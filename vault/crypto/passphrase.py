@@ -38,7 +38,8 @@ MODERATE: Final = Cost(passes=3, memory_mib=256)  # libsodium's MODERATE.
 
 def wrap_with_passphrase(root: RootKey, passphrase: Plaintext, *, cost: Cost = MODERATE) -> bytes:
     """Encrypt a root key under a passphrase; returns 124 bytes.  Source: RFC 9106 (Argon2id, one lane)."""
-    assert 1 <= cost.passes <= _MAX_PASSES and 1 <= cost.memory_mib <= _MAX_MEMORY_MIB
+    assert 1 <= cost.passes <= _MAX_PASSES
+    assert 1 <= cost.memory_mib <= _MAX_MEMORY_MIB
     salt = secrets.token_bytes(_SALT_BYTES)
     header = _HEADER.pack(_VERSION, cost.passes, cost.memory_mib, salt)
     return committed.seal(_stretched(passphrase, salt, cost), _LABEL, header, (), root.reveal())
