@@ -34,10 +34,9 @@ class Layer:
     def add_packages(self, packages: Iterable[Package]) -> None:
         """Put what the packages hold, without documentation and translations."""
         for package in packages:
-            with contents(package) as process:
-                with tarfile.open(fileobj=process.stdout, mode="r|") as tar:
-                    for info in tar:
-                        self._add_member(tar, info)
+            with contents(package) as process, tarfile.open(fileobj=process.stdout, mode="r|") as tar:
+                for info in tar:
+                    self._add_member(tar, info)
             if process.returncode != 0:
                 raise RuntimeError(f"dpkg-deb cannot read {package.file.name}: delete it and build again")
 
