@@ -60,6 +60,7 @@ class Runner:
         self.local = local
         self.container = local.task.status.container_status or ContainerStatus()
         self.started_at: datetime | None = None
+        self.image: Image | None = None  # What it was prepared from; looked up again after adoption.
         self._machine = machine
         self._report = report
         self._changed = asyncio.Event()
@@ -105,7 +106,7 @@ class Runner:
         task, machine = self.local.task, self._machine
         self._observe(State.ACCEPTED, "accepted")
         self._observe(State.PREPARING, "preparing")
-        image = await machine.images.ensure(task.spec.container_spec.image)
+        self.image = image = await machine.images.ensure(task.spec.container_spec.image)
         secrets, configs = machine.values.for_task(task, machine.node)
         network = await self._network(task)
         self.container = await machine.executor.prepare(

@@ -98,7 +98,7 @@ class Cluster(Object, frozen=True, kw_only=True):
     subnet_size: int = always(24)
     data_path_port: int = always(4789)
     join_tokens: JoinTokens = msgspec.field(default_factory=lambda: JoinTokens())
-    root_key: bytes = b""  # The root CA's private key, PKCS#8 DER; in the sealed record only, never in an answer.
+    root_key: bytes = b""  # The root CA's private key, PKCS#8 PEM; in the sealed record only, never in an answer.
     unlock_key: bytes = b""  # 32 bytes when autolock is on; never in an answer but GET /swarm/unlockkey.
 
     @property

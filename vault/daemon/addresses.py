@@ -1,0 +1,84 @@
+"""Which address this node advertises."""
+
+import fcntl
+import ipaddress
+import re
+import socket
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vault.model.errors import BadRequest
+
+_ENGINE_LINKS = re.compile(r"(lo|docker.*|br-.*|veth.*|vault.*|virbr.*|cni.*)")
+_SIOCGIFADDR = 0x8915
+_NO_ADDRESS = "advertise address must be a non-zero IP address or network interface (with optional port number)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """An address of this machine, without prefix length."""
+
+    link: str
+    text: str
+
+
+def advertised(wanted: str, found: Sequence[Address]) -> str:
+    """Return the address that `--advertise-addr` means; with none given, the only one there is.
+
+    `wanted`: an address, a link's name, either with `:PORT`, or "".  Raises `BadRequest` in Docker's words.
+    """
+    if wanted:
+        return _named(wanted, found)
+    usable = [address for address in found if not _ENGINE_LINKS.fullmatch(address.link)]
+    if not usable:
+        return "127.0.0.1"  # A machine by itself; others could not reach it anyway.
+    if len(usable) > 1:
+        first, second = usable[0], usable[1]
+        where = (
+            f"a single interface ({first.text} and {second.text} on {first.link})"
+            if first.link == second.link
+            else f"different interfaces ({first.text} on {first.link} and {second.text} on {second.link})"
+        )
+        raise BadRequest(
+            f"could not choose an IP address to advertise since this system has multiple addresses on {where} - "
+            "specify one with --advertise-addr"
+        )
+    return usable[0].text
+
+
+def _named(wanted: str, found: Sequence[Address]) -> str:
+    host = wanted
+    if wanted.count(":") == 1 or wanted.startswith("["):
+        host, _, port = wanted.rpartition(":")
+        if port and not (port.isdigit() and 0 < int(port) < 65536):
+            raise BadRequest(_NO_ADDRESS)
+        host = host.strip("[]")
+    try:
+        parsed = ipaddress.ip_address(host)
+    except ValueError:
+        on_link = [address.text for address in found if address.link == host]
+        if not on_link:
+            raise BadRequest(_NO_ADDRESS) from None
+        return on_link[0]
+    if parsed.is_unspecified:
+        raise BadRequest(_NO_ADDRESS)
+    return str(parsed)
+
+
+def local_addresses() -> tuple[Address, ...]:
+    """Return the IPv4 addresses of this machine, by link."""
+    found = []
+    for _, link in socket.if_nameindex():
+        if (address := _address_of(link)) is not None:
+            found.append(Address(link=link, text=address))
+    return tuple(found)
+
+
+def _address_of(link: str) -> str | None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            answer = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, struct.pack("256s", link.encode()[:15]))
+        except OSError:
+            return None  # No IPv4 address on it.
+    return socket.inet_ntoa(answer[20:24])
