@@ -79,6 +79,9 @@ class FakeImages:
 
     slow: asyncio.Event | None = None
 
+    def find(self, reference: str) -> FakeImage | None:
+        return None if reference == "missing" else FakeImage()
+
     async def ensure(self, reference: str) -> FakeImage:
         if self.slow:
             await self.slow.wait()

@@ -25,6 +25,10 @@ logger = logging.getLogger(__name__)
 class Images(Protocol):
     """Where images come from."""
 
+    def find(self, reference: str) -> Image | None:
+        """Return the local image, or None."""
+        ...
+
     async def ensure(self, reference: str) -> Image:
         """Return the local image, or pull it; raises a `VaultError`."""
         ...

@@ -99,6 +99,7 @@ class Worker:
         runner = Runner(self.machine, local, self._observe)
         if found is not None:
             runner.container, runner.started_at = found.container, found.started_at
+            runner.image = self.machine.images.find(task.spec.container_spec.image)
         self.runners[task.id] = runner
         assert self._group is not None, "assign waits until the agent runs"
         self._group.create_task(self._run(runner))

@@ -117,7 +117,7 @@ def container_of(runner: Runner, node_id: str) -> api.Container:
         id=runner.container.container_id,
         name=task.name,
         image=spec.image,
-        image_id=runner.image_id,
+        image_id=image.id if image is not None else "",
         entrypoint=entrypoint,
         command=command,
         created_at=task.created_at,

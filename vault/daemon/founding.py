@@ -70,8 +70,8 @@ def found(request: InitRequest, info: NodeInfo, address: str, *, now_s: float) -
         subnet_size=request.subnet_size or SUBNET_SIZE,
         data_path_port=request.data_path_port or DATA_PATH_PORT,
         join_tokens=JoinTokens(
-            worker=new_join_token(authority.certificate_pem).text,
-            manager=new_join_token(authority.certificate_pem).text,
+            worker=new_join_token(authority.certificate_pem).text(),
+            manager=new_join_token(authority.certificate_pem).text(),
         ),
         root_key=authority.key_pem.reveal(),  # Goes into the cluster's sealed record, and into no answer.
     )

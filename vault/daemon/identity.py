@@ -54,7 +54,7 @@ class IdentityFiles:
         """Write all; the key file last, so that half a membership is none."""
         write_whole(self.root / "address", identity.address.encode())
         write_whole(self.root / "node.crt", identity.certificate)
-        write_whole(self.root / "unlock.key", unlock.text.encode())
+        write_whole(self.root / "unlock.key", unlock.text().encode())
         write_whole(self.root / "node.key", seal_key_file(identity.keys, unlock, unlock_version=1))
 
     def read(self) -> Identity:

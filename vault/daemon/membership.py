@@ -172,8 +172,8 @@ class Manager:
             cluster = updated(snap, spec, version=version)
             root = cluster.tls_info.trust_root.encode()
             tokens = JoinTokens(
-                worker=new_join_token(root).text if rotations.worker_token else cluster.join_tokens.worker,
-                manager=new_join_token(root).text if rotations.manager_token else cluster.join_tokens.manager,
+                worker=new_join_token(root).text() if rotations.worker_token else cluster.join_tokens.worker,
+                manager=new_join_token(root).text() if rotations.manager_token else cluster.join_tokens.manager,
             )
             return (Put(msgspec.structs.replace(cluster, join_tokens=tokens)),)
 

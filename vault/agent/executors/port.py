@@ -74,6 +74,11 @@ class Image(Protocol):
     """An unpacked image."""
 
     @property
+    def id(self) -> str:
+        """sha256:… of its config."""
+        ...
+
+    @property
     def config(self) -> ImageConfig: ...
     @property
     def layers(self) -> Sequence[Path]:
