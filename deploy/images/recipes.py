@@ -196,7 +196,6 @@ def wordpress(workshop: Workshop) -> Image:
             "Cmd": ["php-server"],
             "ExposedPorts": {"80/tcp": {}},
             "WorkingDir": "/usr/share/wordpress",
-            "StopSignal": "SIGINT",  # The one signal that PHP's built-in server ends on.
         },
         created_s=max(created_s, php.newest_s, site.newest_s),
         comment=f"WordPress {version} from Debian, on PHP's built-in server",
