@@ -17,6 +17,7 @@ from vault.model.service import ServiceSpec
 from vault.stack.convert import Deployment, convert
 from vault.stack.load import Source, Stack, load
 from vault.stack.plan import with_ids
+from vault.stack.render import render
 
 NAMES = sorted(path.stem for path in VECTORS.glob("*.json"))
 
@@ -78,3 +79,8 @@ def test_secrets_and_configs_are_those_that_docker_posts(name: str) -> None:
     configs = [{**msgspec.to_builtins(new.spec), "Data": base64.b64encode(new.value).decode()} for new in made.configs]
     assert sorted(secrets, key=lambda body: body["Name"]) == posts.get("secrets", [])
     assert sorted(configs, key=lambda body: body["Name"]) == posts.get("configs", [])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stack_config_prints_what_docker_prints(name: str) -> None:
+    assert render(loaded(name).document) == recorded(name)["config"]

@@ -49,10 +49,10 @@ def _over(base: T, later: T) -> T:
 
 def _value(old: Any, new: Any) -> Any:
     """Return the general rule's result: nothing said changes nothing."""
-    if new is None or new == "" or new is False:
-        return old
     if old is None:
         return new
+    if new is None or new == "" or new is False:
+        return old
     if is_dataclass(new):
         return _over(old, new)
     if isinstance(new, Mapping):
@@ -117,5 +117,5 @@ _RULES: dict[str, Callable[[Any, Any], Any]] = {
     "volumes": _keyed(lambda volume: volume.target),
     "networks": _networks,
     "logging": _logging,
-    **dict.fromkeys(("replicas", "parallelism", "max_attempts", "retries", "init"), _given),
+    **dict.fromkeys(("replicas", "parallelism", "max_attempts", "retries"), _given),
 }
