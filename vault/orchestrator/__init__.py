@@ -1,1 +1,15 @@
-"""Which tasks should exist.  Pure."""
+"""Which tasks should exist, and what is asked of them.  Pure.
+
+`control.new_control()` makes the one decider that a leader runs.  In one round, in this order, each stage sees what the
+ones before it decided, and all of it is one proposal:
+
+1. `enforcer`   running tasks whose node no longer fits are rejected
+2. `orphans`    tasks of removed nodes, or of nodes down for a day, are given up
+3. `services`   number of tasks (`replicated`, `global_`), `restart`, `update`, and the hold at READY
+4. `reaper`     tasks that are not wanted any more, and old history, are deleted
+5. `vault.network.allocate`    NEW -> PENDING
+6. `vault.scheduler.schedule`  PENDING -> ASSIGNED
+
+The loop around it: decide about the newest committed snapshot, wait until `propose` returns, and only then decide about
+a snapshot that holds what was proposed.  Ask again at `ask_again_s` with the same snapshot as before and after.
+"""

@@ -1,0 +1,198 @@
+"""Network allocation: subnets for networks, addresses and ports for services, attachments for tasks.
+
+Pure but for a cache of what is in use, which any snapshot can rebuild; nothing is ever freed by a message: what no
+object holds is free.  Makes one step of a task's life, NEW -> PENDING.  Called by `vault.orchestrator.rounds` as a
+stage.
+"""
+
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from vault.model.base import from_s
+from vault.model.ids import Kind, NewID
+from vault.model.network import IPAMOptions, Network, NetworkAttachment
+from vault.model.secret import Driver
+from vault.model.service import Endpoint, EndpointSpec, PortConfig, Service, VirtualIP
+from vault.model.task import State, Task, TaskStatus
+from vault.network.allocate_pools import (
+    VXLAN_OPTION,
+    Exhausted,
+    Pools,
+    addresses_of,
+    default_gateway,
+    ports_of,
+    wants_addresses,
+)
+from vault.store.changes import Put
+from vault.store.decision import Decision
+from vault.store.snapshot import Key, Snapshot
+
+BUDGET = 1_000  # Tasks allocated in one decision; the rest follow in the next.
+KINDS = (Kind.NETWORK, Kind.SERVICE, Kind.TASK)
+
+
+class Allocator:
+    """Gives networks, then services, then tasks what they need, as they appear or as something is freed."""
+
+    def __init__(self) -> None:
+        self._pools = Pools()
+        self._waiting: dict[Key, None] = {}  # To be looked at.
+        self._stuck: dict[Key, None] = {}  # Looked at in vain: they wait for something to be freed.
+
+    def __call__(self, snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
+        """Return what the objects still without an allocation get, or the reason why not."""
+        if changed is None:
+            self._pools, self._stuck = Pools(), {}
+            changed = {(kind, object_id) for kind in KINDS for object_id in snap.objects[kind]}
+        freed = self._pools.sync(snap, changed)
+        self._waiting.update(dict.fromkeys(sorted(changed)))
+        if freed or any(kind is not Kind.TASK for kind, _ in changed):
+            self._waiting = {**self._stuck, **self._waiting}
+            self._stuck = {}
+        draft = Draft(snap, self._pools, now_s)
+        budget = BUDGET
+        for kind in KINDS:
+            for key in [key for key in self._waiting if key[0] is kind]:
+                if not budget:
+                    return Decision(changes=draft.changes(), ask_again_s=now_s)
+                del self._waiting[key]
+                if draft.allocate(key):
+                    budget -= 1
+                elif key in draft.failed:
+                    self._stuck[key] = None
+        self._waiting = {}
+        return Decision(changes=draft.changes())
+
+
+class Draft:
+    """The allocations of one decision."""
+
+    def __init__(self, snap: Snapshot, pools: Pools, now_s: float) -> None:
+        self._snap = snap
+        self._pools = pools
+        self._now = from_s(now_s)
+        self._done: dict[Key, Network | Service | Task] = {}
+        self.failed: dict[Key, str] = {}  # Object -> why it gets nothing.
+
+    def changes(self) -> tuple[Put, ...]:
+        """Return what was allocated, and the reasons where nothing was."""
+        return tuple(map(Put, self._done.values()))
+
+    def allocate(self, key: Key) -> bool:
+        """Look at one object; return whether it is changed."""
+        obj = self._snap.get(*key)
+        try:
+            match obj:
+                case Network():
+                    new: Network | Service | Task = self._network(obj)
+                case Service():
+                    new = self._service(obj)
+                case Task() if obj.state is State.NEW and obj.desired_state <= State.RUNNING:
+                    new = self._task(obj)
+                case _:
+                    return False
+        except Exhausted as reason:
+            self.failed[key] = str(reason)
+            if isinstance(obj, Task) and obj.status.err != str(reason):
+                self._done[key] = replace(obj, status=replace(obj.status, err=str(reason)))
+            return False
+        finally:
+            self._pools.settle()
+        if new == obj:
+            return False
+        self._done[key] = new
+        self._pools.hold(key, tuple(addresses_of(new)), tuple(ports_of(new)))
+        return True
+
+    def _network(self, network: Network) -> Network:
+        if network.driver_state is not None:
+            return network
+        if not wants_addresses(network):
+            return replace(network, driver_state=Driver(name=network.driver))
+        asked = network.spec.ipam_options.configs if network.spec.ipam_options else ()
+        configs = tuple(
+            config if config.gateway else replace(config, gateway=default_gateway(config.subnet))
+            for config in asked
+            if config.subnet
+        ) or (self._pools.take_subnet(self._snap.cluster),)
+        vxlan_id = self._pools.take_vxlan_id()
+        own = network.spec.driver_configuration.options if network.spec.driver_configuration else {}
+        new = replace(
+            network,
+            driver_state=Driver(name="overlay", options={**own, VXLAN_OPTION: str(vxlan_id)}),
+            ipam_options=IPAMOptions(driver=Driver(name="default"), configs=configs),
+        )
+        self._pools.add_network(new)
+        return new
+
+    def _service(self, service: Service) -> Service:
+        spec = service.spec.endpoint_spec or EndpointSpec()
+        networks = [network for network in self._networks_of(service) if wants_addresses(network)]
+        if not networks and not spec.ports:
+            return service if service.endpoint == Endpoint() else replace(service, endpoint=Endpoint())
+        taken: list[PortConfig] = []
+        for port in spec.ports:
+            taken.append(self._published(service, port))
+        vips = {vip.network_id: vip for vip in service.endpoint.virtual_ips}
+        if spec.mode == "dnsrr":
+            networks = []
+        endpoint = Endpoint(
+            spec=replace(spec, mode=spec.mode or "vip"),
+            ports=tuple(taken),
+            virtual_ips=tuple(
+                vips.get(network.id) or VirtualIP(network_id=network.id, addr=self._pools.take(network.id))
+                for network in networks
+            ),
+        )
+        return service if endpoint == service.endpoint else replace(service, endpoint=endpoint)
+
+    def _published(self, service: Service, port: PortConfig) -> PortConfig:
+        """Return a port with the number it is published at; one that was chosen before is kept."""
+        if port.published_port or port.publish_mode != "ingress":
+            return port
+        for old in service.endpoint.ports:
+            if old.published_port and replace(old, published_port=0) == port:
+                return old
+        return replace(port, published_port=self._pools.take_port(port.protocol))
+
+    def _task(self, task: Task) -> Task:
+        service = self._service_of(task)
+        if service is None:
+            return task
+        aliases = {attachment.target: attachment.aliases for attachment in task.spec.networks}
+        attachments = tuple(
+            NetworkAttachment(
+                network=network,
+                addresses=(self._pools.take(network.id),) if wants_addresses(network) else (),
+                aliases=aliases.get(network.id, ()),
+            )
+            for network in self._networks_of(service, task)
+        )
+        status = TaskStatus(timestamp=self._now, state=State.PENDING, message="pending task scheduling")
+        return replace(task, networks_attachments=attachments, status=status)
+
+    def _service_of(self, task: Task) -> Service | None:
+        key = (Kind.SERVICE, task.service_id)
+        if key in self.failed:
+            raise Exhausted(self.failed[key])
+        done = self._done.get(key)
+        return done if isinstance(done, Service) else self._snap.services.get(task.service_id)
+
+    def _networks_of(self, service: Service, task: Task | None = None) -> Iterator[Network]:
+        """Yield the networks a service's tasks are on, ingress first.  Raises `Exhausted` when one is not ready."""
+        ports = service.spec.endpoint_spec.ports if service.spec.endpoint_spec else ()
+        if any(port.publish_mode == "ingress" for port in ports):
+            yield from (self._ready(network) for network in self._snap.networks.values() if network.spec.ingress)
+        for attachment in (task.spec if task else service.spec.task_template).networks:
+            network = self._snap.networks.get(attachment.target)
+            if network is None:
+                raise Exhausted(f"network {attachment.target} not found: create it, or update the service without it")
+            yield self._ready(network)
+
+    def _ready(self, network: Network) -> Network:
+        done = self._done.get((Kind.NETWORK, network.id), network)
+        if isinstance(done, Network) and done.allocated:
+            return done
+        key = (Kind.NETWORK, network.id)
+        raise Exhausted(self.failed.get(key, f"network {network.spec.name} has no subnet yet"))

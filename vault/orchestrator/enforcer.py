@@ -1,0 +1,69 @@
+"""The constraint enforcer: a running task whose node no longer fits is rejected, so that another runs elsewhere.
+
+Pure.  Makes one step of a task's life, RUNNING -> REJECTED.  Called by `vault.orchestrator.rounds` as the first stage.
+"""
+
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from vault.model.base import from_s
+from vault.model.ids import Kind, NewID
+from vault.model.node import Node
+from vault.model.task import State, Task, TaskStatus
+from vault.orchestrator.update import IN_PROGRESS, current_status
+from vault.scheduler.constraint import node_matches, parse_stored
+from vault.scheduler.load import reserved
+from vault.store.changes import Put
+from vault.store.decision import Decision
+from vault.store.snapshot import Key, Snapshot
+
+MESSAGE = "assigned node no longer meets constraints"
+
+
+def enforce(snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
+    """Return the tasks to reject: on nodes that changed, and those that began to run on a node that fits no more."""
+    nodes = set(snap.nodes) if changed is None else {object_id for kind, object_id in changed if kind is Kind.NODE}
+    rejected = {task.id: task for node_id in nodes for task in unfit_on(snap, snap.nodes.get(node_id))}
+    for kind, object_id in changed or ():
+        task = snap.tasks.get(object_id) if kind is Kind.TASK else None
+        if task is not None and task.node_id not in nodes and is_enforced(task) and not fits(snap, task):
+            rejected[task.id] = task
+    status = TaskStatus(timestamp=from_s(now_s), state=State.REJECTED, message=MESSAGE, err=MESSAGE)
+    return Decision(
+        changes=tuple(
+            Put(replace(task, status=replace(status, container_status=task.status.container_status)))
+            for _, task in sorted(rejected.items())
+        )
+    )
+
+
+def is_enforced(task: Task) -> bool:
+    """Whether a task is running and is to go on running."""
+    return task.state is State.RUNNING and task.desired_state is State.RUNNING
+
+
+def unfit_on(snap: Snapshot, node: Node | None) -> Iterator[Task]:
+    """Yield the running tasks that an active node no longer has the properties or the room for."""
+    if node is None or node.spec.availability != "active":
+        return
+    free_cpus, free_memory = node.description.resources.nano_cpus, node.description.resources.memory_bytes
+    for task in sorted(filter(is_enforced, snap.tasks_on(node.id)), key=lambda task: (task.created_at, task.id)):
+        nano_cpus, memory_bytes = reserved(task.spec)
+        too_much = (nano_cpus and nano_cpus > free_cpus) or (memory_bytes and memory_bytes > free_memory)
+        if too_much or not fits(snap, task):
+            yield task
+        else:
+            free_cpus, free_memory = free_cpus - nano_cpus, free_memory - memory_bytes
+
+
+def fits(snap: Snapshot, task: Task) -> bool:
+    """Whether a task's node meets the present constraints of its service; an update deals with its tasks itself."""
+    node, service = snap.nodes.get(task.node_id), snap.services.get(task.service_id)
+    if node is None or service is None:
+        return True
+    placement = service.spec.task_template.placement
+    status = current_status(service)
+    if placement != task.spec.placement and (status is None or status.state in IN_PROGRESS):
+        return True
+    return placement is None or node_matches(parse_stored(placement.constraints), node)

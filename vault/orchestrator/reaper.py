@@ -1,0 +1,63 @@
+"""The reaper: tasks that are no longer wanted, and history beyond its limit, leave the store.
+
+Pure.  Called by `vault.orchestrator.rounds` as the stage after `services`.
+"""
+
+from vault.model.ids import Kind, NewID
+from vault.model.service import Service
+from vault.model.task import State, Task
+from vault.orchestrator.update import IN_PROGRESS
+from vault.orchestrator.work import made
+from vault.store.changes import Delete
+from vault.store.decision import Decision
+from vault.store.snapshot import Key, Snapshot
+
+DEFAULT_LIMIT = 5
+
+
+def reap(snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
+    """Return the tasks to delete, of the slots that changed."""
+    ids = snap.tasks if changed is None else [object_id for kind, object_id in changed if kind is Kind.TASK]
+    touched = [task for task in map(snap.tasks.get, ids) if task is not None]
+    doomed = {task.id: task for task in touched if task.desired_state is State.REMOVE and has_ended(task)}
+    for service_id, slot, node_id in {(task.service_id, task.slot, task.node_id) for task in touched}:
+        service = snap.services.get(service_id)
+        if service is not None:
+            tasks = list(snap.tasks_in(service_id, slot, "" if slot else node_id))
+            doomed.update((task.id, task) for task in beyond_limit(snap, service, tasks))
+    return Decision(changes=tuple(Delete(Kind.TASK, task.id, task.version.index) for _, task in sorted(doomed.items())))
+
+
+def has_ended(task: Task) -> bool:
+    """Whether a task that is not wanted has ended, or never began: nothing of it is on a node."""
+    return task.state.terminal or (task.state < State.ASSIGNED and task.desired_state > State.RUNNING)
+
+
+def beyond_limit(snap: Snapshot, service: Service, tasks: list[Task]) -> list[Task]:
+    """Return the oldest ended tasks of a slot, as many as it has too many; running ones count and stay.
+
+    Kept whatever the limit: tasks the orchestrator has yet to handle, the one that fills the slot though it ended, and
+    those by which an update in progress is judged.
+    """
+    limit = limit_of(snap, service)
+    if limit < 0 or len(tasks) <= limit:
+        return []
+    status = service.update_status
+    judged = status.started_at if status is not None and status.state in IN_PROGRESS else None
+    old = [
+        task
+        for task in sorted(tasks, key=made)
+        if has_ended(task)
+        and task.desired_state > State.RUNNING
+        and not task.stays_down
+        and (judged is None or task.update_started_at != judged)
+    ]
+    return old[: len(tasks) - limit]
+
+
+def limit_of(snap: Snapshot, service: Service) -> int:
+    """Return how many tasks of a slot are kept; enough to show every restart that the policy allows."""
+    policy = service.spec.task_template.restart_policy
+    if policy is not None and policy.max_attempts:
+        return policy.max_attempts + 1
+    return snap.cluster.history_limit if snap.cluster is not None else DEFAULT_LIMIT

@@ -1,0 +1,145 @@
+"""The service that is being decided about: its tasks by slot, and what has been decided so far.
+
+Local to one decision, which stays a pure function: snapshot in, changes out.  Used by `services` and by the parts it
+calls in turn, so that each sees what the ones before it decided.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from vault.model.base import from_s
+from vault.model.ids import Kind, NewID
+from vault.model.node import Node
+from vault.model.service import DEFAULT_STOP_GRACE_NS, Service
+from vault.model.task import State, Task, TaskStatus
+from vault.orchestrator.groups import Groups
+from vault.store.changes import Atomic, Change, Put, Relied
+from vault.store.snapshot import Snapshot
+
+SlotKey = int | str  # The slot of a replicated service's task, the node of a global one's.
+STOP_LIMIT_S = 60.0  # SwarmKit waits so long at most for an old task to stop.
+STOP_LIMIT_AFTER_GRACE_S = 30.0  # Ours: never less than the time the task was promised.
+
+
+def after_ns(moment: datetime, duration_ns: int) -> datetime:
+    """Return the moment `duration_ns` nanoseconds later."""
+    return moment + timedelta(microseconds=duration_ns / 1000)
+
+
+def asked_to_stop(task: Task, now: datetime, desired: State = State.SHUTDOWN) -> Task:
+    """Return the task with a desired state beyond RUNNING; one that has ended was not asked to stop."""
+    asked = task.stop_asked_at or (None if task.state.terminal else now)
+    return replace(task, desired_state=desired, stop_asked_at=asked)
+
+
+class Work:
+    """One service, and the changes to it and its tasks that this decision makes."""
+
+    def __init__(self, snap: Snapshot, service: Service, *, now_s: float, new_id: NewID) -> None:
+        self.snap = snap
+        self.service = service
+        self.now = from_s(now_s)
+        self.new_id = new_id
+        self.again_at: datetime | None = None
+        self.slots: dict[SlotKey, dict[str, Task]] = {}
+        self._read = service
+        self._groups: Groups[str] = Groups()
+        for task in snap.tasks_of(service.id):
+            self.slots.setdefault(self.key_of(task), {})[task.id] = task
+
+    def key_of(self, task: Task) -> SlotKey:
+        """Return the slot a task is in."""
+        return task.node_id if self.service.is_global else task.slot
+
+    def in_order(self) -> list[SlotKey]:
+        """Return the slots that have tasks, ended ones too, in order."""
+        return sorted(self.slots, key=lambda key: (str(key) if isinstance(key, str) else "", key))
+
+    def tasks(self, key: SlotKey) -> Iterator[Task]:
+        """Return the tasks of a slot, ended ones too, in no order."""
+        return iter(tuple(self.slots.get(key, {}).values()))
+
+    def wanted(self, key: SlotKey) -> list[Task]:
+        """Return the tasks of a slot that nobody has asked to end; ended ones among them are yet to be handled."""
+        return [task for task in self.slots.get(key, {}).values() if task.desired_state <= State.RUNNING]
+
+    def newest(self, key: SlotKey) -> Task | None:
+        """Return the task of a slot that was made last."""
+        return max(self.slots.get(key, {}).values(), key=made, default=None)
+
+    def filled(self, key: SlotKey) -> bool:
+        """Whether a slot needs no task: it has one, or its last one ended for good."""
+        if self.wanted(key):
+            return True
+        newest = self.newest(key)
+        return newest is not None and newest.stays_down and newest.desired_state is State.SHUTDOWN
+
+    def node_of(self, task: Task) -> Node | None:
+        """Return the node a task is assigned to; None when it has none or the node is gone."""
+        return self.snap.nodes.get(task.node_id)
+
+    def may_run(self, task: Task) -> bool:
+        """Whether a container of the task may still be running somewhere that we can wait for."""
+        if not State.ASSIGNED <= task.state <= State.RUNNING:
+            return False
+        node = self.node_of(task)
+        if node is None or node.status.state == "down":
+            return False
+        return task.stop_asked_at is None or self.now < self.given_up_at(task.stop_asked_at, task)
+
+    def given_up_at(self, asked: datetime, task: Task) -> datetime:
+        """Return until when a task that was asked to stop is waited for."""
+        grace_ns = task.spec.container_spec.stop_grace_period
+        grace_s = (DEFAULT_STOP_GRACE_NS if grace_ns is None else grace_ns) / 1e9
+        return asked + timedelta(seconds=max(STOP_LIMIT_S, grace_s + STOP_LIMIT_AFTER_GRACE_S))
+
+    def new_task(self, key: SlotKey) -> Task:
+        """Return a fresh task for a slot, held at READY; `restart.release_held` lets it start, often at once."""
+        spec = self.service.spec
+        ports = spec.endpoint_spec.ports if spec.endpoint_spec else ()
+        return Task(
+            id=self.new_id(),
+            spec=spec.task_template,
+            service_id=self.service.id,
+            slot=key if isinstance(key, int) else 0,
+            node_id=key if isinstance(key, str) else "",
+            status=TaskStatus(timestamp=self.now, state=State.NEW, message="created"),
+            desired_state=State.READY,
+            spec_version=self.service.spec_version,
+            service_name=spec.name,
+            service_labels=spec.labels,
+            host_ports=tuple(port for port in ports if port.publish_mode == "host"),
+        )
+
+    def put(self, *tasks: Task) -> None:
+        """Decide on tasks, all of them or none."""
+        for task in tasks:
+            self.slots.setdefault(self.key_of(task), {})[task.id] = task
+        self._groups.join(task.id for task in tasks)
+
+    def put_service(self, service: Service) -> None:
+        """Decide on the service itself."""
+        self.service = service
+
+    def again(self, at: datetime) -> None:
+        """Ask to be asked again at a moment, or before."""
+        self.again_at = at if self.again_at is None else min(self.again_at, at)
+
+    def changes(self) -> tuple[Change | Atomic, ...]:
+        """Return what was decided; new tasks rely on the service being as it was read."""
+        relied = (Relied(Kind.SERVICE, self._read.id, self._read.version.index),)
+        decided = {task.id: task for tasks in self.slots.values() for task in tasks.values()}
+        changes: list[Change | Atomic] = []
+        for group in self._groups:
+            puts = [Put(task, () if task.version.index else relied) for task in map(decided.__getitem__, group)]
+            changes.append(puts[0] if len(puts) == 1 else Atomic(tuple(puts)))
+        if self.service is not self._read:
+            changes.append(Put(self.service))  # Last: the tasks above rely on its old version.
+        return tuple(changes)
+
+
+def made(task: Task) -> tuple[bool, datetime, str]:
+    """Sort key: when a task was made; those not stored yet come last."""
+    return (not task.version.index, task.created_at, task.id)

@@ -1,0 +1,101 @@
+"""Placement constraints: `key == value` or `key != value`, as SwarmKit reads them.  Pure.
+
+Used by the scheduler, by the orchestrator (which nodes a global service is for) and by the API (is a constraint well
+formed).  Source: swarmkit, manager/constraint/constraint.go.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from vault.model.errors import InvalidArgument
+from vault.model.node import Node
+
+OPERATORS = ("==", "!=")
+NODE_LABELS, ENGINE_LABELS = "node.labels.", "engine.labels."
+_KEY = re.compile(r"[a-z_][a-z0-9\-_.]+", re.IGNORECASE | re.ASCII)
+_VALUE = re.compile(r"[a-z0-9:\-_\s.*()?+\[\]\\^$|/]+", re.IGNORECASE | re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constraint:
+    """One condition on a node."""
+
+    key: str
+    equal: bool  # Whether the node's value must be, or must not be, `value`.
+    value: str
+
+    def accepts(self, found: str) -> bool:
+        """Whether a node whose value is `found` meets it; case does not count."""
+        return (found.casefold() == self.value.casefold()) == self.equal
+
+
+def parse(expressions: Iterable[str]) -> tuple[Constraint, ...]:
+    """Return the constraints that `expressions` state.  Raises `InvalidArgument` with SwarmKit's text."""
+    return tuple(_parse_one(expression) for expression in expressions)
+
+
+def _parse_one(expression: str) -> Constraint:
+    for operator in OPERATORS:
+        key, found, value = (part.strip() for part in expression.partition(operator))
+        if not found:
+            continue
+        if _KEY.fullmatch(key) is None:
+            raise InvalidArgument(f"key '{key}' is invalid")
+        if _VALUE.fullmatch(value) is None:
+            raise InvalidArgument(f"value '{value}' is invalid")
+        return Constraint(key=key, equal=operator == "==", value=value)
+    raise InvalidArgument(f"constraint expected one operator from {', '.join(OPERATORS)}")
+
+
+@lru_cache(maxsize=4096)
+def parse_stored(expressions: tuple[str, ...]) -> tuple[Constraint, ...]:
+    """Return the constraints of a stored spec, which the API has checked; one that is malformed fits no node."""
+    try:
+        return parse(expressions)
+    except InvalidArgument:
+        return (Constraint(key="", equal=True, value=""),)
+
+
+def node_matches(constraints: Iterable[Constraint], node: Node) -> bool:
+    """Return whether a node meets every constraint."""
+    return all(_meets(constraint, node) for constraint in constraints)
+
+
+def _meets(constraint: Constraint, node: Node) -> bool:
+    key = constraint.key.lower()
+    description = node.description
+    match key:
+        case "node.id":
+            return constraint.accepts(node.id)
+        case "node.hostname":
+            return constraint.accepts(description.hostname)
+        case "node.ip":
+            return _meets_address(constraint, node.status.addr)
+        case "node.role":
+            return constraint.accepts(node.spec.role)
+        case "node.platform.os":
+            return constraint.accepts(description.platform.os)
+        case "node.platform.arch":
+            return constraint.accepts(description.platform.architecture)
+    # The name of a label keeps its case; a label that is not there counts as "".
+    if key.startswith(NODE_LABELS) and len(key) > len(NODE_LABELS):
+        return constraint.accepts(node.spec.labels.get(constraint.key[len(NODE_LABELS) :], ""))
+    if key.startswith(ENGINE_LABELS) and len(key) > len(ENGINE_LABELS):
+        return constraint.accepts(description.engine.labels.get(constraint.key[len(ENGINE_LABELS) :], ""))
+    return False
+
+
+def _meets_address(constraint: Constraint, addr: str) -> bool:
+    """Compare with an address or a CIDR range; a malformed one fits no node."""
+    try:
+        wanted = ipaddress.ip_network(constraint.value, strict=False)
+    except ValueError:
+        return False
+    try:
+        within = ipaddress.ip_address(addr) in wanted
+    except ValueError:
+        within = False
+    return within == constraint.equal

@@ -1,0 +1,155 @@
+"""The scheduler: on which node a task runs.
+
+Pure but for a cache of what nodes carry, which any snapshot can rebuild.  Makes one step of a task's life, PENDING ->
+ASSIGNED, and keeps the reason on each task that fits nowhere.  Called by `vault.orchestrator.rounds` as the last stage.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from heapq import heapify, heappop, heappush
+
+from msgspec.structs import replace
+
+from vault.model.base import from_s
+from vault.model.ids import Kind, NewID
+from vault.model.task import State, Task, TaskStatus
+from vault.scheduler.filters import explain, first_failed
+from vault.scheduler.load import Load, load_of
+from vault.store.changes import Put
+from vault.store.decision import Decision
+from vault.store.snapshot import Key, Snapshot
+
+BUDGET = 1_000  # Tasks looked at in one decision; the rest follow in the next.
+MAX_FAILURES = 5  # From here on a node's recent failures count against it.
+Rank = tuple[int, int, int, str]
+Group = tuple[str, int]  # Service and spec version: its tasks are alike.
+
+
+class Scheduler:
+    """Places the tasks that have no node, and confirms those that were made for one."""
+
+    def __init__(self) -> None:
+        self._loads: dict[str, Load] = {}
+        self._pending: dict[str, None] = {}
+        self._placed_on: dict[str, str] = {}  # Task -> node, as last seen: a task may leave without a trace.
+
+    def __call__(self, snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
+        """Return the tasks that got a node, and the reasons why others did not."""
+        self._sync(snap, changed)
+        now = from_s(now_s)
+        done: list[Task] = []
+        budget = BUDGET
+        for tasks in self._groups(snap):
+            done.extend(self._place(tasks[:budget], now))
+            budget -= len(tasks)
+            if budget <= 0:
+                break
+        for task in done:
+            if task.state is State.ASSIGNED:
+                self._pending.pop(task.id, None)
+        return Decision(changes=tuple(map(Put, done)), ask_again_s=now_s if budget < 0 else None)
+
+    def _sync(self, snap: Snapshot, changed: set[Key] | None) -> None:
+        """Bring the cache up to a snapshot."""
+        if changed is None:
+            self._loads, self._pending, self._placed_on = {}, {}, {}
+            changed = {(kind, object_id) for kind in (Kind.NODE, Kind.TASK) for object_id in snap.objects[kind]}
+        stale: set[str] = set()
+        for kind, object_id in changed:
+            if kind is Kind.NODE:
+                stale.add(object_id)
+            elif kind is Kind.TASK:
+                stale.add(self._placed_on.pop(object_id, ""))
+                task = snap.tasks.get(object_id)
+                if task is None or not is_pending(task):
+                    self._pending.pop(object_id, None)
+                else:
+                    self._pending[object_id] = None
+                if task is not None and task.node_id:
+                    self._placed_on[object_id] = task.node_id
+                    stale.add(task.node_id)
+        for node_id in stale - {""}:
+            node = snap.nodes.get(node_id)
+            if node is None:
+                self._loads.pop(node_id, None)
+            else:
+                self._loads[node_id] = load_of(snap, node)
+
+    def _groups(self, snap: Snapshot) -> Iterable[list[Task]]:
+        """Return the pending tasks in groups that are alike, those with a node of their own first."""
+        groups: dict[tuple[bool, Group], list[Task]] = {}
+        for task_id in sorted(self._pending):
+            task = snap.tasks[task_id]
+            key = (not task.node_id, (task.service_id, task.spec_version.index if task.spec_version else 0))
+            groups.setdefault(key, []).append(task)
+        return (groups[key] for key in sorted(groups))
+
+    def _place(self, tasks: list[Task], now: datetime) -> list[Task]:
+        """Return the tasks of a group as they become; those that stay as they are are left out."""
+        if tasks and tasks[0].node_id:
+            return [task for task in (self._confirm(task, now) for task in tasks) if task is not None]
+        done: list[Task] = []
+        nodes = self._ranked(tasks[0], now) if tasks else []
+        for task in tasks:
+            load = take_best(nodes, task, now)
+            if load is None:
+                reason = explain(
+                    place for one in self._loads.values() if (place := first_failed(task, one)) is not None
+                )
+                if task.status.err != reason:
+                    done.append(replace(task, status=replace(task.status, err=reason)))
+                continue
+            done.append(assign(task, load, now, "scheduler assigned task to node"))
+        return done
+
+    def _confirm(self, task: Task, now: datetime) -> Task | None:
+        load = self._loads.get(task.node_id)
+        failed = first_failed(task, load) if load is not None else None
+        if load is not None and failed is None:
+            return assign(task, load, now, "scheduler confirmed task can run on preassigned node")
+        reason = explain([] if failed is None else [failed])
+        return replace(task, status=replace(task.status, err=reason)) if task.status.err != reason else None
+
+    def _ranked(self, task: Task, now: datetime) -> list[tuple[Rank, Load]]:
+        nodes = [(rank(task, load, now), load) for load in self._loads.values() if first_failed(task, load) is None]
+        heapify(nodes)
+        return nodes
+
+
+def is_pending(task: Task) -> bool:
+    """Whether a task waits for the scheduler."""
+    return task.state is State.PENDING and task.desired_state <= State.RUNNING
+
+
+def rank(task: Task, load: Load, now: datetime) -> Rank:
+    """Return how well a node suits a task, the best being least: spread the service first, then the load.
+
+    A node where tasks of this service and spec failed five times in the last five minutes goes last.
+    """
+    failures = load.recent_failures(task, now)
+    bad = failures if failures >= MAX_FAILURES else 0
+    return (bad, load.active_of[task.service_id], load.active, load.node.id)
+
+
+def take_best(nodes: list[tuple[Rank, Load]], task: Task, now: datetime) -> Load | None:
+    """Return the best node of a heap that may take one more such task, and put the node back where it belongs then."""
+    while nodes:
+        _, load = heappop(nodes)
+        if first_failed(task, load) is None:
+            heappush(nodes, (rank_after(task, load, now), load))
+            return load
+    return None
+
+
+def rank_after(task: Task, load: Load, now: datetime) -> Rank:
+    """Return a node's rank with one more task of the service."""
+    bad, same, active, node_id = rank(task, load, now)
+    return (bad, same + 1, active + 1, node_id)
+
+
+def assign(task: Task, load: Load, now: datetime, message: str) -> Task:
+    """Return the task on its node, and count it there."""
+    status = TaskStatus(timestamp=now, state=State.ASSIGNED, message=message)
+    assigned = replace(task, node_id=load.node.id, status=status)
+    load.add(assigned)
+    return assigned
