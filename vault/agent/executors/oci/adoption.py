@@ -1,0 +1,97 @@
+"""Ends, and what a vaultd that was killed left behind.
+
+Blocking; from threads only.  Called by `executor`.
+"""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+
+from vault.agent.executors.oci import removal
+from vault.agent.executors.oci.conmon import exit_code
+from vault.agent.executors.oci.launching import Started
+from vault.agent.executors.oci.paths import TaskPaths
+from vault.agent.executors.oci.record import Record, boot_id, open_process, read_record, write_record
+from vault.agent.executors.oci.runtime import Runtime
+from vault.agent.executors.port import Adopted, Exit, Phase
+from vault.agent.volumes import VolumeStore
+from vault.model.errors import NotFound
+from vault.model.ids import TaskID
+from vault.model.task import ContainerStatus
+
+LOST_CODE = 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inherited:
+    """A task of an earlier vaultd."""
+
+    record: Record
+    started: Started | None  # None: prepared, and can be started now.
+
+    @property
+    def exit(self) -> Exit | None:
+        """Known only after its end was looked at."""
+        return None
+
+    def adopted(self, exit_: Exit | None) -> Adopted:
+        """Return what the agent is told."""
+        record = self.record
+        running = self.started is not None and exit_ is None
+        return Adopted(
+            task_id=TaskID(record.task_id),
+            phase=Phase.PREPARED if self.started is None else Phase.RUNNING if running else Phase.EXITED,
+            container=ContainerStatus(
+                container_id=record.container_id,
+                pid=record.container.pid if running and record.container is not None else 0,
+                exit_code=exit_.code if exit_ is not None else 0,
+            ),
+            started_at=datetime.fromtimestamp(record.started_at, UTC) if record.started_at else None,
+            exit=exit_,
+        )
+
+
+def inherit(runtime: Runtime, paths: TaskPaths, volumes: VolumeStore) -> Inherited | None:
+    """Return the task that has files here; None when only rubbish was left of it, which is removed."""
+    record = read_record(paths)
+    half_started = record is not None and not record.started_at and paths.conmon_pid_file.exists()
+    half_prepared = record is not None and not record.started_at and not paths.config.exists()
+    rebooted = record is not None and record.boot_id != boot_id()
+    if record is None or half_started or half_prepared or (rebooted and not record.started_at):
+        removal.remove_all(runtime, paths, volumes)
+        return None
+    if not record.ended:
+        for name in record.volumes:
+            try:
+                volumes.use(name, record.task_id, record.container_id)
+            except NotFound:
+                continue
+    if not record.started_at:
+        return Inherited(record=record, started=None)
+    conmon = None if rebooted else open_process(record.conmon)
+    if conmon is not None and (paths.runtime_state / "exec.fifo").exists():
+        runtime.run("start", paths.container_id)  # vaultd was killed just before it.
+    return Inherited(record=record, started=Started(record=record, conmon_pidfd=conmon))
+
+
+def collect_exit(runtime: Runtime, paths: TaskPaths) -> Exit:
+    """Return how a container ended whose conmon has gone, and free its secrets."""
+    code = exit_code(paths.exit_file)
+    if code is None:
+        removal.kill_all(runtime, paths)
+    removal.forget_values(paths)
+    at = paths.exit_file.stat().st_mtime if code is not None else time.time()
+    return Exit(
+        code=LOST_CODE if code is None else code,
+        finished_at=datetime.fromtimestamp(at, UTC),
+        oom=paths.oom.exists(),
+        lost=code is None,
+    )
+
+
+def settle(runtime: Runtime, paths: TaskPaths, record: Record) -> None:
+    """Remove what an ended container needs no longer; its log, exit code and layer stay until it is removed."""
+    removal.end_container(runtime, paths)
+    write_record(paths, msgspec.structs.replace(record, ended=True))

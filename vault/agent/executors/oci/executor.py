@@ -1,0 +1,340 @@
+"""The `oci` executor: runs the blocking work in threads, watches conmon, and gives each task its turns.
+
+Not pure.  Makes the agent's steps from PREPARING to the end of a task real; called by `vault.agent.runner` and, for exec
+and logs, by `vault.api`.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from vault.agent.executors.oci import adoption, cgroup, execs, logfiles, removal
+from vault.agent.executors.oci.conmon import Conmon, send_signal
+from vault.agent.executors.oci.launching import Started, launch
+from vault.agent.executors.oci.paths import Roots, TaskPaths
+from vault.agent.executors.oci.prepare import Wanted, Workshop, host_limits, own_capabilities, prepare
+from vault.agent.executors.oci.record import Record, open_process, read_record
+from vault.agent.executors.oci.runtime import Runtime, RuntimeFailed
+from vault.agent.executors.oci.seccomp import Profile
+from vault.agent.executors.oci.stopping import signal_number
+from vault.agent.executors.oci.streams import until_exit
+from vault.agent.executors.oci.threads import Threads, Turns
+from vault.agent.executors.port import (
+    LOOPBACK_ONLY,
+    Adopted,
+    ContainerNotRunning,
+    ExecSession,
+    ExecSpec,
+    Exit,
+    Image,
+    NetworkView,
+    NoSuchContainer,
+    ProcessInfo,
+    TaskRejected,
+    TaskStartFailed,
+    Usage,
+)
+from vault.agent.logs import LogLine, LogQuery
+from vault.agent.volumes import VolumeStore
+from vault.crypto.plaintext import Plaintext
+from vault.model.errors import VaultError
+from vault.model.ids import ConfigID, SecretID, TaskID
+from vault.model.task import ContainerStatus, Task
+from vault.tmpfs.kernel import KernelMemoryFiles
+from vault.tmpfs.port import MemoryFiles
+
+logger = logging.getLogger(__name__)
+PARALLEL: Final = 4
+ROTATE_EVERY_S: Final = 2.0
+FOLLOW_EVERY_S: Final = 0.2
+KILL_TIMEOUT_S: Final = 10.0
+
+
+@dataclass(slots=True, kw_only=True)
+class _Live:
+    """A container that was started and whose end is awaited or known."""
+
+    record: Record
+    ended: asyncio.Future[Exit]
+    cleaned: asyncio.Future[None]
+    watch: asyncio.Task[None] | None = None
+
+
+class OciExecutor:
+    """`Executor` by crun under conmon.  Made by `open`, in the event loop it is used in."""
+
+    def __init__(self, roots: Roots, runtime: Runtime, conmon: Conmon, shop: Workshop, *, parallel: int) -> None:
+        self._roots = roots
+        self._runtime = runtime
+        self._conmon = conmon
+        self._shop = shop
+        self._threads = Threads(parallel)
+        self._turns = Turns()
+        self._live: dict[TaskID, _Live] = {}
+        self._rotation = asyncio.ensure_future(self._rotate())
+
+    @classmethod
+    async def open(
+        cls,
+        *,
+        data_root: Path,
+        run_root: Path,
+        volumes: VolumeStore | None = None,
+        memory_files: MemoryFiles | None = None,
+        allow_swappable: bool = False,
+        seccomp_profile: Path | None = None,
+        parallel: int = PARALLEL,
+    ) -> "OciExecutor":
+        """Find what is needed on this host.  Raises `NoRuntime` when a program is missing."""
+        roots = Roots(data=data_root, run=run_root)
+
+        def find() -> tuple[Runtime, Conmon, Workshop]:
+            for directory in (roots.run_tasks, roots.data_tasks, roots.runtime):
+                directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+            runtime = Runtime.find(roots.runtime, hidden=roots.run_tasks)
+            files = memory_files or KernelMemoryFiles(run_root / "probe", allow_swappable=allow_swappable)
+            shop = Workshop(
+                volumes=volumes or VolumeStore(data_root / "volumes"),
+                memory_files=files,
+                profile=Profile(seccomp_profile),
+                hierarchy=runtime.hierarchy,
+                limits=host_limits(),
+                capabilities=own_capabilities(),
+            )
+            return runtime, Conmon.find(), shop
+
+        runtime, conmon, shop = await asyncio.to_thread(find)
+        return cls(roots, runtime, conmon, shop, parallel=parallel)
+
+    async def prepare(
+        self,
+        task: Task,
+        *,
+        image: Image,
+        secrets: Mapping[SecretID, Plaintext],
+        configs: Mapping[ConfigID, Plaintext],
+        network: NetworkView = LOOPBACK_ONLY,
+    ) -> ContainerStatus:
+        """Make the bundle and its mounts."""
+        paths = self._roots.task(TaskID(task.id))
+        wanted = Wanted(task=task, image=image, secrets=secrets, configs=configs, network=network)
+
+        async def operation() -> ContainerStatus:
+            await self._remove(paths)
+            await self._threads.run(self._prepare, paths, wanted)
+            return ContainerStatus(container_id=paths.container_id)
+
+        return await self._turns.take(task.id, operation)
+
+    def _prepare(self, paths: TaskPaths, wanted: Wanted) -> None:
+        try:
+            prepare(self._shop, paths, wanted)
+        except BaseException as error:
+            removal.remove_all(self._runtime, paths, self._shop.volumes)
+            match error:
+                case OSError():
+                    raise TaskRejected(f"the task cannot be prepared: {error.strerror} ({error.filename})") from error
+                case VaultError() if not isinstance(error, TaskRejected):
+                    raise TaskRejected(error.message) from error
+            raise
+
+    async def start(self, task_id: TaskID) -> ContainerStatus:
+        """Create and start the container."""
+        paths = self._roots.task(task_id)
+
+        async def operation() -> ContainerStatus:
+            try:
+                started = await self._threads.run(launch, self._runtime, self._conmon, paths)
+            except RuntimeFailed as error:
+                raise TaskStartFailed(f"starting container failed: {error.reason}") from error
+            except OSError as error:
+                raise TaskStartFailed(f"starting container failed: {error.strerror} ({error.filename})") from error
+            self._watch(started)
+            return _status(started.record)
+
+        return await self._turns.take(task_id, operation)
+
+    def _watch(self, started: Started) -> _Live:
+        loop = asyncio.get_running_loop()
+        live = _Live(record=started.record, ended=loop.create_future(), cleaned=loop.create_future())
+        task_id = TaskID(started.record.task_id)
+        self._live[task_id] = live
+        live.watch = asyncio.ensure_future(self._until_ended(task_id, live, started.conmon_pidfd))
+        return live
+
+    async def _until_ended(self, task_id: TaskID, live: _Live, conmon_pidfd: int | None) -> None:
+        """Wait for conmon, which goes once output and exit code are written; then clean up."""
+        paths = self._roots.task(task_id)
+        if conmon_pidfd is not None:
+            try:
+                await until_exit(conmon_pidfd)
+            finally:
+                os.close(conmon_pidfd)
+        live.ended.set_result(await self._threads.run(adoption.collect_exit, self._runtime, paths))
+        try:
+            await self._threads.run(adoption.settle, self._runtime, paths, live.record)
+        except (OSError, VaultError):  # Tried again, and then told, when the task is removed.
+            logger.exception("container_not_settled", extra={"task_id": task_id})
+        finally:
+            live.cleaned.set_result(None)
+
+    async def wait(self, task_id: TaskID) -> Exit:
+        """Return how the container ended."""
+        return await asyncio.shield(self._require(task_id).ended)
+
+    async def stop(self, task_id: TaskID, *, grace_s: float | None = None, signal: str = "") -> None:
+        """Ask, wait, force."""
+        live = self._require(task_id)
+        if live.ended.done():
+            return
+        grace_s = live.record.stop_grace_s if grace_s is None else grace_s
+        self._signal(live, signal_number(signal or live.record.stop_signal))
+        await asyncio.wait({live.ended}, timeout=grace_s)
+        if not live.ended.done():
+            await self._force(task_id, live)
+
+    async def kill(self, task_id: TaskID, signal: str) -> None:
+        """Send one signal."""
+        number = signal_number(signal or "SIGKILL")
+        live = self._require(task_id)
+        if live.ended.done():
+            raise ContainerNotRunning(live.record.container_id)
+        self._signal(live, number)
+
+    async def _force(self, task_id: TaskID, live: _Live) -> None:
+        self._signal(live, 9)
+        await asyncio.wait({live.ended}, timeout=KILL_TIMEOUT_S)
+        if not live.ended.done():
+            raise removal.StillRunning(task_id)
+
+    @staticmethod
+    def _signal(live: _Live, number: int) -> None:
+        pidfd = open_process(live.record.container)
+        if pidfd is not None:
+            try:
+                send_signal(pidfd, number)
+            finally:
+                os.close(pidfd)
+
+    async def remove(self, task_id: TaskID) -> None:
+        """Remove every trace."""
+        paths = self._roots.task(task_id)
+        await self._turns.take(task_id, lambda: self._remove(paths))
+
+    async def _remove(self, paths: TaskPaths) -> None:
+        live = self._live.get(paths.task_id)
+        if live is not None:
+            if not live.ended.done():
+                await self._force(paths.task_id, live)
+            await asyncio.shield(live.cleaned)
+        await self._threads.run(removal.remove_all, self._runtime, paths, self._shop.volumes)
+        self._live.pop(paths.task_id, None)
+
+    async def adopt(self) -> tuple[Adopted, ...]:
+        """Look at every task on disk; watch those that run."""
+        found: list[Adopted] = []
+        for task_id in sorted(await self._threads.run(removal.found_on_disk, self._roots)):
+            paths = self._roots.task(task_id)
+            inherited = await self._threads.run(adoption.inherit, self._runtime, paths, self._shop.volumes)
+            if inherited is None:
+                continue
+            exit_ = inherited.exit
+            if inherited.started is not None:
+                live = self._watch(inherited.started)
+                if inherited.started.conmon_pidfd is None:
+                    exit_ = await asyncio.shield(live.ended)
+            found.append(inherited.adopted(exit_))
+        return tuple(found)
+
+    async def reap(self, known: Collection[TaskID]) -> tuple[TaskID, ...]:
+        """Remove what belongs to no known task."""
+        unknown = sorted((await self._threads.run(removal.found_on_disk, self._roots)) - set(known))
+        for task_id in unknown:
+            await self.remove(task_id)
+        await self._threads.run(removal.unmount_unknown, self._roots, known)
+        return tuple(unknown)
+
+    async def exec(self, task_id: TaskID, spec: ExecSpec) -> ExecSession:
+        """Run a command in a running container."""
+        live = self._require(task_id)
+        if live.ended.done():
+            raise ContainerNotRunning(live.record.container_id)
+        begun = await self._threads.run(
+            execs.begin, self._runtime, self._roots.task(task_id), spec, self._shop.capabilities
+        )
+        return execs.Session(begun)
+
+    async def logs(self, task_id: TaskID, query: LogQuery) -> AsyncIterator[LogLine]:
+        """Yield what the container printed."""
+        paths = self._roots.task(task_id)
+        if not paths.data.is_dir():
+            raise NoSuchContainer(task_id)
+        tailer = logfiles.Tailer(paths.log, query)
+        try:
+            for line in await self._threads.run(tailer.first):
+                yield line
+            while query.follow and task_id in self._live:
+                ended = self._live[task_id].ended.done()
+                while (lines := await self._threads.run(tailer.read)) is not None:
+                    for line in lines:
+                        yield line
+                if ended:
+                    break
+                await asyncio.wait({self._live[task_id].ended}, timeout=FOLLOW_EVERY_S)
+            for line in tailer.flush():
+                yield line
+        finally:
+            tailer.close()
+
+    async def top(self, task_id: TaskID) -> tuple[ProcessInfo, ...]:
+        """Return the container's processes."""
+        live = self._require(task_id)
+        if live.ended.done():
+            raise ContainerNotRunning(live.record.container_id)
+        return await self._threads.run(cgroup.list_processes, self._runtime.hierarchy, self._roots.task(task_id).cgroup)
+
+    async def usage(self, task_id: TaskID) -> Usage:
+        """Return what the container has used."""
+        self._require(task_id)
+        return await self._threads.run(cgroup.usage_of, self._runtime.hierarchy, self._roots.task(task_id).cgroup)
+
+    async def close(self) -> None:
+        """Stop watching; the containers run on."""
+        self._rotation.cancel()
+        await self._turns.idle()
+        for live in self._live.values():
+            if live.watch is not None:
+                live.watch.cancel()
+        await asyncio.to_thread(self._threads.close)
+
+    def _require(self, task_id: TaskID) -> _Live:
+        live = self._live.get(task_id)
+        if live is not None:
+            return live
+        paths = self._roots.task(task_id)
+        record = read_record(paths)
+        raise NoSuchContainer(task_id) if record is None else ContainerNotRunning(record.container_id)
+
+    async def _rotate(self) -> None:
+        """Look after the size of every log."""
+        while True:
+            await asyncio.sleep(ROTATE_EVERY_S)
+            for task_id, live in list(self._live.items()):
+                if not live.ended.done():
+                    await self._threads.run(self._rotate_one, task_id, live.record)
+
+    def _rotate_one(self, task_id: TaskID, record: Record) -> None:
+        try:
+            logfiles.rotate(self._roots.task(task_id), max_bytes=record.log_max_bytes, files=record.log_files)
+        except OSError:
+            logger.exception("log_not_rotated", extra={"task_id": task_id})
+
+
+def _status(record: Record) -> ContainerStatus:
+    return ContainerStatus(
+        container_id=record.container_id, pid=record.container.pid if record.container is not None else 0
+    )

@@ -1,0 +1,46 @@
+"""Starting a prepared container.  Blocking; from threads only.  Called by `executor` and `adoption`."""
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from vault.agent.executors.oci import removal
+from vault.agent.executors.oci.conmon import Conmon
+from vault.agent.executors.oci.paths import TaskPaths
+from vault.agent.executors.oci.record import Record, identify, open_process, read_record, write_record
+from vault.agent.executors.oci.runtime import Runtime, RuntimeFailed
+
+# conmon cuts a log that vaultd did not rotate in time (it may be away) at this multiple of the wanted size.
+_LOG_OVERRUN: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A container that was started."""
+
+    record: Record
+    conmon_pidfd: int | None  # None when conmon has gone already: the container has ended.
+
+
+def launch(runtime: Runtime, conmon: Conmon, paths: TaskPaths) -> Started:
+    """Create and start the container of a prepared task.  Raises `RuntimeFailed`; no process is left then."""
+    record = read_record(paths)
+    if record is None:
+        raise RuntimeFailed("start", "the task is not prepared")
+    try:
+        launched = conmon.launch(runtime, paths, tty=record.tty, log_max_bytes=record.log_max_bytes * _LOG_OVERRUN)
+        record = msgspec.structs.replace(
+            record,
+            container=identify(launched.container_pid),
+            conmon=identify(launched.conmon_pid),
+            started_at=time.time(),
+        )
+        write_record(paths, record)
+        runtime.run("start", paths.container_id)
+    except BaseException:
+        removal.forget_values(paths)
+        removal.end_container(runtime, paths)
+        raise
+    return Started(record=record, conmon_pidfd=open_process(record.conmon))

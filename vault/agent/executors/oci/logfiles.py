@@ -1,0 +1,114 @@
+"""The log files of a container: read from the oldest to the newest, followed, rotated and bounded.
+
+`Tailer` and `rotate` block and run in threads.  Called by `executor`.
+"""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from vault.agent.executors.oci.conmon import reopen_log
+from vault.agent.executors.oci.paths import TaskPaths
+from vault.agent.logs import Assembler, LogLine, LogQuery, parse_line
+
+_CHUNK_BYTES: Final = 1 << 18
+
+
+class Tailer:
+    """Reads a container's log from its oldest file on, through rotations.  One thread at a time."""
+
+    def __init__(self, log: Path, query: LogQuery) -> None:
+        self._log = log
+        self._query = query
+        self._assembler = Assembler()
+        self._rest = b""
+        self._older = older_files(log)[::-1]
+        self._file: BinaryIO | None = None
+
+    def first(self) -> list[LogLine]:
+        """Return what is there now, cut to the last `tail` lines."""
+        kept: deque[LogLine] = deque(maxlen=self._query.tail)
+        while (lines := self.read()) is not None:
+            kept.extend(lines)
+        return list(kept)
+
+    def read(self) -> list[LogLine] | None:
+        """Return the wanted lines of the next piece; None when there is nothing new."""
+        if self._file is None and not self._open_next():
+            return None
+        assert self._file is not None
+        chunk = self._file.read(_CHUNK_BYTES)
+        if not chunk:
+            return [] if self._replaced() and self._open_next() else None
+        *whole, self._rest = (self._rest + chunk).split(b"\n")
+        return [line for line in self._lines(whole) if self._query.wants(line)]
+
+    def flush(self) -> list[LogLine]:
+        """Return the last lines that the container did not end."""
+        return [line for line in self._assembler.flush() if self._query.wants(line)]
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def _lines(self, raw: Iterable[bytes]) -> Iterator[LogLine]:
+        for text in raw:
+            fragment = parse_line(text)
+            if fragment is not None and (line := self._assembler.feed(fragment)) is not None:
+                yield line
+
+    def _open_next(self) -> bool:
+        while self._older or self._log.exists():
+            path = self._older.pop(0) if self._older else self._log
+            try:
+                fresh = path.open("rb")
+            except FileNotFoundError:
+                if path == self._log:
+                    return False
+                continue
+            self.close()
+            self._file, self._rest = fresh, b""
+            return True
+        return False
+
+    def _replaced(self) -> bool:
+        """Return whether the file that was read to its end is not the newest any more."""
+        assert self._file is not None
+        if self._older:
+            return True
+        try:
+            newest = self._log.stat()
+        except FileNotFoundError:
+            return False
+        ours = os.fstat(self._file.fileno())
+        return (ours.st_dev, ours.st_ino) != (newest.st_dev, newest.st_ino)
+
+
+def older_files(log: Path) -> list[Path]:
+    """Return the rotated files, newest first."""
+    numbered = [
+        (int(path.suffix[1:]), path) for path in log.parent.glob(log.name + ".*") if path.suffix[1:].isdecimal()
+    ]
+    return [path for _, path in sorted(numbered)]
+
+
+def rotate(paths: TaskPaths, *, max_bytes: int, files: int) -> bool:
+    """Move a log that has grown too big aside and have conmon begin a new one; at most `files` are kept."""
+    try:
+        if paths.log.stat().st_size < max_bytes:
+            return False
+    except FileNotFoundError:
+        return False
+    for number, path in sorted(((int(path.suffix[1:]), path) for path in older_files(paths.log)), reverse=True):
+        if number >= files - 1:
+            path.unlink(missing_ok=True)
+        else:
+            path.rename(paths.log.with_name(f"{paths.log.name}.{number + 1}"))
+    paths.log.rename(paths.log.with_name(f"{paths.log.name}.1"))
+    reopen_log(paths)
+    if files <= 1:
+        paths.log.with_name(f"{paths.log.name}.1").unlink(missing_ok=True)
+    return True

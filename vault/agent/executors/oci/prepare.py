@@ -1,0 +1,221 @@
+"""Preparing a task: all that its container needs, made on this machine before a process of it runs.
+
+Blocking; from threads only.  Makes the step PREPARING -> READY possible; called by `executor`, which removes what is
+left when something here fails.
+"""
+
+import os
+import resource
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+import msgspec
+
+from vault.agent.executors.oci import rootfs
+from vault.agent.executors.oci.bundle import Facts, hostname_of, init_mount, runtime_config, working_dir_of
+from vault.agent.executors.oci.etc import write_etc
+from vault.agent.executors.oci.limits import HostLimits
+from vault.agent.executors.oci.memory import plan_memory
+from vault.agent.executors.oci.mounts import (
+    BindMount,
+    Planned,
+    TmpfsMount,
+    VolumeMount,
+    bind_entry,
+    plan_mounts,
+    tmpfs_entry,
+)
+from vault.agent.executors.oci.namespace import Hierarchy
+from vault.agent.executors.oci.paths import TaskPaths
+from vault.agent.executors.oci.process import ALL_CAPABILITIES, capabilities_of, command_of, identity_of
+from vault.agent.executors.oci.record import Record, boot_id, write_record
+from vault.agent.executors.oci.seccomp import Profile
+from vault.agent.executors.oci.stopping import signal_number
+from vault.agent.executors.port import Image, NetworkView, TaskRejected
+from vault.agent.volumes import VolumeStore
+from vault.crypto.plaintext import Plaintext
+from vault.model.base import SECOND_NS
+from vault.model.ids import ConfigID, SecretID
+from vault.model.service import DEFAULT_STOP_GRACE_NS
+from vault.model.task import Task
+from vault.tmpfs.port import MemoryFiles
+
+_TINI: Final = ("tini-static", "tini")
+_LOG_MAX_BYTES: Final = 16 << 20
+_LOG_FILES: Final = 2
+_UNITS: Final = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One task, with all that was fetched for it."""
+
+    task: Task
+    image: Image
+    secrets: Mapping[SecretID, Plaintext]
+    configs: Mapping[ConfigID, Plaintext]
+    network: NetworkView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """What preparing uses of this node."""
+
+    volumes: VolumeStore
+    memory_files: MemoryFiles
+    profile: Profile
+    hierarchy: Hierarchy
+    limits: HostLimits
+    capabilities: tuple[str, ...]  # That vaultd may hand on.
+
+
+def host_limits() -> HostLimits:
+    """Read vaultd's own limits."""
+    names = {name.removeprefix("RLIMIT_").lower(): name for name in dir(resource) if name.startswith("RLIMIT_")}
+    hard = {short: resource.getrlimit(getattr(resource, name))[1] for short, name in names.items()}
+    return HostLimits(hard=hard, may_raise="CAP_SYS_RESOURCE" in own_capabilities())
+
+
+def own_capabilities() -> tuple[str, ...]:
+    """Return the capabilities vaultd may hand on."""
+    status = Path("/proc/self/status").read_text()
+    bits = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapBnd:"))
+    return tuple(name for number, name in enumerate(ALL_CAPABILITIES) if bits >> number & 1)
+
+
+def prepare(shop: Workshop, paths: TaskPaths, wanted: Wanted) -> Record:
+    """Make the bundle and its mounts.  Raises `TaskRejected`, or another `VaultError`, or `OSError`."""
+    task, spec, image = wanted.task, wanted.task.spec.container_spec, wanted.image.config
+    command_of(spec, image)  # The cheap refusals come first.
+    planned = plan_mounts(spec.mounts, image.volumes)
+    memory = plan_memory(spec, secrets=wanted.secrets, configs=wanted.configs, at=paths.secrets)
+    stop_signal = spec.stop_signal or image.stop_signal or "SIGTERM"
+    signal_number(stop_signal)
+    log_max_bytes, log_files = _log_limits(task)
+
+    paths.data.mkdir(mode=0o700, parents=True)
+    paths.run.mkdir(mode=0o700, parents=True)
+    paths.exits.mkdir()
+    record = Record(
+        boot_id=boot_id(),
+        task_id=task.id,
+        container_id=paths.container_id,
+        name=task.name,
+        stop_signal=stop_signal,
+        stop_grace_s=(DEFAULT_STOP_GRACE_NS if spec.stop_grace_period is None else spec.stop_grace_period) / SECOND_NS,
+        tty=spec.tty,
+        log_max_bytes=log_max_bytes,
+        log_files=log_files,
+        volumes=tuple(_volume_name(each, task) for each in planned if isinstance(each, VolumeMount)),
+        anonymous_volumes=tuple(
+            _volume_name(each, task) for each in planned if isinstance(each, VolumeMount) and not each.name
+        ),
+    )
+    write_record(paths, record)  # Before the mounts: whoever finds them knows whose they are.
+    rootfs.mount_rootfs(paths, wanted.image.layers)
+    accounts = rootfs.read_accounts(paths.rootfs)
+    rootfs.make_directory(paths.rootfs, working_dir_of(spec, image))
+    if memory.files:
+        paths.secrets.mkdir()
+        shop.memory_files.create(paths.secrets, memory.files)
+    hostname = hostname_of(spec, paths.container_id)
+    mounts = [
+        *write_etc(paths, spec, wanted.network, hostname=hostname, taken={each.target for each in planned}),
+        *(_host_side(shop, paths, each, task) for each in planned),
+        *memory.mounts,
+    ]
+    if spec.init:
+        mounts.append(init_mount(_find_tini()))
+    capabilities = capabilities_of(spec.capability_add, spec.capability_drop, available=shop.capabilities)
+    facts = Facts(
+        container_id=paths.container_id,
+        rootfs=paths.rootfs,
+        cgroup=paths.cgroup,
+        identity=identity_of(spec.user or image.user, accounts, extra_groups=spec.groups),
+        capabilities=capabilities,
+        seccomp=shop.profile.for_capabilities(capabilities),
+        network=wanted.network,
+        mounts=mounts,
+        hostname=hostname,
+        host_limits=shop.limits,
+        cgroup_v2=shop.hierarchy is Hierarchy.V2,
+        node_id=task.node_id,
+    )
+    paths.config.write_bytes(msgspec.json.encode(runtime_config(task, image, facts)))
+    return record
+
+
+def _host_side(shop: Workshop, paths: TaskPaths, planned: Planned, task: Task) -> dict[str, Any]:
+    """Make sure that what is mounted exists on the host, and return its OCI mount."""
+    match planned:
+        case BindMount():
+            if not os.path.exists(planned.source):
+                if not planned.create:
+                    raise TaskRejected(
+                        f'invalid mount config for type "bind": bind source path does not exist: {planned.source}'
+                    )
+                os.makedirs(planned.source, mode=0o755)
+            return bind_entry(
+                planned.source,
+                planned.target,
+                read_only=planned.read_only,
+                propagation=planned.propagation,
+                recursive=planned.recursive,
+            )
+        case VolumeMount():
+            return _volume(shop, paths, planned, task)
+        case TmpfsMount():
+            return tmpfs_entry(planned)
+
+
+def _volume(shop: Workshop, paths: TaskPaths, planned: VolumeMount, task: Task) -> dict[str, Any]:
+    name, options = _volume_name(planned, task), planned.options
+    driver = options.driver_config
+    labels = options.labels or ({} if planned.name else {"com.docker.volume.anonymous": ""})
+    shop.volumes.create(
+        name, driver=driver.name if driver else "", labels=labels, options=driver.options if driver else None
+    )
+    place = shop.volumes.use(name, task.id, paths.container_id)
+    if not options.no_copy and not options.subpath:
+        with shop.volumes.filling(name):
+            rootfs.copy_up(paths.rootfs, planned.target, place)
+    if options.subpath:
+        place = rootfs.resolve_in_root(place, PurePosixPath(options.subpath))
+        if not place.exists():
+            raise TaskRejected(
+                f'invalid mount config for type "volume": subpath {options.subpath!r} does not exist in volume {name}'
+            )
+    return bind_entry(str(place), planned.target, read_only=planned.read_only)
+
+
+def _volume_name(planned: VolumeMount, task: Task) -> str:
+    """Return the volume's name; one without a name of its own gets 64 digits made from task and target."""
+    return planned.name or sha256(f"vault/volume/1\0{task.id}\0{planned.target}".encode()).hexdigest()
+
+
+def _find_tini() -> Path:
+    for name in _TINI:
+        found = shutil.which(name, path="/usr/bin:/usr/sbin:/usr/local/bin")
+        if found is not None:
+            return Path(found)
+    raise TaskRejected("an init process was asked for, but tini is not installed on this node: install tini")
+
+
+def _log_limits(task: Task) -> tuple[int, int]:
+    """Return the size at which a log is rotated, and how many files are kept: Docker's `max-size` and `max-file`."""
+    driver = task.spec.log_driver
+    if driver is None:
+        return _LOG_MAX_BYTES, _LOG_FILES
+    if driver.name not in ("", "json-file", "local", "none"):
+        raise TaskRejected(f"logger: no log driver named '{driver.name}' is registered: use json-file")
+    size, count = driver.options.get("max-size", ""), driver.options.get("max-file", str(_LOG_FILES))
+    number, unit = size.rstrip("bBkKmMgG"), size[len(size.rstrip("bBkKmMgG")) :].lower()
+    if size and not (number.isascii() and number.isdigit() and (unit[:1]) in _UNITS and len(number) < 12):
+        raise TaskRejected(f"invalid value for max-size: {size!r}: write a number and k, m or g")
+    if not (count.isascii() and count.isdigit() and 0 < int(count[:4]) < 1000):
+        raise TaskRejected(f"max-file must be a number between 1 and 999, not {count!r}")
+    return (int(number) * _UNITS[unit[:1]] if size else _LOG_MAX_BYTES), int(count)

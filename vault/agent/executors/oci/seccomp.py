@@ -1,0 +1,127 @@
+"""The seccomp profile: Docker's allow list in the containers project's form, turned into the runtime's.
+
+`convert` is pure; `load` reads the file.  Called by `prepare` through `Profile`, which keeps one result
+for each set of capabilities.
+"""
+
+import platform
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from vault.model.errors import VaultError
+
+SEARCHED: Final = (
+    Path("/etc/containers/seccomp.json"),
+    Path("/usr/share/containers/seccomp.json"),
+)
+_MAX_BYTES: Final = 1 << 20
+# Machine names of uname, as the profile (Go's names) and libseccomp write them.
+_ARCHITECTURES: Final = {
+    "x86_64": ("amd64", "SCMP_ARCH_X86_64"),
+    "aarch64": ("arm64", "SCMP_ARCH_AARCH64"),
+    "armv7l": ("arm", "SCMP_ARCH_ARM"),
+    "i686": ("386", "SCMP_ARCH_X86"),
+    "ppc64le": ("ppc64le", "SCMP_ARCH_PPC64LE"),
+    "riscv64": ("riscv64", "SCMP_ARCH_RISCV64"),
+    "s390x": ("s390x", "SCMP_ARCH_S390X"),
+}
+
+
+class NoSeccompProfile(VaultError):
+    """The profile is missing or cannot be read, and a task never runs without one by accident."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"no seccomp profile for containers ({why}): "
+            "install golang-github-containers-common, or name a profile with --seccomp-profile"
+        )
+
+
+class Profile:
+    """The profile of this node, converted once for every set of capabilities."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._source: Mapping[str, Any] | None = None
+        self._converted: dict[frozenset[str], msgspec.Raw] = {}
+
+    def for_capabilities(self, capabilities: Collection[str]) -> msgspec.Raw:
+        """Return `linux.seccomp` as JSON.  Raises `NoSeccompProfile`."""
+        key = frozenset(capabilities)
+        if key not in self._converted:
+            if self._source is None:
+                self._source = load(self._path)
+            converted = convert(
+                self._source, key, machine=platform.machine(), kernel=kernel_version(platform.release())
+            )
+            self._converted[key] = msgspec.Raw(msgspec.json.encode(converted))
+        return self._converted[key]
+
+
+def load(path: Path | None) -> Mapping[str, Any]:
+    """Read a profile; None looks in the usual places."""
+    places = SEARCHED if path is None else (path,)
+    for place in places:
+        try:
+            with place.open("rb") as file:
+                return msgspec.json.decode(file.read(_MAX_BYTES), type=dict[str, Any])
+        except FileNotFoundError:
+            continue
+        except (OSError, msgspec.DecodeError) as error:
+            raise NoSeccompProfile(f"{place}: {error}") from error
+    raise NoSeccompProfile(f"looked for {' and '.join(map(str, places))}")
+
+
+def convert(
+    profile: Mapping[str, Any], capabilities: Collection[str], *, machine: str, kernel: tuple[int, int]
+) -> dict[str, Any]:
+    """Return the runtime's form of a profile, with only the rules that hold for these capabilities here."""
+    go_name, native = _ARCHITECTURES.get(machine, (machine, ""))
+    rules = [_rule(entry) for entry in profile.get("syscalls", ()) if _applies(entry, capabilities, go_name, kernel)]
+    return {
+        "defaultAction": profile["defaultAction"],
+        "defaultErrnoRet": profile.get("defaultErrnoRet", 1),
+        "architectures": _architectures(profile, native),
+        "syscalls": rules,
+    }
+
+
+def kernel_version(release: str) -> tuple[int, int]:
+    """Return (6, 1) of `6.1.0-13-amd64`; (0, 0) when it has another form."""
+    major, _, rest = release.partition(".")
+    minor = "".join(digit for digit in rest.partition(".")[0].partition("-")[0] if digit.isdigit())
+    return (int(major), int(minor or 0)) if major.isdigit() else (0, 0)
+
+
+def _architectures(profile: Mapping[str, Any], native: str) -> list[str]:
+    for entry in profile.get("archMap", ()):
+        if entry.get("architecture") == native:
+            return [native, *(entry.get("subArchitectures") or ())]
+    return [native] if native else []
+
+
+def _applies(entry: Mapping[str, Any], capabilities: Collection[str], go_name: str, kernel: tuple[int, int]) -> bool:
+    includes, excludes = entry.get("includes") or {}, entry.get("excludes") or {}
+    if _listed(includes, "arches") and go_name not in includes["arches"]:
+        return False
+    if go_name in _listed(excludes, "arches"):
+        return False
+    if not set(_listed(includes, "caps")) <= set(capabilities):
+        return False
+    if set(_listed(excludes, "caps")) & set(capabilities):
+        return False
+    least = includes.get("minKernel")
+    return not least or kernel >= kernel_version(least)
+
+
+def _listed(conditions: Mapping[str, Any], key: str) -> Sequence[str]:
+    return conditions.get(key) or ()
+
+
+def _rule(entry: Mapping[str, Any]) -> dict[str, Any]:
+    names = entry.get("names") or [entry["name"]]
+    rule = {"names": names, "action": entry["action"], "args": entry.get("args"), "errnoRet": entry.get("errnoRet")}
+    return {key: value for key, value in rule.items() if value not in (None, [])}
