@@ -5,6 +5,7 @@
 Needs a `docker` command.  It talks to a fake engine on a socket in a temporary directory, which answers just enough and
 notes what is posted.  For each NAME.yml it writes NAME.json: version of the client, `config` (what `stack config`
 prints, with the directory as DIR), `posts` (bodies by kind, sorted by name), `stderr`, and the exit code of the deploy.
+The texts in refused.txt become refused.json: each with what `stack config` says against it, null if nothing.
 """
 
 import contextlib
@@ -109,8 +110,26 @@ def record(path: pathlib.Path) -> None:
     path.with_suffix(".json").write_text(text.replace(directory, "DIR") + "\n")
 
 
+def record_refusals() -> None:
+    """Write what the client has against each text of refused.txt."""
+    said = []
+    for text in (VECTORS / "refused.txt").read_text().split("\n=====\n"):
+        run = subprocess.run(
+            ["docker", "stack", "config", "-c", "-"],
+            input=text,
+            env={"PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        said.append([text, run.stderr.strip() if run.returncode else None])
+    (VECTORS / "refused.json").write_text(json.dumps(said, indent=1) + "\n")
+
+
 if __name__ == "__main__":
     wanted = sys.argv[1:]
+    if not wanted or "refused" in wanted:
+        record_refusals()
     for vector in sorted(VECTORS.glob("*.yml")):
         if "." not in vector.stem and (not wanted or vector.stem in wanted):
             record(vector)

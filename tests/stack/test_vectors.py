@@ -15,11 +15,13 @@ import pytest
 from tests.stack.record_vectors import ENVIRONMENT, VECTORS
 from vault.model.service import ServiceSpec
 from vault.stack.convert import Deployment, convert
+from vault.stack.errors import StackError
 from vault.stack.load import Source, Stack, load
 from vault.stack.plan import with_ids
 from vault.stack.render import render
 
-NAMES = sorted(path.stem for path in VECTORS.glob("*.json"))
+NAMES = sorted(path.stem for path in VECTORS.glob("*.json") if path.stem != "refused")
+REFUSED: list[tuple[str, str | None]] = json.loads((VECTORS / "refused.json").read_text())
 
 
 def without_nulls(value: Any) -> Any:
@@ -84,3 +86,14 @@ def test_secrets_and_configs_are_those_that_docker_posts(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_stack_config_prints_what_docker_prints(name: str) -> None:
     assert render(loaded(name).document) == recorded(name)["config"]
+
+
+@pytest.mark.parametrize(("text", "error"), REFUSED)
+def test_a_wrong_file_is_refused_in_dockers_words(text: str, error: str | None) -> None:
+    source = Source(name="-", text=text.encode(), directory="/")
+    if error is None:
+        load([source], {}, lambda path: b"")
+        return
+    with pytest.raises(StackError) as raised:
+        load([source], {}, lambda path: b"")
+    assert str(raised.value) == error

@@ -52,7 +52,7 @@ def forbidden(mapping: Mapping[str, Any]) -> None:
     used = {key for service in _services(mapping) for key in service if key in _FORBIDDEN}
     if used:
         reasons = "\n\n".join(f"{key}: {_FORBIDDEN[key]}" for key in sorted(used))
-        raise StackError(f"compose file contains unsupported options:\n\n{reasons}\n")
+        raise StackError(f"Compose file contains unsupported options:\n\n{reasons}\n")
 
 
 def warnings_for(mappings: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -146,7 +146,7 @@ DEPLOY = Keys(
         *_keys(2, endpoint_mode=STRING),
         *_keys(7, rollback_config=Keys(keys=(*_CHANGE_KEYS, *_keys(order=_ORDER)))),
     ),
-    nullable=True,
+    types=(Json.OBJECT, Json.NULL),
 )
 SERVICE = Keys(
     keys=(
@@ -212,7 +212,7 @@ SERVICE = Keys(
     extensions_since=7,
 )
 
-EXTERNAL = OneOf(alternatives=(BOOLEAN, Keys(keys=_keys(name=STRING))))
+EXTERNAL = Keys(keys=_keys(name=STRING), types=(Json.BOOLEAN, Json.OBJECT))
 NETWORK = Keys(
     keys=(
         *_keys(
@@ -227,12 +227,12 @@ NETWORK = Keys(
         *_keys(5, name=STRING),
     ),
     extensions_since=7,
-    nullable=True,
+    types=(Json.OBJECT, Json.NULL),
 )
 VOLUME = Keys(
     keys=(*_keys(driver=STRING, driver_opts=OPTIONS, external=EXTERNAL, labels=PAIRS), *_keys(4, name=STRING)),
     extensions_since=7,
-    nullable=True,
+    types=(Json.OBJECT, Json.NULL),
 )
 _FILE_OBJECT_KEYS = (*_keys(file=STRING, external=EXTERNAL, labels=PAIRS), *_keys(5, name=STRING))
 SECRET = Keys(

@@ -74,7 +74,7 @@ class Keys:
     required: tuple[str, ...] = ()
     extensions_since: int = 99  # From 3.this on, keys that begin with x- hold anything.
     open_since: int = 99  # From 3.this on, unknown keys hold anything.
-    nullable: bool = False
+    types: tuple[Json, ...] = (Json.OBJECT,)  # What else it may be.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +130,7 @@ def _problems(value: Any, wanted: Type, path: str, minor: int) -> Iterator[_Prob
         case Items():
             yield from _wrong_items(value, wanted, path, minor)
         case Keys():
-            if value is not None:
+            if isinstance(value, dict):
                 yield from _wrong_keys(value, wanted, path, minor)
         case _ as never:
             assert_never(never)
@@ -143,7 +143,7 @@ def _types(wanted: Plain | Items | Keys) -> tuple[Json, ...]:
         case Items():
             return (Json.ARRAY,)
         case Keys():
-            return (Json.OBJECT, Json.NULL) if wanted.nullable else (Json.OBJECT,)
+            return wanted.types
 
 
 def _is_a(value: Any, type_: Json) -> bool:
