@@ -1,0 +1,111 @@
+"""The HTTP API: all handlers under one FastAPI application.
+
+Called by `vault.daemon`, which binds the socket and runs uvicorn (httptools, uvloop), and by tests over ASGI.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from vault import __version__
+from vault.api import answers
+from vault.api.configs import Configs
+from vault.api.context import Context, Endpoint
+from vault.api.gateway import NOT_FOUND, Gateway, index_of
+from vault.api.networks import Networks
+from vault.api.nodes import Nodes
+from vault.api.openapi import described, schemas_of
+from vault.api.ports import LocalNode, Manager
+from vault.api.secrets import Secrets
+from vault.api.services import Services
+from vault.api.swarm import Swarm
+from vault.api.system import System
+from vault.api.tasks import Tasks
+from vault.api.version import MAX_TEXT
+from vault.crypto.ids import new_id as random_id
+from vault.model.ids import NewID
+
+TITLE = "Vault for Swarm"
+DESCRIPTION = "The Docker Engine API as far as Swarm goes, served by vaultd.  Paths may begin with /v1.40 to /v1.50."
+
+
+def create_app(
+    manager: Manager, node: LocalNode, *, new_id: NewID = random_id, now_s: Callable[[], float] = time.time
+) -> FastAPI:
+    """Return the application that serves `manager` and `node`."""
+    context = Context(manager=manager, node=node, new_id=new_id, now_s=now_s)
+    endpoints = endpoints_of(context)
+    app = FastAPI(title=TITLE, version=__version__, description=DESCRIPTION, redirect_slashes=False, openapi_url=None)
+    for endpoint in endpoints:
+        app.add_api_route(
+            endpoint.path,
+            endpoint.handler,
+            methods=[endpoint.method],
+            status_code=endpoint.status,
+            response_model=None,
+            include_in_schema=False,
+        )
+    app.add_api_route("/openapi.json", _document_of(endpoints), methods=["GET"], include_in_schema=False)
+    app.add_exception_handler(HTTPException, _not_found)
+    app.add_middleware(Gateway, index=index_of(app.routes))
+    return app
+
+
+def endpoints_of(context: Context) -> list[Endpoint]:
+    """Return all endpoints; where two paths fit a request, the first wins."""
+    return [
+        *Secrets(context).endpoints(),
+        *Configs(context).endpoints(),
+        *Services(context).endpoints(),
+        *Tasks(context).endpoints(),
+        *Nodes(context).endpoints(),
+        *Networks(context).endpoints(),
+        *Swarm(context).endpoints(),
+        *System(context).endpoints(),
+    ]
+
+
+def _document_of(endpoints: list[Endpoint]) -> Callable[[Request], Any]:
+    """Return the handler of the OpenAPI document."""
+    made: list[bytes] = []
+
+    async def document(request: Request) -> Response:
+        """Show the OpenAPI document."""
+        if not made:
+            made.append(answers.encode(openapi_of(endpoints)))
+        return answers.json_bytes(made[0])
+
+    return document
+
+
+def openapi_of(endpoints: list[Endpoint]) -> dict[str, Any]:
+    """Return the OpenAPI document of `endpoints`."""
+    schemas, components = schemas_of(endpoints)
+    documented = FastAPI(title=TITLE, version=__version__, description=DESCRIPTION)
+    for endpoint in endpoints:
+        documented.add_api_route(
+            endpoint.path,
+            endpoint.handler,
+            methods=[endpoint.method],
+            status_code=endpoint.status,
+            response_model=None,
+            tags=[endpoint.path.split("/")[1]],
+            summary=(endpoint.handler.__doc__ or "").strip().splitlines()[0],
+            openapi_extra=described(endpoint, schemas),
+        )
+    document = get_openapi(
+        title=TITLE, version=f"{__version__} (Engine API {MAX_TEXT})", description=DESCRIPTION, routes=documented.routes
+    )
+    document.setdefault("components", {}).setdefault("schemas", {}).update(components)
+    return document
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    """Answer as Docker does for an unknown path and for an unknown method alike."""
+    return answers.refused(404, NOT_FOUND)

@@ -1,0 +1,65 @@
+"""What all handlers share: the ports, the clock and the ids; and what an endpoint is.
+
+Called by `vault.api.app`, which makes one `Context`, and by each module of handlers.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from vault.api.ports import LocalNode, Manager
+from vault.api.version import MAX_VERSION, ApiVersion
+from vault.model.errors import BadRequest
+from vault.model.ids import NewID
+
+Handler = Callable[[Request], Awaitable[Response]]
+TRUE = ("1", "true", "True")
+MAX_INDEX = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What handlers act on."""
+
+    manager: Manager
+    node: LocalNode
+    new_id: NewID
+    now_s: Callable[[], float]  # Seconds since 1970.
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One method of one path, with what the OpenAPI document says of it."""
+
+    method: str
+    path: str
+    handler: Handler  # Takes the request only; its docstring is the summary.
+    status: int = 200
+    posts: Any = None  # Type of the body.
+    replies: Any = None  # Type of the answer.
+    query: Sequence[str] = ()
+
+
+def speaks(request: Request) -> ApiVersion:
+    """Return the API version the client speaks; the newest when it names none."""
+    version: ApiVersion = request.scope.get("api_version", MAX_VERSION)
+    return version
+
+
+def flag(request: Request, name: str) -> bool:
+    """Return a switch of the query, as Docker reads one: present, and none of 0, false, no."""
+    value = request.query_params.get(name, "").strip().lower()
+    return value not in ("", "0", "no", "false", "none")
+
+
+def posted_version(request: Request, kind: str) -> int:
+    """Return the index that `?version=` names; raise `BadRequest` with Docker's text when it names none."""
+    text = request.query_params.get("version", "")
+    if text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= MAX_INDEX:
+        return int(text)
+    quoted = "".join(character if character.isprintable() else "?" for character in text[:64])
+    reason = "value out of range" if text.isascii() and text.isdigit() else "invalid syntax"
+    raise BadRequest(f"invalid {kind} version '{quoted}': strconv.ParseUint: parsing \"{quoted}\": {reason}")

@@ -1,0 +1,163 @@
+"""Networks in the Engine's shape, which differs from SwarmKit's.  Pure.
+
+Called by `vault.api.networks`.
+"""
+
+import hashlib
+from datetime import datetime
+
+import msgspec
+
+from vault.model.base import EPOCH, Shape, always, no_labels
+from vault.model.ids import Kind
+from vault.model.network import IPAMConfig, IPAMOptions, Network, NetworkSpec
+from vault.model.secret import Driver
+from vault.model.task import State
+from vault.store.snapshot import Snapshot
+
+
+class PostedIPAMConfig(Shape, frozen=True, kw_only=True):
+    """One address range, in the Engine's shape."""
+
+    subnet: str = ""
+    ip_range: str = msgspec.field(name="IPRange", default="")
+    gateway: str = ""
+
+
+class PostedIPAM(Shape, frozen=True, kw_only=True):
+    """The address ranges, in the Engine's shape."""
+
+    driver: str = always("default")
+    options: dict[str, str] | None = always(None)
+    config: tuple[PostedIPAMConfig, ...] = ()
+
+
+class ShownIPAM(PostedIPAM, frozen=True, kw_only=True, omit_defaults=False):
+    """The address ranges, as shown: none of them left out."""
+
+
+class ConfigFrom(Shape, frozen=True, kw_only=True):
+    """A network that another takes its settings from; not offered."""
+
+    network: str = always("")
+
+
+class PostedNetwork(Shape, frozen=True, kw_only=True):
+    """`POST /networks/create`."""
+
+    name: str = ""
+    driver: str = ""
+    scope: str = ""
+    enable_ipv6: bool = msgspec.field(name="EnableIPv6", default=False)
+    ipam: PostedIPAM | None = msgspec.field(name="IPAM", default=None)
+    internal: bool = False
+    attachable: bool = False
+    ingress: bool = False
+    config_only: bool = False
+    config_from: ConfigFrom | None = None
+    options: dict[str, str] = msgspec.field(default_factory=dict)
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    check_duplicate: bool = False
+
+
+class NetworkCreated(Shape, frozen=True, kw_only=True):
+    """The answer to creating a network."""
+
+    id: str
+    warning: str = always("")
+
+
+class Attached(Shape, frozen=True, kw_only=True):
+    """A container on a network."""
+
+    name: str = always("")
+    endpoint_id: str = msgspec.field(name="EndpointID", default_factory=lambda: "")
+    mac_address: str = always("")
+    ipv4_address: str = msgspec.field(name="IPv4Address", default_factory=lambda: "")
+    ipv6_address: str = msgspec.field(name="IPv6Address", default_factory=lambda: "")
+
+
+class ShownNetwork(Shape, frozen=True, kw_only=True, omit_defaults=False):
+    """A network as the Engine shows it."""
+
+    name: str
+    id: str
+    created: datetime
+    scope: str
+    driver: str
+    enable_ipv4: bool = msgspec.field(name="EnableIPv4", default=True)
+    enable_ipv6: bool = msgspec.field(name="EnableIPv6", default=False)
+    ipam: ShownIPAM = msgspec.field(name="IPAM", default_factory=lambda: ShownIPAM())
+    internal: bool = False
+    attachable: bool = False
+    ingress: bool = False
+    config_from: ConfigFrom = msgspec.field(default_factory=lambda: ConfigFrom())
+    config_only: bool = False
+    containers: dict[str, Attached] | None = None
+    options: dict[str, str] = msgspec.field(default_factory=dict)
+    labels: dict[str, str] = no_labels()
+
+
+def spec_of(posted: PostedNetwork) -> NetworkSpec:
+    """Return SwarmKit's spec of a posted network; `vault.store.rules_network` judges it."""
+    ranges = posted.ipam.config if posted.ipam else ()
+    configs = tuple(IPAMConfig(subnet=one.subnet, ip_range=one.ip_range, gateway=one.gateway) for one in ranges)
+    driver = posted.ipam.driver if posted.ipam else ""
+    return NetworkSpec(
+        name=posted.name,
+        labels=posted.labels,
+        driver_configuration=Driver(name=posted.driver, options=posted.options),
+        ipv6_enabled=posted.enable_ipv6,
+        internal=posted.internal,
+        attachable=posted.attachable,
+        ingress=posted.ingress,
+        ipam_options=IPAMOptions(driver=Driver(name=driver), configs=configs) if configs or driver else None,
+        scope=posted.scope,
+    )
+
+
+def shown_network(network: Network, snapshot: Snapshot | None = None) -> ShownNetwork:
+    """Return a network in the Engine's shape; with a snapshot, also the containers on it."""
+    spec = network.spec
+    allocated = network.ipam_options or spec.ipam_options
+    ranges = allocated.configs if allocated else ()
+    config = tuple(PostedIPAMConfig(subnet=one.subnet, ip_range=one.ip_range, gateway=one.gateway) for one in ranges)
+    options = dict(spec.driver_configuration.options) if spec.driver_configuration else {}
+    options |= network.driver_state.options if network.driver_state else {}
+    return ShownNetwork(
+        name=spec.name,
+        id=network.id,
+        created=network.created_at,
+        scope="swarm",
+        driver=network.driver,
+        enable_ipv6=spec.ipv6_enabled,
+        ipam=ShownIPAM(config=config),
+        internal=spec.internal,
+        attachable=spec.attachable,
+        ingress=spec.ingress,
+        containers=None if snapshot is None else _attached(snapshot, network.id),
+        options=options,
+        labels=spec.labels,
+    )
+
+
+def _attached(snapshot: Snapshot, network_id: str) -> dict[str, Attached]:
+    """Return the running containers on a network, by container id."""
+    found = {}
+    for service in snapshot.services_using(Kind.NETWORK, network_id):
+        for task in snapshot.tasks_of(service.id):
+            status = task.status.container_status
+            for place in task.networks_attachments:
+                if task.state is State.RUNNING and status is not None and place.network.id == network_id:
+                    address = place.addresses[0] if place.addresses else ""
+                    found[status.container_id] = Attached(name=task.name, ipv4_address=address)
+    return found
+
+
+def _local(name: str, driver: str) -> ShownNetwork:
+    """Return one of the networks that every node has; its id is the same on all nodes."""
+    network_id = hashlib.sha256(f"vault/local-network/{name}".encode()).hexdigest()
+    return ShownNetwork(name=name, id=network_id, created=EPOCH, scope="local", driver=driver, containers={})
+
+
+LOCAL = (_local("bridge", "bridge"), _local("host", "host"), _local("none", "null"))

@@ -1,0 +1,128 @@
+"""/services: what should run."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from vault.api import answers
+from vault.api.bodies import decode, read
+from vault.api.context import Context, Endpoint, flag, posted_version, speaks
+from vault.api.filters import Filters, named, one_of, parse_filters
+from vault.api.lookup import find_service
+from vault.api.shapes import ServiceCreated, ServiceUpdated
+from vault.api.shown import shown_service, spec_of_version, status_of
+from vault.model.errors import BadRequest
+from vault.model.service import Service, ServiceSpec
+from vault.store import rules_service
+from vault.store.changes import Change
+from vault.store.rules_defaults import with_defaults
+from vault.store.rules_later import warnings
+from vault.store.snapshot import Snapshot
+
+FILTERS = ("id", "name", "names", "label", "mode", "runtime")
+MODES = ("replicated", "global", "replicated-job", "global-job")
+RUNTIMES = ("container", "plugin", "attachment")
+
+
+class Services:
+    """Handlers of /services, but for logs."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def endpoints(self) -> list[Endpoint]:
+        """Return what this class serves."""
+        update = ("version", "rollback", "registryAuthFrom")
+        return [
+            Endpoint("GET", "/services", self.listing, replies=list[Service], query=("filters", "status")),
+            Endpoint("POST", "/services/create", self.create, 201, posts=ServiceSpec, replies=ServiceCreated),
+            Endpoint("GET", "/services/{id}", self.inspect, replies=Service, query=("insertDefaults",)),
+            Endpoint("DELETE", "/services/{id}", self.remove),
+            Endpoint(
+                "POST", "/services/{id}/update", self.update, posts=ServiceSpec, replies=ServiceUpdated, query=update
+            ),
+        ]
+
+    async def listing(self, request: Request) -> Response:
+        """List services, with their counts where `status` asks for them."""
+        snapshot = self.context.manager.store().committed
+        filters = parse_filters(request.query_params.get("filters", ""), FILTERS)
+        one_of(filters, "mode", lambda mode: mode in MODES)
+        one_of(filters, "runtime", lambda runtime: runtime in RUNTIMES)
+        version = speaks(request)
+        with_status = flag(request, "status") and version >= (1, 41)
+        found = [service for service in snapshot.services.values() if _passes(filters, service)]
+        found.sort(key=lambda service: service.id)
+        return answers.json(
+            [
+                shown_service(service, version, status_of(snapshot, service) if with_status else None)
+                for service in found
+            ]
+        )
+
+    async def create(self, request: Request) -> Response:
+        """Create a service."""
+        store = self.context.manager.store()
+        posted = spec_of_version(decode(await read(request), ServiceSpec), speaks(request))
+        service_id = self.context.new_id()
+        told: list[str] = []
+
+        def build(snapshot: Snapshot) -> tuple[Change, ...]:
+            change = rules_service.new_service(snapshot, service_id, posted)
+            told[:] = _warnings(snapshot, change.obj)
+            return (change,)
+
+        await store.submit(build)
+        return answers.json(ServiceCreated(id=service_id, warnings=tuple(told)), 201)
+
+    async def inspect(self, request: Request) -> Response:
+        """Show a service."""
+        snapshot = self.context.manager.store().committed
+        service = find_service(snapshot, request.path_params["id"])
+        if flag(request, "insertDefaults"):
+            service = with_defaults(service)
+        return answers.json(shown_service(service, speaks(request)))
+
+    async def remove(self, request: Request) -> Response:
+        """Remove a service and its tasks."""
+        reference, now_s = request.path_params["id"], self.context.now_s()
+        await self.context.manager.store().submit(
+            lambda snapshot: rules_service.removed_service(snapshot, find_service(snapshot, reference).id, now_s=now_s)
+        )
+        return answers.done()
+
+    async def update(self, request: Request) -> Response:
+        """Change a service, or take it back to its previous spec."""
+        store = self.context.manager.store()
+        version = posted_version(request, "service")
+        rollback = request.query_params.get("rollback", "")
+        if rollback not in ("", "none", "previous"):
+            raise BadRequest('unrecognized rollback option: use "previous"')
+        body = await read(request)
+        posted = None if rollback == "previous" else spec_of_version(decode(body, ServiceSpec), speaks(request))
+        reference, now_s = request.path_params["id"], self.context.now_s()
+        told: list[str] = []
+
+        def build(snapshot: Snapshot) -> tuple[Change, ...]:
+            service_id = find_service(snapshot, reference).id
+            if posted is None:
+                return (rules_service.rolled_back(snapshot, service_id, version=version, now_s=now_s),)
+            change = rules_service.updated_service(snapshot, service_id, posted, version=version)
+            told[:] = _warnings(snapshot, change.obj)
+            return (change,)
+
+        await store.submit(build)
+        return answers.json(ServiceUpdated(warnings=tuple(told) or None))
+
+
+def _warnings(snapshot: Snapshot, service: object) -> list[str]:
+    assert isinstance(service, Service)
+    return warnings(service.spec, rules_service.networks_of(snapshot, service.spec))
+
+
+def _passes(filters: Filters, service: Service) -> bool:
+    modes, runtimes = filters.get("mode", ()), filters.get("runtime", ())
+    return (
+        named(filters, service.spec.name, service.id, service.spec.labels)
+        and (not modes or ("global" if service.is_global else "replicated") in modes)
+        and (not runtimes or "container" in runtimes)
+    )

@@ -1,0 +1,131 @@
+"""Cluster objects as clients see them: without what is ours, and without what their API version did not have.  Pure.
+
+Called by the handlers of nodes, services, tasks and the swarm.
+"""
+
+from typing import Any
+
+import msgspec
+
+from vault.api.version import ApiVersion
+from vault.model.cluster import Cluster, JoinTokens
+from vault.model.container import ContainerSpec
+from vault.model.node import Node
+from vault.model.service import Service, ServiceSpec, ServiceStatus, TaskSpec, UpdateStatus
+from vault.model.task import State, Task
+from vault.store.snapshot import Snapshot
+
+DEFAULT_POOL = ("10.0.0.0/8",)
+OBJECT_FIELDS = ("id", "version", "created_at", "updated_at")
+TASK_FIELDS = (
+    *OBJECT_FIELDS,
+    "labels",
+    "spec",
+    "service_id",
+    "slot",
+    "node_id",
+    "status",
+    "desired_state",
+    "networks_attachments",
+    "generic_resources",
+)
+SERVICE_FIELDS = (*OBJECT_FIELDS, "spec", "previous_spec", "endpoint", "update_status", "service_status")
+STATUS_FIELDS = ("state", "started_at", "completed_at", "message")
+
+
+def _hidden(type_: type[msgspec.Struct], shown: tuple[str, ...]) -> dict[str, Any]:
+    """Return the defaults of the fields that no answer shows; a default is not encoded."""
+    fields = (field for field in msgspec.structs.fields(type_) if field.name not in shown)
+    return {
+        field.name: field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+        for field in fields
+    }
+
+
+_HIDDEN_OF_TASK = _hidden(Task, TASK_FIELDS)
+_HIDDEN_OF_SERVICE = _hidden(Service, SERVICE_FIELDS)
+_HIDDEN_OF_STATUS = _hidden(UpdateStatus, STATUS_FIELDS)
+
+
+def shown_node(node: Node) -> Node:
+    """Return a node without its seal key."""
+    return msgspec.structs.replace(node, seal_key=b"") if node.seal_key else node
+
+
+def shown_cluster(cluster: Cluster, *, tokens: bool) -> Cluster:
+    """Return the swarm without its keys, and without join tokens unless asked for."""
+    return msgspec.structs.replace(
+        cluster,
+        root_key=b"",
+        unlock_key=b"",
+        join_tokens=cluster.join_tokens if tokens else JoinTokens(),
+        default_addr_pool=cluster.default_addr_pool or DEFAULT_POOL,
+    )
+
+
+def shown_service(service: Service, version: ApiVersion, status: ServiceStatus | None = None) -> Service:
+    """Return a service as a client of `version` sees it."""
+    previous = service.previous_spec
+    if previous is not None:
+        previous = spec_of_version(previous, version)
+    update = service.update_status
+    return msgspec.structs.replace(
+        service,
+        **_HIDDEN_OF_SERVICE
+        | {
+            "spec": spec_of_version(service.spec, version),
+            "previous_spec": previous,
+            "update_status": None if update is None else msgspec.structs.replace(update, **_HIDDEN_OF_STATUS),
+            "service_status": status,
+        },
+    )
+
+
+def shown_task(task: Task, version: ApiVersion) -> Task:
+    """Return a task as a client of `version` sees it."""
+    return msgspec.structs.replace(task, **_HIDDEN_OF_TASK | {"spec": _task_of_version(task.spec, version)})
+
+
+def status_of(snapshot: Snapshot, service: Service) -> ServiceStatus:
+    """Return the counts that `?status=true` asks for."""
+    running = desired = completed = 0
+    for task in snapshot.tasks_of(service.id):
+        running += task.state is State.RUNNING
+        desired += task.desired_state is State.RUNNING
+        completed += task.state is State.COMPLETE
+    return ServiceStatus(
+        running_tasks=running,
+        desired_tasks=desired if service.is_global else service.replicas,
+        completed_tasks=completed if service.spec.mode.replicated_job or service.spec.mode.global_job else 0,
+    )
+
+
+def spec_of_version(spec: ServiceSpec, version: ApiVersion) -> ServiceSpec:
+    """Return a spec without the fields that `version` does not have; posted and shown specs alike."""
+    task = _task_of_version(spec.task_template, version)
+    if task is spec.task_template:
+        return spec
+    return msgspec.structs.replace(spec, task_template=task)
+
+
+def _task_of_version(task: TaskSpec, version: ApiVersion) -> TaskSpec:
+    container = _container_of_version(task.container_spec, version)
+    limits = task.resources.limits if task.resources else None
+    if version < (1, 41) and task.resources and limits and limits.pids:
+        limits = msgspec.structs.replace(limits, pids=0)
+        task = msgspec.structs.replace(task, resources=msgspec.structs.replace(task.resources, limits=limits))
+    if container is task.container_spec:
+        return task
+    return msgspec.structs.replace(task, container_spec=container)
+
+
+def _container_of_version(container: ContainerSpec, version: ApiVersion) -> ContainerSpec:
+    """Drop what came with 1.41, 1.44 and 1.46."""
+    if version < (1, 46) and container.oom_score_adj:
+        container = msgspec.structs.replace(container, oom_score_adj=0)
+    check = container.healthcheck
+    if version < (1, 44) and check is not None and check.start_interval:
+        container = msgspec.structs.replace(container, healthcheck=msgspec.structs.replace(check, start_interval=0))
+    if version < (1, 41) and (container.capability_add or container.capability_drop or container.ulimits):
+        container = msgspec.structs.replace(container, capability_add=(), capability_drop=(), ulimits=())
+    return container
