@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, hpke, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -238,15 +238,24 @@ def read_certificate(certificate_pem: bytes, extension_oid: str) -> CertificateF
 
 
 def check_issued_by(certificate_pem: bytes, authority_pem: bytes) -> None:
-    """Check that the authority's name and key made the certificate's signature; no dates.  Raises `Refused`."""
+    """Check that a CA of that name made the certificate's signature; no dates.  Raises `Refused`."""
     try:
         certificate = x509.load_pem_x509_certificate(certificate_pem)
-        certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority_pem))
-    except (InvalidSignature, TypeError, *_BAD_X509):
+        authority = x509.load_pem_x509_certificate(authority_pem)
+        certificate.verify_directly_issued_by(authority)
+        if not authority.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+            raise Refused
+    except (InvalidSignature, TypeError, x509.ExtensionNotFound, *_BAD_X509):
         raise Refused from None
 
 
-_BAD_X509 = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+_BAD_X509 = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 def _ec_key(key_pem: bytes) -> ec.EllipticCurvePrivateKey:

@@ -1,0 +1,80 @@
+"""Who may turn guarded bytes into plain ones: the list, and proof that nobody else does.
+
+Add a line when a new function has to call `reveal()`, and say why it must.  Reviewers read this file.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import vault
+
+ROOT = Path(vault.__file__).parent
+
+ALLOWED = {
+    # Keys and values on their way into a primitive.
+    "crypto.certificates:issue",
+    "crypto.certificates:request_certificate",
+    "crypto.integrity:integrity_key",
+    "crypto.integrity:record_sum",
+    "crypto.keyfile:open_key_file",
+    "crypto.keyfile:seal_key_file",
+    "crypto.keyring:unwrap_keyring",
+    "crypto.keyring:wrap_keyring",
+    "crypto.node_seal:NodeKey.public",
+    "crypto.node_seal:open_at_node",
+    "crypto.node_seal:seal_to_node",
+    "crypto.passphrase:_stretched",
+    "crypto.passphrase:wrap_with_passphrase",
+    "crypto.records:open_record",
+    "crypto.records:seal_record",
+    # The type itself: length and comparison.
+    "crypto.plaintext:Guarded.__eq__",
+    "crypto.plaintext:Guarded.__len__",
+    # Shown to the operator who asked for the unlock key.
+    "crypto.keys:UnlockKey.text",
+    # Into a task: the file on its tmpfs, and templates that quote a secret.
+    "agent.template:_value",
+    "agent.template:render",
+    "tmpfs.kernel:_write",
+    # Into the sealed records of the store.
+    "daemon.founding:found",
+    "raftstore.ledger:Ledger._sealed",
+    # Configs are readable through the API, unlike secrets.
+    "api.configs:_shown",
+}
+
+
+def test_only_functions_on_the_list_reveal() -> None:
+    found = {site for path in ROOT.rglob("*.py") for site in reveals(path)}
+    assert found - ALLOWED == set(), "these call reveal() and are not on the list"
+    assert ALLOWED - found == set(), "these are on the list and do not call reveal()"
+
+
+def test_nothing_reaches_around_reveal_by_name() -> None:
+    """`getattr(x, "reveal")` and `getattr(x, "_value")` would not be mentions of an attribute."""
+    for path in ROOT.rglob("*.py"):
+        texts = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+        assert "reveal" not in texts, path
+        assert "_value" not in texts or path.name == "plaintext.py", path
+
+
+def test_a_planted_call_is_found(tmp_path: Path) -> None:
+    planted = tmp_path / "planted.py"
+    planted.write_text("class A:\n    async def leak(self, x):\n        return [y.reveal() for y in x]\nz = q.reveal\n")
+    assert set(reveals(planted, root=tmp_path)) == {"planted:A.leak", "planted:<module>"}
+
+
+def reveals(path: Path, root: Path = ROOT) -> Iterator[str]:
+    """Yield `module:function` for every mention of an attribute named reveal."""
+    module = ".".join(path.relative_to(root).with_suffix("").parts)
+    yield from (f"{module}:{where}" for where in _walk(ast.parse(path.read_text()), ()))
+
+
+def _walk(node: ast.AST, scope: tuple[str, ...]) -> Iterator[str]:
+    if isinstance(node, ast.Attribute) and node.attr == "reveal":
+        yield ".".join(scope) or "<module>"
+    if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        scope = (*scope, node.name)
+    for child in ast.iter_child_nodes(node):
+        yield from _walk(child, scope)
