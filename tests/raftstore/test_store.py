@@ -1,0 +1,220 @@
+"""The store: what callers are promised."""
+
+import asyncio
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.raftstore.world import CLUSTER_ID, ROOT, create, new_secret, numbered, opened
+from vault.crypto.keys import RootKey
+from vault.model.errors import AlreadyExists, OutOfSequence, StoreDamaged
+from vault.model.ids import Kind
+from vault.raftstore.engine import EngineStopped
+from vault.raftstore.lock import DirectoryTaken
+from vault.raftstore.opening import StoreExists, StoreMissing
+from vault.raftstore.store import NoValue, Store
+from vault.store import rules
+from vault.store.changes import Atomic, Change, Delete, Put, Relied
+from vault.store.snapshot import Snapshot
+
+
+def test_what_was_acknowledged_is_there_after_a_restart_byte_for_byte(tmp_path: Path) -> None:
+    value = bytes(range(256)) + b"\n\0"
+
+    async def run() -> None:
+        store = await create(tmp_path)
+        index = await store.submit(lambda snap: new_secret("password", value, labels={"a": "b"}))
+        before = store.committed.secrets
+        await store.close()
+        store = await opened(tmp_path)
+        assert dict(store.committed.secrets) == dict(before)
+        (secret,) = store.committed.secrets.values()
+        assert secret.version.index == index
+        assert (await store.value(Kind.SECRET, secret.id)).reveal() == value
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_every_take_over_raises_the_counter_and_the_index(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await create(tmp_path)
+        generation, counter = store.epoch
+        index = store.committed.index
+        await store.close()
+        store = await opened(tmp_path)
+        assert store.epoch == (generation, counter + 1)
+        assert store.committed.index == index + 1
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await create(tmp_path)
+        await store.submit(lambda snap: new_secret("password", b"x"))
+        for path in tmp_path.rglob("*"):
+            assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_the_next_caller_sees_what_is_only_proposed(tmp_path: Path) -> None:
+    def claim(snap: Snapshot) -> list[Change]:
+        rules.check_name_free(snap, Kind.SECRET, "password")
+        return list(new_secret("password", b"x"))
+
+    async def run() -> None:
+        store = await create(tmp_path)
+        results = await asyncio.gather(*(store.submit(claim) for _ in range(5)), return_exceptions=True)
+        assert sum(isinstance(result, AlreadyExists) for result in results) == 4
+        assert len(store.committed.secrets) == 1
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_an_object_changed_since_it_was_read_is_out_of_sequence(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await create(tmp_path)
+        await store.submit(lambda snap: new_secret("password", b"x"))
+        (old,) = store.committed.secrets.values()
+        await store.submit(lambda snap: [Put(old)])
+        with pytest.raises(OutOfSequence):
+            await store.submit(lambda snap: [Put(old)])
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_writes_of_one_object_land_in_different_commits_in_order(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await create(tmp_path)
+        await store.submit(lambda snap: new_secret("password", b"x"))
+        (secret_id,) = store.committed.secrets
+        indexes = await asyncio.gather(*(store.submit(lambda snap: [Put(snap.secrets[secret_id])]) for _ in range(4)))
+        assert indexes == sorted(set(indexes))
+        assert store.committed.secrets[secret_id].version.index == indexes[-1]
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_writes_of_many_callers_share_a_commit(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await create(tmp_path)
+        indexes = await asyncio.gather(*(store.submit(lambda snap, n=n: new_secret(f"s{n}", b"x")) for n in range(50)))
+        assert len(set(indexes)) == 1
+        assert len(store.committed.secrets) == 50
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_the_value_goes_with_its_secret(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await create(tmp_path)
+        await store.submit(lambda snap: new_secret("password", b"x"))
+        (secret_id,) = store.committed.secrets
+        await store.submit(lambda snap: rules.removed(snap, Kind.SECRET, secret_id))
+        with pytest.raises(NoValue):
+            await store.value(Kind.SECRET, secret_id)
+        await store.close()
+        store = await opened(tmp_path)
+        assert not store.committed.secrets
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_a_proposal_is_applied_where_it_is_still_true_and_the_rest_returned(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await create(tmp_path)
+        await store.submit(lambda snap: new_secret("old", b"x"))
+        (old,) = store.committed.secrets.values()
+        await store.submit(lambda snap: [Put(old)])
+        stale = Put(old)
+        fresh = new_secret("fresh", b"y")
+        relying = Put(numbered("relying"), relied_on=(Relied(Kind.SECRET, old.id, old.version.index),))
+        together = Atomic((Put(numbered("together")), Delete(Kind.SECRET, old.id, old.version.index)))
+        refused = await store.propose([stale, *fresh, relying, together])
+        assert set(map(id, refused)) == {id(stale), id(relying), id(together)}
+        assert {secret.spec.name for secret in store.committed.secrets.values()} == {"old", "fresh"}
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_a_reader_of_snapshots_sees_the_newest(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await create(tmp_path)
+        reader = store.snapshots()
+        first = await anext(reader)
+        for n in range(3):
+            await store.submit(lambda snap, n=n: new_secret(f"s{n}", b"x"))
+        newest = await anext(reader)
+        assert len(newest.secrets) == 3
+        assert newest.changed_since(first) == {(Kind.SECRET, secret_id) for secret_id in newest.secrets}
+        waiting = asyncio.ensure_future(anext(reader))
+        await store.close()
+        with pytest.raises(EngineStopped):
+            await waiting
+
+    asyncio.run(run())
+
+
+def test_a_closed_store_refuses_writes(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await create(tmp_path)
+        await store.close()
+        with pytest.raises(EngineStopped):
+            await store.submit(lambda snap: new_secret("late", b"x"))
+
+    asyncio.run(run())
+
+
+def test_two_stores_never_share_a_directory(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await create(tmp_path)
+        with pytest.raises(DirectoryTaken):
+            await opened(tmp_path)
+        await store.close()
+        with pytest.raises(StoreExists):
+            await create(tmp_path)
+        Store.destroy(tmp_path)
+        assert not Store.exists(tmp_path)
+        with pytest.raises(StoreMissing):
+            await opened(tmp_path)
+        await (await create(tmp_path)).close()
+
+    asyncio.run(run())
+
+
+def test_another_root_key_opens_nothing(tmp_path: Path) -> None:
+    async def run() -> None:
+        await (await create(tmp_path)).close()
+        with pytest.raises(StoreDamaged, match="head was altered, or belongs to another swarm"):
+            await Store.open(tmp_path, root=RootKey.generate(), cluster_id=CLUSTER_ID, now=lambda: 0)
+        await (await Store.open(tmp_path, root=ROOT, cluster_id=CLUSTER_ID, now=lambda: 0)).close()
+
+    asyncio.run(run())
+
+
+def test_after_a_new_term_old_and_new_records_open(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await create(tmp_path)
+        await store.submit(lambda snap: new_secret("before", b"1"))
+        await store.rotate_keyring()
+        await store.submit(lambda snap: new_secret("after", b"2"))
+        await store.close()
+        store = await opened(tmp_path)
+        values = {
+            s.spec.name: (await store.value(Kind.SECRET, s.id)).reveal() for s in store.committed.secrets.values()
+        }
+        assert values == {"before": b"1", "after": b"2"}
+        await store.close()
+
+    asyncio.run(run())

@@ -1,0 +1,130 @@
+"""Head: who may write (epoch), how far the store is (commit index), and a tally of every live record.  Pure.
+
+Layout: version (1) ‖ generation (8) ‖ counter (8) ‖ index (8) ‖ tally (count 8, indexes 8, places 48, products 48,
+sum 32) ‖ tag (32); numbers big endian.  The tag is HMAC-SHA256 under the integrity key.
+"""
+
+import hmac
+from dataclasses import dataclass
+from struct import Struct
+from typing import Final
+
+from vault.crypto.integrity import SUM_BYTES, IntegrityKey, add, record_sum, subtract
+from vault.model.errors import StoreDamaged
+from vault.raftstore.keys import Place
+
+_VERSION: Final = 1
+_WIDE_BYTES: Final = 48
+_WIDE: Final = 1 << (8 * _WIDE_BYTES)
+_U64: Final = 1 << 64
+_LAYOUT: Final = Struct(f">BQQQQQ{_WIDE_BYTES}s{_WIDE_BYTES}s{SUM_BYTES}s")
+HEAD_BYTES: Final = _LAYOUT.size + SUM_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one live record adds to the tally."""
+
+    index: int
+    mac: int  # Its part of the integrity sum.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """Sums over all live records: `total` proves that all are there unaltered, the others say which one is not.
+
+    places, products: sums of `Place.number`, and of it times the index, so that one record that was dropped or
+    replaced by an older one can be named.
+    """
+
+    count: int = 0
+    indexes: int = 0
+    places: int = 0
+    products: int = 0
+    total: int = 0
+
+    def plus(self, place: Place, part: Part) -> "Tally":
+        """Return the tally with one more record."""
+        number = place.number
+        return Tally(
+            count=self.count + 1,
+            indexes=(self.indexes + part.index) % _U64,
+            places=(self.places + number) % _WIDE,
+            products=(self.products + number * part.index) % _WIDE,
+            total=add(self.total, part.mac),
+        )
+
+    def minus(self, place: Place, part: Part) -> "Tally":
+        """Return the tally with one record less."""
+        number = place.number
+        return Tally(
+            count=self.count - 1,
+            indexes=(self.indexes - part.index) % _U64,
+            places=(self.places - number) % _WIDE,
+            products=(self.products - number * part.index) % _WIDE,
+            total=subtract(self.total, part.mac),
+        )
+
+    def less(self, other: "Tally") -> "Tally":
+        """Return the difference of two tallies; its count may be negative."""
+        return Tally(
+            count=self.count - other.count,
+            indexes=(self.indexes - other.indexes) % _U64,
+            places=(self.places - other.places) % _WIDE,
+            products=(self.products - other.products) % _WIDE,
+            total=subtract(self.total, other.total),
+        )
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Epoch:
+    """Who leads: the generation goes up with a restore, the counter with every take-over."""
+
+    generation: int
+    counter: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The state of the store after one commit."""
+
+    epoch: Epoch
+    index: int
+    tally: Tally
+
+    def encode(self, key: IntegrityKey) -> bytes:
+        """Return `HEAD_BYTES` bytes, the last 32 a tag over the others."""
+        tally = self.tally
+        body = _LAYOUT.pack(
+            _VERSION,
+            self.epoch.generation,
+            self.epoch.counter,
+            self.index,
+            tally.count,
+            tally.indexes,
+            tally.places.to_bytes(_WIDE_BYTES, "big"),
+            tally.products.to_bytes(_WIDE_BYTES, "big"),
+            tally.total.to_bytes(SUM_BYTES, "big"),
+        )
+        return body + _tag(key, self.index, body)
+
+
+def decode_head(key: IntegrityKey, encoded: bytes) -> Head:
+    """Undo `Head.encode`.  Raises `StoreDamaged` for any other bytes, or another key."""
+    body, tag = encoded[: _LAYOUT.size], encoded[_LAYOUT.size :]
+    if len(encoded) != HEAD_BYTES or body[0] != _VERSION:
+        raise StoreDamaged("the record head is damaged or of another version: restore it from a backup")
+    _, generation, counter, index, count, indexes, places, products, total = _LAYOUT.unpack(body)
+    if not hmac.compare_digest(tag, _tag(key, index, body)):
+        raise StoreDamaged("the record head was altered, or belongs to another swarm: restore it from a backup")
+    wide = [int.from_bytes(number, "big") for number in (places, products, total)]
+    return Head(
+        epoch=Epoch(generation, counter),
+        index=index,
+        tally=Tally(count=count, indexes=indexes, places=wide[0], products=wide[1], total=wide[2]),
+    )
+
+
+def _tag(key: IntegrityKey, index: int, body: bytes) -> bytes:
+    number = record_sum(key, kind="head", object_id="head", index=index, record=body)
+    return number.to_bytes(SUM_BYTES, "big")

@@ -1,0 +1,112 @@
+"""Loading: from the engine's records to a ledger and the first snapshot, believing nothing.
+
+Every object is opened, every record counted; then the tally must be the one in head.  Values are only counted, unless
+something is wrong and the guilty record has to be found.  Called by `vault.raftstore.store` at open.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vault.crypto.errors import CryptoError
+from vault.crypto.integrity import integrity_key
+from vault.crypto.keyring import unwrap_keyring
+from vault.crypto.keys import RootKey
+from vault.model.errors import StoreDamaged
+from vault.raftstore import codec
+from vault.raftstore.engine import Engine
+from vault.raftstore.head import Tally, decode_head
+from vault.raftstore.keys import KEYRING_PLACE, OBJECT_KINDS, parse, place_of
+from vault.raftstore.ledger import Ledger
+from vault.store.snapshot import Draft, Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What a store starts from."""
+
+    ledger: Ledger
+    snapshot: Snapshot
+
+
+async def load(engine: Engine, *, root: RootKey, cluster_id: str) -> Loaded:
+    """Return the ledger and the snapshot of everything committed.
+
+    Raises `StoreDamaged`, naming the record, for any record that was altered, moved, dropped, replayed or added.
+    """
+    ledger = await _ledger(engine, root, cluster_id)
+    draft = Draft(Snapshot())
+    async for page in engine.load():
+        await asyncio.to_thread(_take, ledger, draft, page)
+    counted = await asyncio.to_thread(_count, ledger)
+    if counted != ledger.head.tally:
+        await _name_damaged_value(engine, ledger)
+        raise _difference(ledger, counted)
+    return Loaded(ledger=ledger, snapshot=draft.finish(ledger.head.index))
+
+
+async def _ledger(engine: Engine, root: RootKey, cluster_id: str) -> Ledger:
+    """Return the ledger with head and keyring, and no records yet."""
+    head_bytes, framed = await engine.head(), await engine.get(KEYRING_PLACE.key)
+    if head_bytes is None:
+        raise StoreDamaged("the record head is missing: restore it from a backup")
+    integrity = integrity_key(root, cluster_id=cluster_id)
+    head = decode_head(integrity, head_bytes)
+    if framed is None:
+        raise codec.damaged(KEYRING_PLACE, "it is missing")
+    try:
+        keyring = unwrap_keyring(codec.unframe(KEYRING_PLACE, framed)[1], root, cluster_id=cluster_id)
+    except CryptoError as error:
+        raise codec.damaged(KEYRING_PLACE, error.message) from None
+    return Ledger(
+        cluster_id=cluster_id, root=root, integrity=integrity, keyring=keyring, head=head, head_bytes=head_bytes
+    )
+
+
+def _take(ledger: Ledger, draft: Draft, page: Sequence[tuple[str, bytes]]) -> None:
+    """Enter a page of records: open the objects, count all."""
+    for key, framed in page:
+        place = parse(key)
+        index, record = codec.unframe(place, framed)
+        ledger.live[place] = ledger.part(place, index, record)
+        kind = OBJECT_KINDS.get(place.kind)
+        if kind is None:
+            continue
+        obj = codec.decode(place, index, codec.unseal(ledger.keyring, ledger.cluster_id, place, index, record))
+        draft.objects[kind] = draft.objects[kind].insert(place.id, obj)
+        draft.index(kind, obj)
+
+
+def _count(ledger: Ledger) -> Tally:
+    tally = Tally()
+    for place, part in ledger.live.items():
+        tally = tally.plus(place, part)
+    return tally
+
+
+async def _name_damaged_value(engine: Engine, ledger: Ledger) -> None:
+    """Raise `StoreDamaged` for the first value that does not open."""
+    async for page in engine.load():
+        for key, framed in page:
+            place = parse(key)
+            if place.is_value:
+                index, record = codec.unframe(place, framed)
+                await asyncio.to_thread(codec.unseal, ledger.keyring, ledger.cluster_id, place, index, record)
+
+
+def _difference(ledger: Ledger, counted: Tally) -> StoreDamaged:
+    """Return the error for records that are each whole, but not those that were committed; it names a single one."""
+    lost = ledger.head.tally.less(counted)
+    match lost.count:
+        case 1 if name := place_of(lost.places):
+            return StoreDamaged(f"the record {name} is missing: restore it from a backup")
+        case -1 if name := place_of(counted.less(ledger.head.tally).places):
+            return StoreDamaged(f"the record {name} was removed and has come back: restore it from a backup")
+        case 0 if lost.places == 0:
+            for place in ledger.live:
+                if lost.products == Tally(places=place.number).places * lost.indexes % (1 << 384):
+                    return codec.damaged(place, "it is older than the one committed last")
+    return StoreDamaged(
+        f"several records are damaged (missing, altered or older; {lost.count} fewer than committed): "
+        "restore the store from a backup"
+    )
