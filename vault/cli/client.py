@@ -1,0 +1,303 @@
+"""HTTP to the local `vaultd`: one keep-alive connection over a unix socket.  I/O only; used by every command.
+
+Written on `socket` itself: `http.client` would double the start-up time of a command.  The API version is negotiated by
+asking in ours and stepping down once if the daemon says it is too new, so the usual case costs no extra request.
+"""
+
+import json
+import os
+import re
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from io import BufferedReader
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
+
+from vault.cli.errors import ApiError, CannotConnect, CommandError, ConnectionLost
+
+API_VERSION = "1.50"
+DEFAULT_HOST = "unix:///run/vault/vault.sock"
+ANSWER_LIMIT_S = 120.0
+MAX_LINE_BYTES = 65_536
+MAX_ERROR_BYTES = 1 << 20
+CHUNK_BYTES = 65_536
+_TOO_NEW = re.compile(r"client version \S+ is too new\. Maximum supported API version is (\d+\.\d+)")
+
+Query = Mapping[str, str | int | bool | None]
+
+
+class Answer(NamedTuple):
+    """Head of an answer; `body` reads the rest once."""
+
+    status: int
+    headers: dict[str, str]
+    body: Iterator[bytes]
+
+
+def default_host() -> str:
+    """Return the address of the daemon: `$VAULT_HOST`, or the system's socket."""
+    return os.environ.get("VAULT_HOST") or DEFAULT_HOST
+
+
+def socket_path(host: str) -> str:
+    """Return the path of a `unix://` address.  Raises `CommandError` for any other address."""
+    scheme, separator, path = host.partition("://")
+    if scheme != "unix" or not separator or not path:
+        raise CommandError(f"unable to parse daemon host {host!r}: only unix:///path/to/vault.sock is supported")
+    return path
+
+
+class Client:
+    """A connection to the daemon, made at the first request."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.version = API_VERSION
+        self._path = socket_path(host)
+        self._socket: socket.socket | None = None
+        self._reader: BufferedReader | None = None
+
+    @property
+    def path(self) -> str:
+        """Path of the socket, for those who speak something else than plain HTTP over it."""
+        return self._path
+
+    def get(self, path: str, **query: str | int | bool | None) -> Any:
+        """Return the JSON at `path`."""
+        return self.request("GET", path, query)
+
+    def post(
+        self,
+        path: str,
+        body: object = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **query: str | int | bool | None,
+    ) -> Any:
+        """Send `body` as JSON and return the JSON answer; None if there is none."""
+        return self.request("POST", path, query, body, headers)
+
+    def delete(self, path: str, **query: str | int | bool | None) -> None:
+        """Remove what is at `path`."""
+        self.request("DELETE", path, query)
+
+    def request(
+        self, method: str, path: str, query: Query, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> Any:
+        """Send one request and return its JSON answer.  Raises `ApiError` for a refusal."""
+        payload = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        kind = {} if payload is None else {"Content-Type": "application/json"}
+        answer = self.send(method, path, query, payload, {**kind, **(headers or {})})
+        data = b"".join(answer.body)
+        if not data.strip():
+            return None
+        try:
+            return json.loads(data)
+        except ValueError:
+            raise ConnectionLost(self.host, "the answer is not JSON: is that socket vaultd's?") from None
+
+    def stream(
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        body: Iterable[bytes] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        limit_s: float | None = None,
+    ) -> Answer:
+        """Send one request, `body` piece by piece, and return the answer while it is still coming."""
+        return self.send(method, path, query, body, headers or {}, limit_s=limit_s)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        body: bytes | Iterable[bytes] | None,
+        headers: Mapping[str, str],
+        *,
+        limit_s: float | None = ANSWER_LIMIT_S,
+    ) -> Answer:
+        """Send one request and return the answer's head.  Steps down once to the daemon's API version."""
+        for _ in range(2):
+            asked = urlencode({name: _text(value) for name, value in query.items() if value is not None})
+            prefix = "" if path.startswith(("/vault/", "/_ping")) else f"/v{self.version}"
+            target = f"{prefix}{quote(path, safe='/:@-._~')}" + (f"?{asked}" if asked else "")
+            answer = self._answer(method, target, body, headers, limit_s)
+            if answer.status < 400:
+                return answer
+            message = _message(answer)
+            newest = _TOO_NEW.search(message) if answer.status == 400 else None
+            if newest is None or newest[1] == self.version:
+                raise ApiError(answer.status, message)
+            self.version = newest[1]
+        raise ApiError(answer.status, message)
+
+    def close(self) -> None:
+        """Close the connection; the next request makes a new one."""
+        if self._reader is not None:
+            self._reader.close()
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = self._reader = None
+
+    def _answer(
+        self,
+        method: str,
+        target: str,
+        body: bytes | Iterable[bytes] | None,
+        headers: Mapping[str, str],
+        limit_s: float | None,
+    ) -> Answer:
+        reused = self._socket is not None
+        try:
+            return self._exchange(method, target, body, headers, limit_s)
+        except ConnectionLost:
+            # The daemon closes idle connections; a read may safely be asked again on a new one.
+            if not reused or method != "GET":
+                raise
+            return self._exchange(method, target, body, headers, limit_s)
+
+    def _exchange(
+        self,
+        method: str,
+        target: str,
+        body: bytes | Iterable[bytes] | None,
+        headers: Mapping[str, str],
+        limit_s: float | None,
+    ) -> Answer:
+        sock, reader = self._connect()
+        sock.settimeout(limit_s)
+        lines = [f"{method} {target} HTTP/1.1", "Host: vault", f"User-Agent: vault/{API_VERSION} (linux)"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        try:
+            if body is None or isinstance(body, bytes):
+                lines.append(f"Content-Length: {len(body or b'')}")
+                sock.sendall("\r\n".join([*lines, "", ""]).encode() + (body or b""))
+            else:
+                lines.append("Transfer-Encoding: chunked")
+                sock.sendall("\r\n".join([*lines, "", ""]).encode())
+                for piece in body:
+                    if piece:
+                        sock.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
+                sock.sendall(b"0\r\n\r\n")
+            return self._head(reader, method)
+        except BrokenPipeError:
+            return self._early_answer(reader, method)
+        except (OSError, ValueError) as error:
+            self.close()
+            raise ConnectionLost(self.host, _reason(error)) from None
+
+    def _early_answer(self, reader: BufferedReader, method: str) -> Answer:
+        # The daemon may refuse before it has read the whole body; its sentence is worth more than "broken pipe".
+        try:
+            return self._head(reader, method)
+        except (OSError, ValueError) as error:
+            self.close()
+            raise ConnectionLost(self.host, _reason(error)) from None
+
+    def _connect(self) -> tuple[socket.socket, BufferedReader]:
+        if self._socket is None or self._reader is None:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                sock.connect(self._path)
+            except PermissionError:
+                raise CommandError(
+                    f"permission denied while trying to connect to the vault daemon socket at {self.host}: "
+                    "run this as root or as a member of the socket's group"
+                ) from None
+            except OSError:
+                raise CannotConnect(self.host) from None
+            self._socket, self._reader = sock, sock.makefile("rb")
+        return self._socket, self._reader
+
+    def _head(self, reader: BufferedReader, method: str) -> Answer:
+        protocol, _, rest = _line(reader).partition(" ")
+        status = rest[:3]
+        if not protocol.startswith("HTTP/1.") or not status.isdigit():
+            raise ValueError("the answer is not HTTP")
+        headers: dict[str, str] = {}
+        while line := _line(reader):
+            name, _, value = line.partition(":")
+            headers[name.strip().lower()] = value.strip()
+        code = int(status)
+        empty = method == "HEAD" or code in (204, 304)
+        body = iter(()) if empty else self._body(reader, headers)
+        return Answer(code, headers, body)
+
+    def _body(self, reader: BufferedReader, headers: Mapping[str, str]) -> Iterator[bytes]:
+        try:
+            if "chunked" in headers.get("transfer-encoding", ""):
+                yield from _chunks(reader)
+            elif "content-length" in headers:
+                yield from _exactly(reader, int(headers["content-length"]))
+            else:
+                while piece := reader.read1(CHUNK_BYTES):
+                    yield piece
+                self.close()
+                return
+        except (OSError, ValueError) as error:
+            self.close()
+            raise ConnectionLost(self.host, _reason(error)) from None
+        if headers.get("connection", "").lower() == "close":
+            self.close()
+
+
+def filters(wanted: Iterable[tuple[str, str]]) -> str | None:
+    """Return the value of the `filters` query in the API's map form; None if nothing is wanted."""
+    tree: dict[str, dict[str, bool]] = {}
+    for name, value in wanted:
+        tree.setdefault(name, {})[value] = True
+    return json.dumps(tree, separators=(",", ":")) if tree else None
+
+
+def _text(value: str | int | bool | None) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {ANSWER_LIMIT_S:.0f} seconds"
+    if isinstance(error, OSError):
+        return error.strerror.lower() if error.strerror else "the connection broke"
+    return str(error)
+
+
+def _line(reader: BufferedReader) -> str:
+    line = reader.readline(MAX_LINE_BYTES)
+    if not line.endswith(b"\n"):
+        raise ValueError("the daemon closed the connection" if len(line) < MAX_LINE_BYTES else "the answer is not HTTP")
+    return line.rstrip(b"\r\n").decode("latin-1")
+
+
+def _chunks(reader: BufferedReader) -> Iterator[bytes]:
+    while size := int(_line(reader).partition(";")[0], 16):
+        yield from _exactly(reader, size)
+        _line(reader)
+    while _line(reader):
+        continue
+
+
+def _exactly(reader: BufferedReader, size: int) -> Iterator[bytes]:
+    left = size
+    while left > 0:
+        piece = reader.read1(min(left, CHUNK_BYTES))
+        if not piece:
+            raise ValueError("the daemon closed the connection")
+        left -= len(piece)
+        yield piece
+
+
+def _message(answer: Answer) -> str:
+    data = b""
+    for piece in answer.body:
+        data += piece
+        if len(data) > MAX_ERROR_BYTES:
+            break
+    try:
+        message = json.loads(data)["message"]
+    except (ValueError, KeyError, TypeError):
+        message = data.decode(errors="replace").strip() or f"the daemon answered with status {answer.status}"
+    # The daemon's sentences are Docker's, since clients match on them; a person at this command line types ours.
+    return re.sub(r'(["`])docker (?=swarm|info|node|service|stack|secret|config)', r"\1vault ", str(message))

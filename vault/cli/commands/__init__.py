@@ -1,0 +1,1 @@
+"""One module for each group of commands; `vault.cli.main` imports one when it is used."""

@@ -1,0 +1,148 @@
+"""How far a service is on its way to its spec, and the lines that say so.  Pure; `progress` asks and prints.
+
+Follows Docker's progress: replicated services count slots, global ones nodes, and a service that is as it should be
+must stay so for its monitor time.  A task that completed and will not be restarted counts as there, unlike Docker's
+(cli#5299).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+STATES = (
+    "new",
+    "allocated",
+    "pending",
+    "assigned",
+    "accepted",
+    "preparing",
+    "ready",
+    "starting",
+    "running",
+    "complete",
+    "shutdown",
+    "failed",
+    "rejected",
+)
+RANK = {state: rank for rank, state in enumerate(STATES, 1)}
+RUNNING = RANK["running"]
+LONGEST = 9  # Letters of "preparing", the longest state shown.
+MAX_BARS = 20
+BAR_CELLS = 50
+MAX_ERROR = 75
+
+Service = Mapping[str, Any]
+Task = Mapping[str, Any]
+
+
+class Line(NamedTuple):
+    """One line of progress.  A later line with the same key takes its place on a terminal."""
+
+    key: str
+    text: str
+    bar: bool = False  # Bars are for terminals only.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """What one look at the cluster shows of a service."""
+
+    there: int
+    wanted: int | None  # None: not known yet.
+    lines: tuple[Line, ...]
+    given_up: tuple[Task, ...] = ()  # Failed tasks whose places nothing is about to fill.
+
+    @property
+    def converged(self) -> bool:
+        """Whether every task is where it should be."""
+        return self.wanted is not None and self.there == self.wanted
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether nothing moves any more, and it is not as it should be."""
+        return bool(self.given_up) and self.there + len(self.given_up) == self.wanted
+
+
+def picture(service: Service, tasks: Iterable[Task], active_nodes: Iterable[str], *, rollback: bool) -> Picture:
+    """Look at a service.  tasks: those made from its present spec.  active_nodes: ids of nodes that are not down."""
+    mode = service["Spec"].get("Mode") or {}
+    active = set(active_nodes)
+    restarts = (service["Spec"]["TaskTemplate"].get("RestartPolicy") or {}).get("Condition", "any")
+    if mode.get("Global") is not None:
+        return _global(tasks, active, restarts, rollback)
+    return _replicated(_replicas(mode), tasks, active, restarts, rollback)
+
+
+def _replicas(mode: Mapping[str, Any]) -> int:
+    replicas = (mode.get("Replicated") or {}).get("Replicas")
+    return 1 if replicas is None else int(replicas)
+
+
+def _replicated(replicas: int, tasks: Iterable[Task], active: set[str], restarts: str, rollback: bool) -> Picture:
+    here = [task for task in tasks if not task.get("NodeID") or task["NodeID"] in active]
+    slots = _best(here, lambda task: task.get("Slot", 0))
+    there = sum(1 for task in slots.values() if _is_there(task, restarts))
+    lines = [_overall(there, replicas, rollback)]
+    if replicas <= MAX_BARS:
+        shown = dict(enumerate((slots[slot] for slot in sorted(slots)), 1))
+        lines += [_bar(f"{place}/{replicas}", shown.get(place)) for place in range(1, replicas + 1)]
+    return Picture(there=there, wanted=replicas, lines=tuple(lines), given_up=_given_up(slots.values()))
+
+
+def _global(tasks: Iterable[Task], active: set[str], restarts: str, rollback: bool) -> Picture:
+    nodes = _best(tasks, lambda task: task.get("NodeID", ""))
+    if not nodes:
+        return Picture(there=0, wanted=None, lines=(Line("overall progress", "waiting for new tasks"),))
+    there = sum(1 for node, task in nodes.items() if node in active and _is_there(task, restarts))
+    lines = [_overall(there, len(nodes), rollback)]
+    if len(nodes) <= MAX_BARS:
+        lines += [_bar(node[:12], nodes[node]) for node in sorted(nodes)]
+    return Picture(there=there, wanted=len(nodes), lines=tuple(lines), given_up=_given_up(nodes.values()))
+
+
+def _best(tasks: Iterable[Task], place: Any) -> dict[Any, Task]:
+    # Of several tasks in one place the one with the lowest desired state counts, then the lowest observed one.
+    best: dict[Any, Task] = {}
+    for task in tasks:
+        if task.get("DesiredState") not in RANK or task["Status"]["State"] not in RANK:
+            continue
+        where = place(task)
+        if where not in best or _order(task) < _order(best[where]):
+            best[where] = task
+    return best
+
+
+def _order(task: Task) -> tuple[int, int]:
+    return RANK[task["DesiredState"]], RANK[task["Status"]["State"]]
+
+
+def _is_there(task: Task, restarts: str) -> bool:
+    state = task["Status"]["State"]
+    if state == "running":
+        return RANK[task["DesiredState"]] <= RUNNING
+    return bool(state == "complete" and restarts in ("none", "on-failure"))
+
+
+def _given_up(tasks: Iterable[Task]) -> tuple[Task, ...]:
+    return tuple(
+        task
+        for task in tasks
+        if task["DesiredState"] == "shutdown" and task["Status"]["State"] in ("failed", "rejected")
+    )
+
+
+def _overall(there: int, wanted: int, rollback: bool) -> Line:
+    prefix = "rolling back update: " if rollback else ""
+    return Line("overall progress", f"{prefix}{there} out of {wanted} tasks")
+
+
+def _bar(key: str, task: Task | None) -> Line:
+    if task is None:
+        return Line(key, " ")
+    error = task["Status"].get("Err")
+    if error:
+        text = error.replace("\n", " ")
+        return Line(key, text if len(text) <= MAX_ERROR else text[: MAX_ERROR - 1] + "…")
+    state = task["Status"]["State"]
+    done = min(RANK[state], RUNNING) * BAR_CELLS // RUNNING
+    return Line(key, f"{state:<{LONGEST}} [{'=' * done}>{' ' * (BAR_CELLS - done)}] ", bar=True)

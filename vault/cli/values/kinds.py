@@ -1,0 +1,16 @@
+"""The kinds of option values, under the names that help shows."""
+
+from vault.cli.command import Kind
+from vault.cli.values import scalars
+
+DURATION = Kind("duration", scalars.duration)
+BYTES = Kind("bytes", scalars.byte_size)
+CPUS = Kind("decimal", scalars.nano_cpus)
+UINT = Kind("uint", scalars.unsigned)
+INT = Kind("int", scalars.integer)
+FLOAT = Kind("float", scalars.ratio)
+COMMAND = Kind("command", scalars.command_words)
+LABEL = Kind("list", scalars.label)
+LIST = Kind("list", str)
+STRINGS = Kind("strings", str)
+FILTER = Kind("filter", scalars.filter_pair)
