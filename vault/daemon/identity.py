@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vault.crypto.keyfile import NodeKeys, open_key_file, seal_key_file
-from vault.crypto.keys import UnlockKey
+from vault.crypto.keys import RootKey, UnlockKey
 from vault.daemon.files import sync_directory, write_whole
 from vault.model.errors import Unavailable
 
@@ -33,6 +33,12 @@ class Identity:
     keys: NodeKeys
     certificate: bytes  # PEM
     address: str  # Without a port.
+
+
+def root_key(identity: Identity) -> RootKey:
+    """Return a manager's root key."""
+    assert identity.keys.root_key is not None, "only managers open a store"
+    return identity.keys.root_key
 
 
 class IdentityFiles:

@@ -19,8 +19,8 @@ from vault.crypto.keyfile import NodeKeys
 from vault.crypto.tokens import new_join_token
 from vault.daemon.addresses import advertised, local_addresses
 from vault.daemon.founding import PORT, Founding, found
-from vault.daemon.identity import Identity, IdentityFiles
-from vault.daemon.leader import lead
+from vault.daemon.identity import Identity, IdentityFiles, root_key
+from vault.daemon.leader import control
 from vault.daemon.link import connect, sealer
 from vault.daemon.logs import task_lines
 from vault.daemon.machine import description
@@ -38,7 +38,7 @@ from vault.model.errors import (
 from vault.model.ids import NodeID
 from vault.model.node import NodeStatus
 from vault.model.task import Task
-from vault.orchestrator import DECIDERS
+from vault.orchestrator.control import new_control
 from vault.raftstore.store import Store
 from vault.store.changes import Change, Put
 from vault.store.rules_cluster import updated
@@ -79,7 +79,9 @@ class Manager:
             return
         try:
             identity = self._files.read()
-            store = await Store.open(self._files.store, keys=identity.keys, now=time.time)
+            store = await Store.open(
+                self._files.store, root=root_key(identity), cluster_id=identity.keys.cluster_id, now=time.time
+            )
         except VaultError as error:
             self._error = error.message
             logger.error("store_refused", extra={"reason": error.message})
@@ -135,11 +137,16 @@ class Manager:
 
     async def _create(self, founding: Founding) -> None:
         await asyncio.to_thread(self._files.remove)
+        identity = founding.identity
         store = await Store.create(
-            self._files.store, keys=founding.identity.keys, changes=founding.changes, now=time.time
+            self._files.store,
+            root=root_key(identity),
+            cluster_id=identity.keys.cluster_id,
+            now=time.time,
+            changes=founding.changes,
         )
-        await asyncio.to_thread(self._files.write, founding.identity, founding.unlock)
-        await self._run(founding.identity, store)
+        await asyncio.to_thread(self._files.write, identity, founding.unlock)
+        await self._run(identity, store)
 
     async def join(self, request: JoinRequest) -> None:
         """Refuse: this release runs one manager that is also the worker."""
@@ -231,5 +238,5 @@ class Manager:
 async def _lead(identity: Identity, store: Store, worker: Worker) -> None:
     """Run what a manager runs, until cancelled."""
     async with asyncio.TaskGroup() as group:
-        group.create_task(lead(store, DECIDERS, now=time.time, new_id=new_id))
+        group.create_task(control(store, new_control(), now=time.time, new_id=new_id))
         group.create_task(connect(store, worker, identity.keys.node_id, sealer(identity.keys, store)))

@@ -1,0 +1,140 @@
+"""vaultd put together: every part made once, in order, and ended in the reverse of it."""
+
+import asyncio
+import ctypes
+import gc
+import logging
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable
+
+import uvicorn
+import uvloop
+
+from vault.agent.executors.oci.executor import OciExecutor
+from vault.agent.images.store import ImageStore
+from vault.agent.runner import Machine
+from vault.agent.values import Values
+from vault.agent.volumes import VolumeStore
+from vault.agent.worker import Worker
+from vault.api.app import create_app
+from vault.api.ports import NodeInfo
+from vault.crypto.keyfile import NodeKeys
+from vault.daemon import server
+from vault.daemon.containers import Containers
+from vault.daemon.files import lock
+from vault.daemon.identity import IdentityFiles
+from vault.daemon.images import NodeImages
+from vault.daemon.link import opener
+from vault.daemon.logging import configure
+from vault.daemon.machine import node_info
+from vault.daemon.membership import Manager
+from vault.daemon.settings import Settings
+from vault.daemon.volumes import Volumes
+from vault.network.links import NodeNetwork
+
+logger = logging.getLogger(__name__)
+PR_SET_DUMPABLE = 4
+
+
+def run(settings: Settings) -> int:
+    """Run vaultd until a signal ends it; return its exit code.  Raises a `VaultError` when it cannot start."""
+    configure(settings.log_level)
+    no_core_dumps()
+    held = lock(settings.data_root)
+    try:
+        return uvloop.run(_main(settings))
+    finally:
+        os.close(held)
+
+
+def no_core_dumps() -> None:
+    """Keep keys out of core files, and this process closed to other users' debuggers."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+async def _main(settings: Settings) -> int:
+    listener = server.bind(settings)
+    daemon = Daemon(settings)
+    try:
+        return await daemon.serve(listener)
+    finally:
+        listener.close()
+        settings.socket.unlink(missing_ok=True)
+
+
+class Daemon:
+    """One vaultd."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._failed = False
+        self._http: uvicorn.Server | None = None
+
+    async def serve(self, listener: socket.socket) -> int:
+        """Serve until told to end; 1 when a part that must not fail has failed."""
+        settings = self._settings
+        info = await asyncio.to_thread(node_info, settings)
+        volumes = VolumeStore(settings.data_root / "volumes")
+        images = await ImageStore.open(settings.data_root / "images", insecure_registries=settings.insecure_registries)
+        executor = await OciExecutor.open(
+            data_root=settings.data_root,
+            run_root=settings.run_root,
+            volumes=volumes,
+            allow_swappable=settings.allow_swappable_mounts,
+        )
+        networks = await NodeNetwork.open(settings.run_root)
+
+        def make_worker(keys: NodeKeys) -> Worker:
+            node = {
+                "id": keys.node_id,
+                "hostname": settings.hostname,
+                "architecture": info.architecture,
+                "os": "linux",
+            }
+            values = Values(opener(keys))
+            return Worker(Machine(executor=executor, images=images, networks=networks, values=values, node=node))
+
+        manager = Manager(info, IdentityFiles(settings.data_root), make_worker, self._fail)
+        local = Local(info, manager.worker, images, volumes)
+        self._http = server.server(create_app(manager, local))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._end)
+        try:
+            await manager.start()
+            if manager.worker() is None:
+                await executor.reap(())
+            gc.freeze()  # What was made at start stays; later collections need not look at it.
+            logger.info("serving", extra={"socket": str(settings.socket), "data_root": str(settings.data_root)})
+            await self._http.serve(sockets=[listener])
+        finally:
+            await manager.stop()
+            await executor.close()
+        return 1 if self._failed else 0
+
+    def _end(self) -> None:
+        if self._http is not None:
+            self._http.should_exit = True
+
+    def _fail(self) -> None:
+        self._failed = True
+        self._end()
+
+
+class Local(Containers, NodeImages, Volumes):
+    """This node as the API sees it: containers, images and volumes; implements `vault.api.ports.LocalNode`."""
+
+    def __init__(
+        self, info: NodeInfo, worker: Callable[[], Worker | None], images: ImageStore, volumes: VolumeStore
+    ) -> None:
+        Containers.__init__(self, worker)
+        NodeImages.__init__(self, images, worker)
+        Volumes.__init__(self, volumes)
+        self._info = info
+
+    def info(self) -> NodeInfo:
+        """Return what the machine is."""
+        return self._info
