@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from vault.agent.executors.oci.paths import TaskPaths
-from vault.agent.executors.oci.runtime import CLEAN_ENV, NoRuntime, Runtime, RuntimeFailed, clean_reason
+from vault.agent.executors.oci.runtime import CLEAN_ENV, NoRuntime, Runtime, RuntimeFailed, explain
 
 CREATE_TIMEOUT_S: Final = 120
 _ANSWER_MAX_BYTES: Final = 1 << 20
@@ -54,14 +54,17 @@ class Conmon:
             raise NoRuntime("conmon")
         return cls(program=program)
 
-    def launch(self, runtime: Runtime, paths: TaskPaths, *, tty: bool, log_max_bytes: int) -> Launched:
-        """Create the container of a finished bundle.  Raises `RuntimeFailed` with the runtime's reason."""
+    def launch(self, runtime: Runtime, paths: TaskPaths, *, tty: bool, log_max_bytes: int, runs: str) -> Launched:
+        """Create the container of a finished bundle.  Raises `RuntimeFailed` with the runtime's reason.
+
+        runs: the program in the container, for that reason's text.
+        """
         with runtime.for_conmon() as (program, options):
             arguments = self._arguments(paths, program, options, tty=tty, log_max_bytes=log_max_bytes)
             answer, complaint = _talk(arguments)
         pid = answer.pid or answer.data
         if pid <= 0:
-            raise RuntimeFailed("create", clean_reason(answer.message or complaint))
+            raise RuntimeFailed("create", explain(answer.message or complaint, runs))
         return Launched(container_pid=pid, conmon_pid=int(paths.conmon_pid_file.read_text()))
 
     def _arguments(

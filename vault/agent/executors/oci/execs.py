@@ -18,7 +18,7 @@ from vault.agent.executors.oci import terminal
 from vault.agent.executors.oci.paths import TaskPaths
 from vault.agent.executors.oci.process import Identity, identity_of, merge_env
 from vault.agent.executors.oci.rootfs import read_accounts
-from vault.agent.executors.oci.runtime import Runtime, clean_reason
+from vault.agent.executors.oci.runtime import Runtime, explain
 from vault.agent.executors.oci.stopping import signal_number
 from vault.agent.executors.oci.streams import read_some, until_exit, write_all
 from vault.agent.executors.port import Channel, ExecSpec, TaskRejected
@@ -26,6 +26,10 @@ from vault.model.errors import BadRequest
 
 NOT_FOUND, NOT_RUNNABLE = 127, 126
 _AFTER_EXIT_S: Final = 0.5  # For output of a command whose children keep its streams open.
+_RUNTIME_SAYS: Final = (b"executable file `", b"open executable:", b"exec ", b"error executing")
+_COMPLAINT_MAX_BYTES: Final = 1 << 16
+_SIGNAL_TRIES: Final = 50
+_SIGNAL_AGAIN_S: Final = 0.02
 _QUEUE: Final = 8  # Chunks of 64 KiB.
 _numbers = itertools.count(1)
 
@@ -55,6 +59,7 @@ def exec_process(container: Mapping[str, Any], spec: ExecSpec, user: Identity | 
 class Begun:
     """A command on its way, with our ends of its streams."""
 
+    program: str  # What was to be run, for messages.
     process: subprocess.Popen[bytes]
     pidfd: int
     complaint: int  # What the runtime has to say, apart from the command's own output.
@@ -91,7 +96,7 @@ def _begin(runtime: Runtime, paths: TaskPaths, spec: ExecSpec, description: int)
     pid_file = paths.run / f"exec-{number}.pid"
     log = f"--log=file:/proc/self/fd/{complaint}"
     arguments = [f"--process=/proc/self/fd/{description}", f"--pid-file={pid_file}"]
-    console = terminal.ConsoleSocket(paths.run / f"exec-{number}.sock") if spec.tty else None
+    console = terminal.ConsoleSocket(paths.run, f"exec-{number}.sock") if spec.tty else None
     theirs: dict[str, int] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
     ours: dict[str, int] = {}
     if console is not None:
@@ -106,6 +111,7 @@ def _begin(runtime: Runtime, paths: TaskPaths, spec: ExecSpec, description: int)
             [log], "exec", [*arguments, paths.container_id], pass_fds=(description, complaint), **theirs
         )
         begun = Begun(
+            program=spec.args[0],
             process=process,
             pidfd=os.pidfd_open(process.pid),
             complaint=complaint,
@@ -154,14 +160,21 @@ class Session:
             item = await self._next()
             if item is None:
                 break
-            if item[1]:
-                yield item
-            else:
+            if not item[1]:
                 open_streams -= 1
+            elif not await self._is_complaint(item[1]):
+                yield item
         await self._ended
-        complaint = self._complaint()
-        if complaint:
-            yield Channel.ERR if self._begun.master is None else Channel.OUT, complaint
+        if complaint := self._complaint():
+            text = f"OCI runtime exec failed: exec failed: unable to start container process: {complaint}\n"
+            yield Channel.ERR if self._begun.master is None else Channel.OUT, text.encode()
+
+    async def _is_complaint(self, data: bytes) -> bool:
+        """Return whether the runtime printed this, not the command; it is then given in Docker's words."""
+        if not data.startswith(_RUNTIME_SAYS):
+            return False
+        await asyncio.wait({self._ended}, timeout=_AFTER_EXIT_S)  # The runtime notes it a moment after it prints it.
+        return bool(self._complaint())
 
     async def _next(self) -> tuple[Channel, bytes] | None:
         """Return the next chunk; None when the command has ended and its streams stay silent."""
@@ -200,12 +213,17 @@ class Session:
 
     def signal(self, name: str) -> None:
         """Signal the command; one that has ended is no error.  Raises `BadRequest` for an unknown name."""
-        number = signal_number(name)
-        if self._ended.done():
+        self._send(signal_number(name), _SIGNAL_TRIES)
+
+    def _send(self, number: int, tries: int) -> None:
+        """Signal the command; the runtime may print its first output before it notes its pid, so try again."""
+        if self._ended.done() or not tries:
             return
         try:
             os.kill(int(self._begun.pid_file.read_text()), number)
-        except (FileNotFoundError, ValueError, ProcessLookupError):
+        except (FileNotFoundError, ValueError):
+            asyncio.get_running_loop().call_later(_SIGNAL_AGAIN_S, self._send, number, tries - 1)
+        except ProcessLookupError:
             return
 
     async def wait(self) -> int:
@@ -234,8 +252,11 @@ class Session:
             os.close(begun.pidfd)
             begun.pid_file.unlink(missing_ok=True)
         code = begun.process.wait()
+        if complaint := self._complaint():
+            return NOT_FOUND if "not found" in complaint or "no such file" in complaint else NOT_RUNNABLE
         return code if code >= 0 else 128 - code
 
-    def _complaint(self) -> bytes:
-        text = os.pread(self._begun.complaint, 1 << 16, 0).decode(errors="replace")
-        return f"OCI runtime exec failed: {clean_reason(text)}\n".encode() if text.strip() else b""
+    def _complaint(self) -> str:
+        """Return why the runtime could not run the command; empty when it could."""
+        text = os.pread(self._begun.complaint, _COMPLAINT_MAX_BYTES, 0).decode(errors="replace")
+        return explain(text, self._begun.program) if text.strip() else ""

@@ -1,7 +1,7 @@
 """The `oci` executor: runs the blocking work in threads, watches conmon, and gives each task its turns.
 
-Not pure.  Makes the agent's steps from PREPARING to the end of a task real; called by `vault.agent.runner` and, for exec
-and logs, by `vault.api`.
+Not pure.  Makes the agent's steps from PREPARING to the end of a task real; called by `vault.agent.runner` and, for
+exec and logs, by `vault.api`.
 """
 
 import asyncio

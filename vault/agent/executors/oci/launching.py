@@ -30,7 +30,13 @@ def launch(runtime: Runtime, conmon: Conmon, paths: TaskPaths) -> Started:
     if record is None:
         raise RuntimeFailed("start", "the task is not prepared")
     try:
-        launched = conmon.launch(runtime, paths, tty=record.tty, log_max_bytes=record.log_max_bytes * _LOG_OVERRUN)
+        launched = conmon.launch(
+            runtime,
+            paths,
+            tty=record.tty,
+            log_max_bytes=record.log_max_bytes * _LOG_OVERRUN,
+            runs=record.program,
+        )
         record = msgspec.structs.replace(
             record,
             container=identify(launched.container_pid),

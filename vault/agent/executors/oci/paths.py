@@ -6,11 +6,8 @@ RUN_ROOT holds what a reboot ends (bundle, mounts, sockets), DATA_ROOT what must
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
 
 from vault.model.ids import TaskID, is_id
-
-SOCKET_PATH_MAX_BYTES: Final = 107
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,7 +90,7 @@ def own_capabilities() -> tuple[str, ...]:
 def prepare(shop: Workshop, paths: TaskPaths, wanted: Wanted) -> Record:
     """Make the bundle and its mounts.  Raises `TaskRejected`, or another `VaultError`, or `OSError`."""
     task, spec, image = wanted.task, wanted.task.spec.container_spec, wanted.image.config
-    command_of(spec, image)  # The cheap refusals come first.
+    command = command_of(spec, image)  # The cheap refusals come first.
     planned = plan_mounts(spec.mounts, image.volumes)
     memory = plan_memory(spec, secrets=wanted.secrets, configs=wanted.configs, at=paths.secrets)
     stop_signal = spec.stop_signal or image.stop_signal or "SIGTERM"
@@ -105,6 +105,7 @@ def prepare(shop: Workshop, paths: TaskPaths, wanted: Wanted) -> Record:
         task_id=task.id,
         container_id=paths.container_id,
         name=task.name,
+        program=command[2 if spec.init else 0],
         stop_signal=stop_signal,
         stop_grace_s=(DEFAULT_STOP_GRACE_NS if spec.stop_grace_period is None else spec.stop_grace_period) / SECOND_NS,
         tty=spec.tty,

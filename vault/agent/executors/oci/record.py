@@ -30,6 +30,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     task_id: str
     container_id: str
     name: str
+    program: str  # What runs in it, without its arguments.
     stop_signal: str
     stop_grace_s: float
     tty: bool = False

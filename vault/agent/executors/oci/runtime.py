@@ -88,7 +88,7 @@ class Runtime:
             except subprocess.TimeoutExpired as late:
                 raise RuntimeFailed(action, f"no answer within {CALL_TIMEOUT_S} s") from late
         if done.returncode != 0:
-            raise RuntimeFailed(action, clean_reason(done.stderr.decode(errors="replace")))
+            raise RuntimeFailed(action, explain(done.stderr.decode(errors="replace"), ""))
         return done.stdout.decode(errors="replace")
 
     def spawn(
@@ -118,9 +118,15 @@ class Runtime:
         return inside_namespace(hidden) if self.needs_namespace else nullcontext()
 
 
-def clean_reason(text: str) -> str:
-    """Return the last line of what a runtime prints, without its time stamp and level."""
+def explain(text: str, program: str) -> str:
+    """Return what a runtime has to say of running `program`, in Docker's words where those are known. Pure."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
-        return "it gave no reason"
-    return _STAMP.sub("", lines[-1])
+    reason = _STAMP.sub("", lines[-1]) if lines else "the runtime gave no reason"
+    if "not found in $PATH" in reason or (program and program in reason and "No such file" in reason):
+        missing = (
+            f"stat {program}: no such file or directory" if "/" in program else "executable file not found in $PATH"
+        )
+        return f'exec: "{program}": {missing}'
+    if "Permission denied" in reason and "executable" in reason:
+        return f'exec: "{program}": permission denied'
+    return reason

@@ -14,21 +14,23 @@ import time
 from pathlib import Path
 from typing import Final
 
-from vault.agent.executors.oci.paths import SOCKET_PATH_MAX_BYTES
-
 HANDOVER_TIMEOUT_S: Final = 30
 _LOOK_AGAIN_MS: Final = 20
 
 
 class ConsoleSocket:
-    """The socket on which one terminal arrives."""
+    """The socket on which one terminal arrives.
 
-    def __init__(self, path: Path) -> None:
-        assert len(os.fsencode(path)) <= SOCKET_PATH_MAX_BYTES, "the run root's length is checked when vaultd starts"
-        self.path = path
+    It is named through a descriptor of its directory, since a socket's path has room for 107 bytes only.
+    """
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self._place = directory / name
+        self._directory = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        self._socket.bind(str(path))
-        os.chmod(path, 0o600)
+        self.path = f"/proc/{os.getpid()}/fd/{self._directory}/{name}"
+        self._socket.bind(self.path)
+        os.chmod(self.path, 0o600)
         self._socket.listen(1)
 
     def receive(self, process: subprocess.Popen[bytes]) -> int | None:
@@ -46,7 +48,8 @@ class ConsoleSocket:
     def close(self) -> None:
         """Remove the socket."""
         self._socket.close()
-        self.path.unlink(missing_ok=True)
+        self._place.unlink(missing_ok=True)
+        os.close(self._directory)
 
     def _take(self) -> int | None:
         connection, _ = self._socket.accept()
