@@ -16,8 +16,15 @@ from starlette.responses import Response
 from vault import __version__
 from vault.api import answers
 from vault.api.configs import Configs
+from vault.api.containers import Containers
 from vault.api.context import Context, Endpoint
+from vault.api.event_stream import Events
+from vault.api.exec import Exec
+from vault.api.exec_sessions import Sessions
+from vault.api.exec_socket import ExecSocket
 from vault.api.gateway import NOT_FOUND, Gateway, index_of
+from vault.api.images import Images
+from vault.api.logs import Logs
 from vault.api.networks import Networks
 from vault.api.nodes import Nodes
 from vault.api.openapi import described, schemas_of
@@ -28,9 +35,11 @@ from vault.api.swarm import Swarm
 from vault.api.system import System
 from vault.api.tasks import Tasks
 from vault.api.version import MAX_TEXT
+from vault.api.volumes import Volumes
 from vault.crypto.ids import new_id as random_id
 from vault.model.ids import NewID
 
+EXEC_SOCKET = "/vault/v1/exec/{id}/start"
 TITLE = "Vault for Swarm"
 DESCRIPTION = "The Docker Engine API as far as Swarm goes, served by vaultd.  Paths may begin with /v1.40 to /v1.50."
 
@@ -40,7 +49,8 @@ def create_app(
 ) -> FastAPI:
     """Return the application that serves `manager` and `node`."""
     context = Context(manager=manager, node=node, new_id=new_id, now_s=now_s)
-    endpoints = endpoints_of(context)
+    sessions = Sessions(node)
+    endpoints = endpoints_of(context, sessions)
     app = FastAPI(title=TITLE, version=__version__, description=DESCRIPTION, redirect_slashes=False, openapi_url=None)
     for endpoint in endpoints:
         app.add_api_route(
@@ -52,21 +62,28 @@ def create_app(
             include_in_schema=False,
         )
     app.add_api_route("/openapi.json", _document_of(endpoints), methods=["GET"], include_in_schema=False)
+    app.add_api_websocket_route(EXEC_SOCKET, ExecSocket(sessions).serve)
     app.add_exception_handler(HTTPException, _not_found)
     app.add_middleware(Gateway, index=index_of(app.routes))
     return app
 
 
-def endpoints_of(context: Context) -> list[Endpoint]:
+def endpoints_of(context: Context, sessions: Sessions) -> list[Endpoint]:
     """Return all endpoints; where two paths fit a request, the first wins."""
     return [
         *Secrets(context).endpoints(),
         *Configs(context).endpoints(),
+        *Logs(context).endpoints(),
         *Services(context).endpoints(),
         *Tasks(context).endpoints(),
         *Nodes(context).endpoints(),
         *Networks(context).endpoints(),
         *Swarm(context).endpoints(),
+        *Events(context).endpoints(),
+        *Containers(context).endpoints(),
+        *Exec(context, sessions).endpoints(),
+        *Images(context).endpoints(),
+        *Volumes(context).endpoints(),
         *System(context).endpoints(),
     ]
 

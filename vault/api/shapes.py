@@ -58,3 +58,27 @@ class ErrorText(msgspec.Struct, frozen=True, kw_only=True):
     """Every error: one sentence."""
 
     message: str
+
+
+class ProgressDetail(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How far a download is, in bytes."""
+
+    current: int = 0
+    total: int = 0
+
+
+class ProgressError(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a stream ended early."""
+
+    message: str
+
+
+class ProgressLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """One message of a load, import or pull."""
+
+    status: str = ""
+    id: str = ""
+    stream: str = ""
+    progress_detail: ProgressDetail | None = None
+    error_detail: ProgressError | None = None
+    error: str = ""

@@ -1,0 +1,137 @@
+"""/images: this node's store of images."""
+
+import base64
+import binascii
+import fnmatch
+from collections.abc import AsyncIterator
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from vault.api import answers
+from vault.api.context import Context, Endpoint, flag
+from vault.api.filters import Filters, matches_labels, parse_filters, switch
+from vault.api.image_shapes import ImageDetails, ImageSummary, Removed, details_of, summary_of
+from vault.api.ports import Image
+from vault.api.streams import progress, with_first
+from vault.crypto.plaintext import Plaintext
+from vault.model.errors import BadRequest
+
+FILTERS = ("reference", "dangling", "label", "before", "since", "until")
+MAX_AUTH_BYTES = 64 * 1024
+
+
+class _Auth(msgspec.Struct, frozen=True, kw_only=True):
+    """What `X-Registry-Auth` holds; made into `Plaintext` at once."""
+
+    username: str = ""
+    password: str = ""
+    serveraddress: str = ""
+
+    def __repr__(self) -> str:
+        return "_Auth(…)"
+
+
+class Images:
+    """Handlers of /images."""
+
+    def __init__(self, context: Context) -> None:
+        self.node = context.node
+
+    def endpoints(self) -> list[Endpoint]:
+        """Return what this class serves."""
+        create = ("fromImage", "fromSrc", "repo", "tag", "message", "changes")
+        return [
+            Endpoint("GET", "/images/json", self.listing, replies=list[ImageSummary], query=("all", "filters")),
+            Endpoint("POST", "/images/load", self.load, query=("quiet",)),
+            Endpoint("POST", "/images/create", self.create, query=create),
+            Endpoint("GET", "/images/{name:path}/json", self.inspect, replies=ImageDetails),
+            Endpoint("DELETE", "/images/{name:path}", self.remove, replies=list[Removed], query=("force",)),
+        ]
+
+    async def listing(self, request: Request) -> Response:
+        """List images."""
+        filters = parse_filters(request.query_params.get("filters", ""), FILTERS)
+        images = await self.node.images()
+        return answers.json([summary_of(image) for image in images if _passes(filters, image)])
+
+    async def inspect(self, request: Request) -> Response:
+        """Show an image."""
+        return answers.json(details_of(await self.node.image(request.path_params["name"])))
+
+    async def load(self, request: Request) -> Response:
+        """Take in an archive that `save` made."""
+        return progress(await with_first(self.node.load_image(_body(request))), watch=False)
+
+    async def create(self, request: Request) -> Response:
+        """Pull an image, or import a root file system."""
+        query = request.query_params
+        if query.get("fromImage"):
+            reference = _reference(query["fromImage"], query.get("tag", ""))
+            auth = _auth_of(request)
+            password = Plaintext(auth.password.encode()) if auth.password else None
+            pulled = self.node.pull_image(reference, username=auth.username, password=password)
+            return progress(await with_first(pulled), watch=True)
+        if query.get("fromSrc") != "-":
+            raise BadRequest('fromSrc must be "-": send the archive as the body of the request')
+        repository, tag = query.get("repo", ""), query.get("tag", "")
+        imported = self.node.import_image(
+            _body(request),
+            reference=_reference(repository, tag) if repository else "",
+            message=query.get("message", ""),
+            changes=query.getlist("changes"),
+        )
+        return progress(await with_first(imported), watch=False)
+
+    async def remove(self, request: Request) -> Response:
+        """Remove an image."""
+        removed = await self.node.remove_image(request.path_params["name"], force=flag(request, "force"))
+        return answers.json([Removed(untagged=one.untagged, deleted=one.deleted) for one in removed])
+
+
+async def _body(request: Request) -> AsyncIterator[bytes]:
+    """Yield the body of a request as it comes; archives are larger than memory."""
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect()
+        if message.get("body"):
+            yield message["body"]
+        if not message.get("more_body", False):
+            return
+
+
+def _reference(name: str, tag: str) -> str:
+    if not tag:
+        last = name.rsplit("/", 1)[-1]
+        return name if ":" in last or "@" in last else f"{name}:latest"
+    return f"{name}@{tag}" if ":" in tag else f"{name}:{tag}"
+
+
+def _auth_of(request: Request) -> _Auth:
+    """Return the credentials of `X-Registry-Auth`; raise `BadRequest`, never quoting them."""
+    header = request.headers.get("x-registry-auth", "")
+    if not header:
+        return _Auth()
+    if len(header) > MAX_AUTH_BYTES:
+        raise BadRequest("invalid X-Registry-Auth header: it is too long")
+    try:
+        padded = header + "=" * (-len(header) % 4)
+        return msgspec.json.decode(base64.urlsafe_b64decode(padded), type=_Auth)
+    except (binascii.Error, ValueError, msgspec.MsgspecError):
+        raise BadRequest("invalid X-Registry-Auth header: it must be base64url of a JSON object") from None
+
+
+def _passes(filters: Filters, image: Image) -> bool:
+    patterns = filters.get("reference", ())
+    if switch(filters, "dangling", default=False) is (bool(image.references)) and "dangling" in filters:
+        return False
+    if not matches_labels(image.labels, filters.get("label", ())):
+        return False
+    return not patterns or any(_matches(reference, pattern) for reference in image.references for pattern in patterns)
+
+
+def _matches(reference: str, pattern: str) -> bool:
+    name = reference.rsplit(":", 1)[0]
+    return fnmatch.fnmatchcase(reference, pattern) or fnmatch.fnmatchcase(name, pattern)
