@@ -17,7 +17,7 @@ from vault.model.service import ServiceSpec
 from vault.stack.convert import Deployment, convert
 from vault.stack.errors import StackError
 from vault.stack.load import Source, Stack, load
-from vault.stack.plan import with_ids
+from vault.stack.references import with_ids
 from vault.stack.render import render
 
 NAMES = sorted(path.stem for path in VECTORS.glob("*.json") if path.stem != "refused")

@@ -2,7 +2,7 @@
 
 Pure, but for the files of secrets and configs, which the stack's `read_file` reads; called by the command line.  Names
 get the stack's name in front, and every object its label.  References to secrets and configs carry names; `with_ids`
-in `vault.stack.plan` adds the ids once they are known.
+in `vault.stack.references` adds the ids once they are known.
 """
 
 from collections.abc import Mapping

@@ -52,6 +52,7 @@ def _volume_mount(namespace: Namespace, volume: doc.ServiceVolume, known: Mappin
     stack_volume = known[volume.source]
     options = VolumeOptions(
         no_copy=volume.volume is not None and volume.volume.nocopy,
+        subpath="" if volume.volume is None else volume.volume.subpath,
         labels={} if stack_volume.external else namespace.label(stack_volume.labels),
     )
     return _base(volume, stack_volume.name or namespace.scope(volume.source), volume_options=options)

@@ -97,6 +97,7 @@ def _container(namespace: Namespace, service: doc.Service, document: doc.Documen
         capability_add=add,
         capability_drop=drop,
         ulimits=_ulimits(service.ulimits),
+        oom_score_adj=service.oom_score_adj,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from vault.stack import document as doc
 from vault.stack.errors import NotSupportedYet
+from vault.store.rules_later import LOG_DRIVERS
 
 _LOG_OPTIONS = frozenset(("max-size", "max-file"))
 _DEFAULT_CHANGES = doc.ChangeConfig(
@@ -62,24 +63,21 @@ def _in_service(service: doc.Service) -> Iterator[str]:
         yield "credential_spec"
     if service.isolation not in ("", "default"):
         yield "isolation"
-    if service.oom_score_adj:
-        yield "oom_score_adj"
     if service.logging is not None:
         yield from (f"logging.{key}" for key in _in_logging(service.logging))
     for index, volume in enumerate(service.volumes):
         if volume.type in ("npipe", "cluster", "image"):
             yield f"volumes.{index}.type {volume.type}"
-        if volume.volume is not None and volume.volume.subpath:
-            yield f"volumes.{index}.volume.subpath"
     for name, attachment in service.networks.items():
         if attachment is not None and attachment.driver_opts:
             yield f"networks.{name}.driver_opts"
 
 
 def _in_logging(logging: doc.Logging) -> Iterator[str]:
-    if logging.driver not in ("", "json-file"):
+    if logging.driver not in LOG_DRIVERS:
         yield "driver"
-    yield from (f"options.{option}" for option in sorted(logging.options.keys() - _LOG_OPTIONS))
+    known = frozenset() if logging.driver == "none" else _LOG_OPTIONS
+    yield from (f"options.{option}" for option in sorted(logging.options.keys() - known))
 
 
 def _in_deploy(deploy: doc.Deploy) -> Iterator[str]:

@@ -29,12 +29,16 @@ class Claim:
 
 def check_references(snapshot: Snapshot, container: ContainerSpec) -> None:
     """Raise `InvalidArgument` unless every secret and config exists under its name, and no two share a path."""
-    secrets, configs = _claims(container.secrets), _claims(container.configs)
+    check_targets(container)
+    _check_exist(snapshot, Kind.SECRET, _claims(container.secrets))
+    _check_exist(snapshot, Kind.CONFIG, _claims(container.configs))
+
+
+def check_targets(container: ContainerSpec) -> None:
+    """Raise `InvalidArgument` unless every reference is well formed, and no two share a path; needs no snapshot."""
     taken: dict[str, str] = {}
-    _check_targets(Kind.SECRET, secrets, SECRETS_DIR, taken)
-    _check_targets(Kind.CONFIG, configs, "/", taken)
-    _check_exist(snapshot, Kind.SECRET, secrets)
-    _check_exist(snapshot, Kind.CONFIG, configs)
+    _check_targets(Kind.SECRET, _claims(container.secrets), SECRETS_DIR, taken)
+    _check_targets(Kind.CONFIG, _claims(container.configs), "/", taken)
 
 
 def _claims(references: Sequence[SecretReference | ConfigReference]) -> list[Claim]:
