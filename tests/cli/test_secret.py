@@ -164,8 +164,8 @@ def test_sentences_of_the_daemon_name_our_command(daemon: FakeDaemon, vault: Vau
         "GET",
         "/secrets",
         503,
-        'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm '
-        "and try again.",
+        'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to '
+        "swarm and try again.",
     )
     result = vault("secret", "ls")
     assert result.code == 1
