@@ -37,6 +37,8 @@ ALLOWED = {
     "agent.template:_value",
     "agent.template:render",
     "tmpfs.kernel:_write",
+    # Into the request that creates a secret.
+    "cli.commands.stack_deploy:secret_body",
     # Into the sealed records of the store.
     "daemon.founding:found",
     "raftstore.ledger:Ledger._sealed",
