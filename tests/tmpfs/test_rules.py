@@ -41,7 +41,7 @@ def test_with_swap_on_and_no_memory_only_mount_the_task_is_refused_with_both_rea
     text = str(refusal.value)
     assert f"noswap: {NO_NOSWAP}" in text
     assert f"ramfs: {NO_RAMFS}" in text
-    assert "--allow-swappable-secrets" in text
+    assert "allow-swappable-mounts" in text
     assert files.mounted == {}
 
 

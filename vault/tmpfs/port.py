@@ -61,7 +61,7 @@ class NoMemoryOnlyMount(VaultError):
         super().__init__(
             "secrets cannot be kept off the swap device of this node "
             f"(tmpfs noswap: {support.noswap_refusal}; ramfs: {support.ramfs_refusal}): "
-            "run Linux 6.4 or newer, turn swap off, or start vaultd with --allow-swappable-secrets"
+            "run Linux 6.4 or newer, turn swap off, or set allow-swappable-mounts in vaultd's configuration"
         )
         self.support = support
 

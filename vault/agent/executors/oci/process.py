@@ -143,7 +143,9 @@ def identity_of(user: str, accounts: Accounts, *, extra_groups: Sequence[str] = 
         gid = _group_id(group, accounts)
         groups: list[int] = []
     else:
-        groups = [int(row[2]) for row in _rows(accounts.group, 4) if login in row[3].split(",") and _is_id(row[2])]
+        groups = [
+            int(row[2]) for row in _rows(accounts.group, 4) if login and login in row[3].split(",") and _is_id(row[2])
+        ]
     groups = [gid, *groups, *(_group_id(extra, accounts) for extra in extra_groups)]
     return Identity(uid=uid, gid=gid, groups=tuple(dict.fromkeys(groups)))
 

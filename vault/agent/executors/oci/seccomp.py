@@ -35,8 +35,7 @@ class NoSeccompProfile(VaultError):
 
     def __init__(self, why: str) -> None:
         super().__init__(
-            f"no seccomp profile for containers ({why}): "
-            "install golang-github-containers-common, or name a profile with --seccomp-profile"
+            f"no seccomp profile for containers ({why}): install golang-github-containers-common, which brings it"
         )
 
 
