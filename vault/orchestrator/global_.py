@@ -17,7 +17,7 @@ def reconcile(work: Work) -> None:
     placement = work.service.spec.task_template.placement
     constraints = parse_stored(placement.constraints if placement else ())
     created = 0
-    for node in work.snap.nodes.values():
+    for _, node in sorted(work.snap.nodes.items()):
         if not eligible(node, constraints):
             for task in work.wanted(node.id):
                 work.put(asked_to_stop(task, work.now))

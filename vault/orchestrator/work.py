@@ -46,7 +46,7 @@ class Work:
         self.slots: dict[SlotKey, dict[str, Task]] = {}
         self._read = service
         self._groups: Groups[str] = Groups()
-        for task in snap.tasks_of(service.id):
+        for task in sorted(snap.tasks_of(service.id), key=lambda task: task.id):  # Equal snapshots, equal decisions.
             self.slots.setdefault(self.key_of(task), {})[task.id] = task
 
     def key_of(self, task: Task) -> SlotKey:
