@@ -140,7 +140,7 @@ def _service_step(spec: ServiceSpec, existing: Existing, *, keep_images: bool) -
         return CreateService(spec=spec)
     task, old = spec.task_template, found.spec.task_template
     container = task.container_spec
-    if keep_images and found.spec.labels.get(IMAGE_LABEL) == container.image:
+    if keep_images and found.spec.labels.get(IMAGE_LABEL) == spec.labels[IMAGE_LABEL]:
         container = msgspec.structs.replace(container, image=old.container_spec.image)
     # A deploy is no `--force`: tasks stay while nothing else changes.
     task = msgspec.structs.replace(task, container_spec=container, force_update=old.force_update)

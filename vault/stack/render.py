@@ -120,7 +120,7 @@ def _entry(start: str, value: Any, depth: int) -> Iterator[str]:
 
 def _literal(text: str) -> bool:
     """Return whether a text of several lines can stand as it is, below a `|`."""
-    return text[0] != "\n" and all(
+    return text[0] not in "\n\t" and all(
         _PRINTABLE.fullmatch(line.replace("\t", " ")) and not line.endswith(" ") for line in text.split("\n")
     )
 

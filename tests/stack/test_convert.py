@@ -1,0 +1,196 @@
+"""What of a stack cannot become objects of a cluster."""
+
+import pytest
+
+from tests.stack.builders import service, stack
+from vault.stack.convert import convert
+from vault.stack.errors import NotSupportedYet, StackError
+
+CONTENTS = {"/stack/s": b"\0binary\xff\n", "/stack/empty": b"", "/stack/large": b"x" * 512_000}
+
+
+@pytest.mark.parametrize(
+    ("keys", "path"),
+    [
+        ("deploy: {mode: replicated-job}", "deploy.mode replicated-job"),
+        ("deploy: {mode: global-job}", "deploy.mode global-job"),
+        ("deploy: {placement: {preferences: [{spread: node.labels.a}]}}", "deploy.placement.preferences"),
+        ("deploy: {placement: {max_replicas_per_node: 1}}", "deploy.placement.max_replicas_per_node"),
+        (
+            "deploy: {resources: {reservations: {generic_resources: [{discrete_resource_spec: {kind: a, value: 1}}]}}}",
+            "deploy.resources.reservations.generic_resources",
+        ),
+        ("deploy: {update_config: {order: start-first}}", "deploy.update_config.order start-first"),
+        ("deploy: {update_config: {failure_action: rollback}}", "deploy.update_config.failure_action rollback"),
+        ("deploy: {rollback_config: {parallelism: 2}}", "deploy.rollback_config"),
+        ("deploy: {rollback_config: {order: start-first}}", "deploy.rollback_config"),
+        ("healthcheck: {test: x}", "healthcheck"),
+        ("healthcheck: {interval: 5s}", "healthcheck"),
+        ("credential_spec: {file: x}", "credential_spec"),
+        ("isolation: hyperv", "isolation"),
+        ("logging: {driver: syslog}", "logging.driver"),
+        ("logging: {options: {tag: x}}", "logging.options.tag"),
+        ("volumes: [{type: npipe, source: a, target: /b}]", "volumes.0.type npipe"),
+        ("volumes: [/a, {type: cluster, source: a, target: /b}]", "volumes.1.type cluster"),
+        ("volumes: [{type: image, source: a, target: /b}]", "volumes.0.type image"),
+        ("networks: {default: {driver_opts: {a: b}}}", "networks.default.driver_opts"),
+    ],
+)
+def test_a_service_key_whose_effect_comes_later_is_refused_by_name(keys: str, path: str) -> None:
+    with pytest.raises(NotSupportedYet) as raised:
+        convert(stack(service(keys)), "demo")
+    assert str(raised.value) == f"services.web.{path} is not supported yet"
+
+
+@pytest.mark.parametrize(
+    ("section", "path"),
+    [
+        ("networks: {n: {driver: macvlan}}", "networks.n.driver"),
+        ("networks: {n: {driver_opts: {encrypted: 'true'}}}", "networks.n.driver_opts"),
+        ("networks: {n: {ipam: {driver: x}}}", "networks.n.ipam.driver"),
+        ("volumes: {v: {driver: nfs}}", "volumes.v.driver"),
+        ("volumes: {v: {driver_opts: {type: tmpfs}}}", "volumes.v.driver_opts"),
+        ("volumes: {v: {x-cluster-spec: {}}}", "volumes.v.x-cluster-spec"),
+        ("secrets: {s: {driver: x}}", "secrets.s.driver"),
+        ("secrets: {s: {file: s, template_driver: golang}}", "secrets.s.template_driver"),
+        ("configs: {c: {file: s, template_driver: other}}", "configs.c.template_driver"),
+    ],
+)
+def test_a_top_level_key_whose_effect_comes_later_is_refused_by_name(section: str, path: str) -> None:
+    with pytest.raises(NotSupportedYet) as raised:
+        convert(stack(f"services: {{}}\n{section}"), "demo")
+    assert str(raised.value) == f"{path} is not supported yet"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "deploy: {rollback_config: {}}",
+        "deploy: {rollback_config: {parallelism: 1, delay: 0s, failure_action: pause, monitor: 5s, order: stop-first}}",
+        "healthcheck: {disable: true}",
+        "isolation: default",
+        "logging: {driver: json-file, options: {max-size: 1m, max-file: 3}}",
+        "logging: {driver: none}",
+        "depends_on: [other]",
+    ],
+)
+def test_a_key_that_asks_for_nothing_new_is_accepted(keys: str) -> None:
+    assert convert(stack(service(keys)), "demo").services
+
+
+@pytest.mark.parametrize(
+    ("keys", "error"),
+    [
+        ("secrets: [nope]", 'undefined secret "nope"'),
+        ("configs: [nope]", 'undefined config "nope"'),
+        ("networks: [nope]", 'undefined network "nope"'),
+        ("volumes: ['nope:/x']", 'undefined volume "nope"'),
+        ("secrets: [s, s]", "duplicate secret target for demo_s not allowed"),
+        ("configs: [{source: c, target: x}, {source: d, target: x}]", "duplicate config target for demo_d not allowed"),
+        ("deploy: {mode: foo}", "unknown mode: foo"),
+        (
+            "deploy: {mode: global, replicas: 2}",
+            "replicas can only be used with replicated or replicated-job mode",
+        ),
+        ("deploy: {resources: {limits: {cpus: x}}}", "failed to parse x as a rational number"),
+        ("deploy: {resources: {limits: {cpus: '0.0000000001'}}}", "value is too precise"),
+        (
+            "restart: sometimes",
+            "invalid restart policy: unknown policy 'sometimes' (must be one of 'no', 'always', "
+            "'on-failure', or 'unless-stopped')",
+        ),
+        ("restart: 'on-failure:x'", "invalid restart policy format: maximum retry count must be an integer"),
+        ("restart: 'on-failure:-1'", "invalid restart policy: maximum retry count cannot be negative"),
+        ("restart: ':1'", "invalid restart policy format: no policy provided before colon"),
+        ("healthcheck: {disable: true, test: x}", "test and disable can't be set at the same time"),
+        ("volumes: [{type: tmpfs, source: a, target: /b}]", "invalid tmpfs source, source must be empty"),
+        (
+            "volumes: [{type: tmpfs, target: /b, bind: {propagation: shared}}]",
+            "bind options are incompatible with type tmpfs",
+        ),
+        ("volumes: [{type: volume, target: /b, tmpfs: {size: 1}}]", "tmpfs options are incompatible with type volume"),
+        ("volumes: [{type: foo, target: /b}]", "volume type must be volume, bind, tmpfs, npipe, or cluster"),
+    ],
+)
+def test_a_service_that_cannot_be_is_named_with_the_reason(keys: str, error: str) -> None:
+    text = service(keys, rest="secrets: {s: {file: s}}\nconfigs: {c: {file: s}, d: {file: s}}")
+    with pytest.raises(StackError) as raised:
+        convert(stack(text, contents=CONTENTS), "demo")
+    assert str(raised.value) == f"service web: {error}"
+
+
+@pytest.mark.parametrize(
+    ("section", "error"),
+    [
+        ("secrets: {s: {file: nope}}", "open /stack/nope: no such file or directory"),
+        (
+            "secrets: {s: {file: empty}}",
+            "failed to create secret demo_s: rpc error: code = InvalidArgument desc = "
+            "secret data must be larger than 0 and less than 512000 bytes",
+        ),
+        (
+            "secrets: {s: {file: large}}",
+            "failed to create secret demo_s: rpc error: code = InvalidArgument desc = "
+            "secret data must be larger than 0 and less than 512000 bytes",
+        ),
+        (
+            "configs: {s: {file: s, name: 'a b'}}",
+            "failed to create config a b: rpc error: code = InvalidArgument desc = invalid name, "
+            "only 64 [a-zA-Z0-9-_.] characters allowed, and the start and end character must be [a-zA-Z0-9]",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_a_secret_or_config_is_an_error(section: str, error: str) -> None:
+    with pytest.raises(StackError) as raised:
+        convert(stack(f"services: {{}}\n{section}", contents=CONTENTS), "demo")
+    assert str(raised.value) == error
+
+
+def test_a_secret_keeps_its_bytes_and_does_not_print_them() -> None:
+    deployment = convert(stack("services: {}\nsecrets: {s: {file: s}}", contents=CONTENTS), "demo")
+    assert deployment.secrets[0].value.reveal() == CONTENTS["/stack/s"]
+    assert "binary" not in repr(deployment)
+
+
+def test_a_config_does_not_print_its_bytes_either() -> None:
+    deployment = convert(stack("services: {}\nconfigs: {c: {file: s}}", contents=CONTENTS), "demo")
+    assert deployment.configs[0].value == CONTENTS["/stack/s"]
+    assert "binary" not in repr(deployment)
+
+
+@pytest.mark.parametrize("name", ["", " ", "'\"", "\t"])
+def test_a_stack_needs_a_name(name: str) -> None:
+    with pytest.raises(StackError, match=r"^invalid stack name: "):
+        convert(stack("services: {}"), name)
+
+
+def test_a_stack_whose_name_makes_no_service_name_is_refused() -> None:
+    with pytest.raises(StackError, match=r"^failed to create service a b_web: .*DNS name component"):
+        convert(stack("services: {web: {image: x}}"), "a b")
+
+
+@pytest.mark.parametrize(
+    ("restart", "condition", "attempts"),
+    [
+        ("always", "any", None),
+        ("unless-stopped", "any", None),
+        ("on-failure", "on-failure", None),
+        ("on-failure:3", "on-failure", 3),
+    ],
+)
+def test_restart_stands_in_for_a_missing_restart_policy(restart: str, condition: str, attempts: int | None) -> None:
+    policy = convert(stack(service(f"restart: {restart}")), "demo").services[0].task_template.restart_policy
+    assert policy is not None
+    assert (policy.condition, policy.max_attempts) == (condition, attempts)
+
+
+def test_restart_no_says_nothing_as_in_docker() -> None:
+    spec = convert(stack(service("restart: 'no'")), "demo").services[0]
+    assert spec.task_template.restart_policy is None
+
+
+def test_adding_a_capability_wins_over_dropping_it() -> None:
+    keys = "cap_add: [net_admin, CAP_SYS_TIME, RESET]\ncap_drop: [NET_ADMIN, mknod]"
+    container = convert(stack(service(keys)), "demo").services[0].task_template.container_spec
+    assert container.capability_add == ("CAP_NET_ADMIN", "CAP_SYS_TIME")
+    assert container.capability_drop == ("CAP_MKNOD",)
