@@ -151,7 +151,10 @@ def prepare(shop: Workshop, paths: TaskPaths, wanted: Wanted) -> Record:
 
 
 def _host_side(shop: Workshop, paths: TaskPaths, planned: Planned, task: Task) -> dict[str, Any]:
-    """Make sure that what is mounted exists on the host, and return its OCI mount."""
+    """Make sure that what is mounted exists on the host and in the container, and return its OCI mount."""
+    if not isinstance(planned, BindMount) or os.path.isdir(planned.source):
+        # The runtime does this too, but not through a link in the image that leads nowhere.
+        rootfs.make_directory(paths.rootfs, planned.target)
     match planned:
         case BindMount():
             if not os.path.exists(planned.source):
