@@ -53,6 +53,13 @@ class Node:
         self.until(lambda: self.vault("version", code=None).code == 0, "vaultd answers")
         return self
 
+    def refused(self) -> str:
+        """Start vaultd where it must not run; return what it says."""
+        command = [BIN / "vaultd", "--data-root", str(self.data), "--run-root", str(self.run_root)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 1, done
+        return done.stderr
+
     def kill(self) -> None:
         """End vaultd as a crash would."""
         assert self.process is not None
