@@ -23,7 +23,7 @@ MAX_ERROR_BYTES = 1 << 20
 CHUNK_BYTES = 65_536
 _TOO_NEW = re.compile(r"client version \S+ is too new\. Maximum supported API version is (\d+\.\d+)")
 
-Query = Mapping[str, str | int | bool | None]
+Query = Mapping[str, str | int | bool | list[str] | None]
 
 
 class Answer(NamedTuple):
@@ -121,7 +121,7 @@ class Client:
     ) -> Answer:
         """Send one request and return the answer's head.  Steps down once to the daemon's API version."""
         for _ in range(2):
-            asked = urlencode({name: _text(value) for name, value in query.items() if value is not None})
+            asked = urlencode({name: _text(value) for name, value in query.items() if value is not None}, doseq=True)
             prefix = "" if path.startswith(("/vault/", "/_ping")) else f"/v{self.version}"
             target = f"{prefix}{quote(path, safe='/:@-._~')}" + (f"?{asked}" if asked else "")
             answer = self._answer(method, target, body, headers, limit_s)
@@ -252,7 +252,9 @@ def filters(wanted: Iterable[tuple[str, str]]) -> str | None:
     return json.dumps(tree, separators=(",", ":")) if tree else None
 
 
-def _text(value: str | int | bool | None) -> str:
+def _text(value: str | int | bool | list[str] | None) -> str | list[str]:
+    if isinstance(value, list):
+        return value
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

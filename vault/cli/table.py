@@ -29,14 +29,15 @@ def listing(
     """Return the text of a listing, lines ended.
 
     rows: fields by name; names that start with `_` are for templates' use only.  headers: field -> heading.
-    columns: fields of the plain table.  form: what `--format` said.  quiet: the one field to print, if asked for.
+    columns: fields, or templates, of the plain table.  form: what `--format` said.  quiet: the one field to print, if
+    asked for.
     """
     items = [Row(row) for row in rows]
     form = form or "table"
     if quiet is not None and form in ("table", "json"):
         return "".join(f"{item[quiet]}\n" for item in items)
     if form == "table":
-        form = "table " + "\t".join(f"{{{{.{name}}}}}" for name in columns)
+        form = "table " + "\t".join(name if "{{" in name else f"{{{{.{name}}}}}" for name in columns)
     if form == "json":
         form = "{{json .}}"
     is_table = form.startswith("table")

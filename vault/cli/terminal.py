@@ -39,14 +39,14 @@ class Socket(Protocol):
 
 def attach(client: Client, path: str, *, interactive: bool, tty: bool) -> int:
     """Connect this terminal to a command that is about to start; return its exit code."""
-    from websockets.exceptions import ConnectionClosed, InvalidHandshake
+    from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
     from websockets.sync.client import unix_connect
 
     try:
         with (
             unix_connect(
                 client.path,
-                f"ws://vault{path}",
+                f"ws://vault{path}{size_query() if tty else ''}",
                 open_timeout=OPEN_LIMIT_S,
                 max_size=MAX_MESSAGE_BYTES,
                 compression=None,
@@ -63,6 +63,8 @@ def attach(client: Client, path: str, *, interactive: bool, tty: bool) -> int:
             return relay(web)
     except ConnectionClosed:
         raise ConnectionLost(client.host, "the daemon closed the connection before the command ended") from None
+    except InvalidStatus as error:
+        raise refusal(error.response.status_code, error.response.body or b"") from None
     except InvalidHandshake as error:
         raise ApiError(502, f"exec could not be attached: {error}") from None
     except (ConnectionError, FileNotFoundError):
@@ -113,11 +115,35 @@ def wake_message(letter: bytes) -> bytes:
 
 def size_message() -> bytes:
     """Return the message that tells the window's size."""
-    try:
-        columns, rows = os.get_terminal_size(sys.stdout.fileno() if sys.stdout.isatty() else 0)
-    except OSError:
-        columns, rows = 80, 24
+    columns, rows = window()
     return bytes([RESIZE]) + json.dumps({"h": rows, "w": columns}).encode()
+
+
+def size_query() -> str:
+    """Return the query that tells the window's size before the command starts."""
+    columns, rows = window()
+    return f"?h={rows}&w={columns}"
+
+
+def window() -> tuple[int, int]:
+    """Return columns and rows of this terminal."""
+    for descriptor in (1, 0, 2):
+        try:
+            columns, rows = os.get_terminal_size(descriptor)
+        except OSError:
+            continue
+        if columns and rows:
+            return columns, rows
+    return 80, 24
+
+
+def refusal(status: int, body: bytes | bytearray) -> ApiError:
+    """Return the error of a connection that was refused before it became a WebSocket."""
+    try:
+        message = str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        message = f"exec could not be attached: status {status}"
+    return ApiError(status, message)
 
 
 @contextmanager

@@ -7,7 +7,9 @@ must stay so for its monitor time.  A task that completed and will not be restar
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
+
+from vault.cli.screen import Line
 
 STATES = (
     "new",
@@ -33,14 +35,6 @@ MAX_ERROR = 75
 
 Service = Mapping[str, Any]
 Task = Mapping[str, Any]
-
-
-class Line(NamedTuple):
-    """One line of progress.  A later line with the same key takes its place on a terminal."""
-
-    key: str
-    text: str
-    bar: bool = False  # Bars are for terminals only.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from binascii import b2a_base64
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -51,5 +51,9 @@ def registry_auth(image: str, path: str | None = None) -> str | None:
     entry = known.get(registry)
     if not isinstance(entry, dict) or not entry.get("auth"):
         return None
-    credentials = {"auth": entry["auth"], "serveraddress": registry}
+    try:
+        username, _, password = a2b_base64(entry["auth"]).decode().partition(":")
+    except ValueError:
+        return None
+    credentials = {"username": username, "password": password, "serveraddress": registry}
     return b2a_base64(json.dumps(credentials).encode(), newline=False).decode().replace("+", "-").replace("/", "_")

@@ -1,0 +1,152 @@
+"""`vault network`: create, inspect, ls, rm."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from vault.cli import human, inspection
+from vault.cli.client import Client
+from vault.cli.command import Group, argument, command, option, switch
+from vault.cli.errors import ApiError, CommandError
+from vault.cli.removal import remove_each
+from vault.cli.shared_options import asked, format_option, list_options, pass_client, show
+from vault.cli.table import labels_text, natural_key
+from vault.cli.values.kinds import LABEL, LIST, STRINGS
+from vault.cli.values.scalars import pairs
+
+HEADERS = {
+    "ID": "NETWORK ID",
+    "Name": "NAME",
+    "Driver": "DRIVER",
+    "Scope": "SCOPE",
+    "IPv6": "IPV6",
+    "Internal": "INTERNAL",
+    "Labels": "LABELS",
+    "CreatedAt": "CREATED AT",
+}
+_HERE = "vault.cli.commands.network:"
+
+
+@click.group(
+    cls=Group,
+    lazy={
+        "create": (_HERE + "create", "Create a network"),
+        "inspect": (_HERE + "inspect", "Display detailed information on one or more networks"),
+        "ls": (_HERE + "ls", "List networks"),
+        "rm": (_HERE + "rm", "Remove one or more networks"),
+    },
+    synonyms={"list": "ls", "remove": "rm"},
+    help="Manage networks",
+)
+def network() -> None:
+    """Networks."""
+
+
+@command("[OPTIONS] NETWORK", name="create", text="Create a network")
+@argument("name")
+@switch("--attachable", text="Enable manual container attachment")
+@option("-d", "--driver", default="overlay", shown='"overlay"', text="Driver to manage the Network")
+@option("--gateway", kind=STRINGS, many=True, text="IPv4 or IPv6 Gateway for the master subnet")
+@switch("--internal", text="Restrict external access to the network")
+@option("--ip-range", kind=STRINGS, many=True, text="Allocate container ip from a sub-range")
+@option("--label", "labels", kind=LABEL, many=True, text="Set metadata on a network")
+@option("-o", "--opt", kind=LIST, many=True, text="Set driver specific options")
+@option("--subnet", kind=STRINGS, many=True, text="Subnet in CIDR format that represents a network segment")
+@pass_client
+def create(client: Client, /, name: str, **given: Any) -> None:
+    """Create a network and print its id."""
+    pools = address_pools(given["subnet"], given["ip_range"], given["gateway"])
+    body = {
+        "Name": name,
+        "CheckDuplicate": True,
+        "Driver": given["driver"],
+        "Attachable": given["attachable"],
+        "Internal": given["internal"],
+        "Options": pairs(given["opt"]),
+        "Labels": pairs(given["labels"]),
+        "IPAM": {"Driver": "default", "Config": pools},
+    }
+    answer = client.post("/networks/create", body)
+    if answer.get("Warning"):
+        click.echo(f"WARNING: {answer['Warning']}", err=True)
+    click.echo(answer["Id"])
+
+
+def address_pools(subnets: Sequence[str], ranges: Sequence[str], gateways: Sequence[str]) -> list[dict[str, str]]:
+    """Return subnets, each with the range and the gateway that lie in it.  Pure."""
+    import ipaddress
+
+    try:
+        pools: dict[Any, dict[str, str]] = {
+            ipaddress.ip_network(text, strict=False): {"Subnet": text} for group in subnets for text in group.split(",")
+        }
+        for field, groups in (("IPRange", ranges), ("Gateway", gateways)):
+            for text in (part for group in groups for part in group.split(",")):
+                address = ipaddress.ip_address(text.partition("/")[0])
+                pool = next((pool for net, pool in pools.items() if address in net), None)
+                if pool is None:
+                    raise CommandError(f"no matching subnet for {'range' if field == 'IPRange' else 'gateway'} {text}")
+                if field in pool:
+                    raise CommandError(
+                        f"cannot configure multiple {field.lower()}s on the same subnet ({pool['Subnet']})"
+                    )
+                pool[field] = text
+    except ValueError as error:
+        raise CommandError(f"invalid address: {error}") from None
+    return list(pools.values())
+
+
+@command("[OPTIONS]", name="ls", text="List networks", aliases=("vault network ls", "vault network list"))
+@list_options
+@switch("--no-trunc", text="Do not truncate the output")
+@pass_client
+def ls(client: Client, wanted: tuple[tuple[str, str], ...], form: str | None, quiet: bool, no_trunc: bool) -> None:
+    """List networks by name."""
+    found = sorted(client.get("/networks", filters=asked(wanted)), key=lambda item: natural_key(item["Name"]))
+    rows = [
+        {
+            "ID": item["Id"] if no_trunc else human.short_id(item["Id"]),
+            "Name": item["Name"],
+            "Driver": item["Driver"],
+            "Scope": item["Scope"],
+            "IPv6": "true" if item.get("EnableIPv6") else "false",
+            "Internal": "true" if item.get("Internal") else "false",
+            "Labels": labels_text(item.get("Labels")),
+            "CreatedAt": human.timestamp(item["Created"]).replace("utc", "UTC"),
+            "_labels": item.get("Labels"),
+        }
+        for item in found
+    ]
+    show(rows, headers=HEADERS, columns=("ID", "Name", "Driver", "Scope"), form=form, quiet=quiet)
+
+
+@command("[OPTIONS] NETWORK [NETWORK...]", name="inspect", text="Display detailed information on one or more networks")
+@argument("references", many=True)
+@format_option
+@pass_client
+def inspect(client: Client, references: tuple[str, ...], form: str | None) -> None:
+    """Show networks."""
+    inspection.inspect(references, form, lambda reference: dict(client.get(f"/networks/{reference}")))
+
+
+@command(
+    "NETWORK [NETWORK...]",
+    name="rm",
+    text="Remove one or more networks",
+    aliases=("vault network rm", "vault network remove"),
+)
+@argument("references", many=True)
+@switch("-f", "--force", text="Do not error if the network does not exist")
+@pass_client
+def rm(client: Client, references: tuple[str, ...], force: bool) -> None:
+    """Remove networks that nothing uses."""
+
+    def remove(reference: str) -> None:
+        try:
+            client.delete(f"/networks/{reference}")
+        except ApiError as error:
+            if not force or error.status != 404:
+                raise
+
+    remove_each(references, remove)
