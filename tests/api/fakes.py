@@ -1,4 +1,4 @@
-"""A store in memory, a manager and a node without a machine, and a client that calls the API over ASGI."""
+"""A store in memory, and a manager and a node without a machine."""
 
 import itertools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import anyio
-import httpx
 
-from vault.api.app import create_app
 from vault.api.ports import (
     Build,
     Container,
@@ -27,7 +25,7 @@ from vault.api.ports import (
     Volume,
 )
 from vault.crypto.plaintext import Plaintext
-from vault.model.cluster import DEFAULT_SPEC, Cluster, ClusterSpec, JoinTokens
+from vault.model.cluster import Cluster, ClusterSpec, JoinTokens
 from vault.model.errors import AlreadyInSwarm, LastManagerLeaving, NoSuch, NotAManager, NotInSwarm
 from vault.model.ids import Kind, NodeID
 from vault.model.node import ManagerStatus, Node, NodeDescription, NodeSpec, NodeStatus
@@ -249,9 +247,7 @@ class MemoryNode:
         self.taken = b"".join([chunk async for chunk in archive])
         yield Progress(status="sha256:" + "1" * 64)
 
-    async def pull_image(
-        self, reference: str, *, username: str, password: Plaintext | None
-    ) -> AsyncIterator[Progress]:
+    async def pull_image(self, reference: str, *, username: str, password: Plaintext | None) -> AsyncIterator[Progress]:
         if "missing" in reference:
             raise NoSuch("image", reference)
         yield Progress(status=f"Pulling from {reference}", id="latest")
@@ -274,44 +270,11 @@ class MemoryNode:
     async def create_volume(
         self, name: str, *, driver: str, labels: Mapping[str, str], options: Mapping[str, str]
     ) -> Volume:
-        made = Volume(name=name, mountpoint=f"/v/{name}", created_at=datetime.fromtimestamp(START_S, UTC), labels=labels)
+        made = Volume(
+            name=name, mountpoint=f"/v/{name}", created_at=datetime.fromtimestamp(START_S, UTC), labels=labels
+        )
         return self.volumes_by_name.setdefault(name, made)
 
     async def remove_volume(self, name: str, *, force: bool) -> None:
         await self.volume(name)
         del self.volumes_by_name[name]
-
-
-class Daemon:
-    """The API over fakes, and a client of it."""
-
-    def __init__(self) -> None:
-        new_id = counting_ids()
-        self.manager = MemoryManager(new_id)
-        self.node = MemoryNode()
-        self.app = create_app(self.manager, self.node, new_id=new_id, now_s=lambda: START_S)
-
-    def request(self, method: str, path: str, json: object = None, **more: object) -> httpx.Response:
-        """Send one request, in an event loop of its own."""
-
-        async def send() -> httpx.Response:
-            transport = httpx.ASGITransport(self.app)  # type: ignore[arg-type]
-            async with httpx.AsyncClient(transport=transport, base_url="http://vault") as client:
-                return await client.request(method, path, json=json, **more)  # type: ignore[arg-type]
-
-        return anyio.run(send)
-
-    def get(self, path: str, **more: object) -> httpx.Response:
-        return self.request("GET", path, **more)  # type: ignore[arg-type]
-
-    def post(self, path: str, json: object = None, **more: object) -> httpx.Response:
-        return self.request("POST", path, json=json, **more)
-
-    def delete(self, path: str, **more: object) -> httpx.Response:
-        return self.request("DELETE", path, **more)  # type: ignore[arg-type]
-
-    def with_swarm(self) -> "Daemon":
-        """Return this daemon after `swarm init`."""
-        self.manager.memory = None
-        anyio.run(self.manager.init, InitRequest(spec=DEFAULT_SPEC))
-        return self

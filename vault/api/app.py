@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -39,6 +40,8 @@ from vault.api.volumes import Volumes
 from vault.crypto.ids import new_id as random_id
 from vault.model.ids import NewID
 
+# FastAPI's own would export errors with their messages, and whatever they hold, where the environment says.
+NO_TELEMETRY = TelemetryConfig(tracing=False, metrics=False, logs=False, auto_configure=False)
 EXEC_SOCKET = "/vault/v1/exec/{id}/start"
 TITLE = "Vault for Swarm"
 DESCRIPTION = "The Docker Engine API as far as Swarm goes, served by vaultd.  Paths may begin with /v1.40 to /v1.50."
@@ -46,12 +49,12 @@ DESCRIPTION = "The Docker Engine API as far as Swarm goes, served by vaultd.  Pa
 
 def create_app(
     manager: Manager, node: LocalNode, *, new_id: NewID = random_id, now_s: Callable[[], float] = time.time
-) -> FastAPI:
-    """Return the application that serves `manager` and `node`."""
+) -> Gateway:
+    """Return the ASGI application that serves `manager` and `node`: FastAPI behind our own way in."""
     context = Context(manager=manager, node=node, new_id=new_id, now_s=now_s)
     sessions = Sessions(node)
     endpoints = endpoints_of(context, sessions)
-    app = FastAPI(title=TITLE, version=__version__, description=DESCRIPTION, redirect_slashes=False, openapi_url=None)
+    app = FastAPI(redirect_slashes=False, openapi_url=None, telemetry=NO_TELEMETRY)
     for endpoint in endpoints:
         app.add_api_route(
             endpoint.path,
@@ -64,8 +67,7 @@ def create_app(
     app.add_api_route("/openapi.json", _document_of(endpoints), methods=["GET"], include_in_schema=False)
     app.add_api_websocket_route(EXEC_SOCKET, ExecSocket(sessions).serve)
     app.add_exception_handler(HTTPException, _not_found)
-    app.add_middleware(Gateway, index=index_of(app.routes))
-    return app
+    return Gateway(app, index_of(app.routes))
 
 
 def endpoints_of(context: Context, sessions: Sessions) -> list[Endpoint]:

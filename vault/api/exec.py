@@ -121,9 +121,11 @@ class Exec:
 
     async def start(self, request: Request) -> Response:
         """Start an exec, and send its output unless it is detached."""
-        posted = decode(await read(request), PostedStart)
         session = self.sessions.find(request.path_params["id"])
-        if not posted.detach and (session.spec.stdin or "upgrade" in request.headers):
+        if "upgrade" in request.headers:  # Its body cannot be read, either.
+            raise Unimplemented(USE_SOCKET)
+        posted = decode(await read(request), PostedStart)
+        if session.spec.stdin and not posted.detach:
             raise Unimplemented(USE_SOCKET)
         process = await self.sessions.start(session)
         if posted.detach:

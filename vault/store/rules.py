@@ -13,6 +13,7 @@ from vault.model.errors import AlreadyExists, InUse, InvalidArgument, NotFound, 
 from vault.model.ids import Kind
 from vault.model.names import check_config_size, check_object_name, check_secret_size
 from vault.model.secret import Config, ConfigSpec, Secret, SecretSpec
+from vault.model.service import Service
 from vault.store.changes import AnyObject, Change, Delete, Put
 from vault.store.snapshot import Snapshot
 
@@ -77,10 +78,20 @@ def removed(snapshot: Snapshot, kind: Kind, object_id: str) -> tuple[Change, ...
     found = snapshot.get(kind, object_id)
     if not isinstance(found, Secret | Config):
         raise NotFound(kind, object_id)
-    users = sorted(service.spec.name for service in snapshot.services_using(kind, object_id))
+    users = sorted(_user(service, kind, object_id) for service in snapshot.services_using(kind, object_id))
     if users:
         raise InUse(kind, found.spec.name, users)
     return (Delete(kind, object_id, found.version.index),)
+
+
+def _user(service: Service, kind: Kind, object_id: str) -> str:
+    """Return a service's name, and says so where only the spec it would roll back to refers to the object."""
+    container = service.spec.task_template.container_spec
+    if kind is Kind.SECRET:
+        ids = {reference.secret_id for reference in container.secrets}
+    else:
+        ids = {reference.config_id for reference in container.configs}
+    return service.spec.name if object_id in ids else f"{service.spec.name} (in its previous spec)"
 
 
 def check_name_free(snapshot: Snapshot, kind: Kind, name: str, *, prefix: str = "") -> None:
