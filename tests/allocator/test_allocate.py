@@ -1,0 +1,264 @@
+"""The allocator gives subnets, addresses and ports, and takes back what nobody holds."""
+
+from itertools import count
+
+from msgspec.structs import replace
+
+from vault.model.cluster import Cluster
+from vault.model.ids import Kind
+from vault.model.network import IPAMConfig, IPAMOptions, Network, NetworkSpec
+from vault.model.secret import Driver
+from vault.model.service import (
+    EndpointSpec,
+    NetworkAttachmentConfig,
+    PortConfig,
+    Service,
+    ServiceSpec,
+    TaskSpec,
+)
+from vault.model.task import State, Task, TaskStatus
+from vault.network.allocate import Allocator
+from vault.store.changes import AnyObject, Delete, Put
+from vault.store.snapshot import Snapshot
+
+
+class World:
+    """A store and the allocator that follows it."""
+
+    def __init__(self) -> None:
+        self.snap = Snapshot()
+        self.allocator = Allocator()
+        self._seen: Snapshot | None = None
+        self._index = count(1)
+
+    def write(self, *objects: AnyObject) -> None:
+        """Commit objects and allocate."""
+        for obj in objects:
+            old = self.snap.get(_kind(obj), obj.id)
+            versioned = replace(obj, version=old.version) if old else obj
+            self.snap = self.snap.apply([Put(versioned)], index=next(self._index), now_s=1.0)
+        self.allocate()
+
+    def delete(self, obj: AnyObject) -> None:
+        """Delete an object and allocate."""
+        kind = _kind(obj)
+        version = self.snap.objects[kind][obj.id].version.index
+        self.snap = self.snap.apply([Delete(kind, obj.id, version)], index=next(self._index), now_s=1.0)
+        self.allocate()
+
+    def allocate(self) -> int:
+        """Allocate until nothing changes; return how many objects did."""
+        changes = 0
+        while True:
+            changed = self.snap.changed_since(self._seen) if self._seen else None
+            decision = self.allocator(self.snap, changed, now_s=1.0, new_id=str)
+            self._seen = self.snap
+            if not decision.changes:
+                return changes
+            changes += len(decision.changes)
+            self.snap = self.snap.apply(decision.changes, index=next(self._index), now_s=1.0)
+
+    def subnet(self, network_id: str) -> str:
+        """Return the subnet of a network."""
+        options = self.snap.networks[network_id].ipam_options
+        return options.configs[0].subnet if options else ""
+
+    def addresses(self, task_id: str) -> tuple[str, ...]:
+        """Return the addresses of a task."""
+        return tuple(addr for one in self.snap.tasks[task_id].networks_attachments for addr in one.addresses)
+
+
+def _kind(obj: AnyObject) -> Kind:
+    return Kind(type(obj).__name__.lower())
+
+
+def network(network_id: str, driver: str = "overlay", *, subnet: str = "", ingress: bool = False) -> Network:
+    """Return a network as it is created."""
+    ipam = IPAMOptions(configs=(IPAMConfig(subnet=subnet),)) if subnet else None
+    spec = NetworkSpec(name=network_id, driver_configuration=Driver(name=driver), ipam_options=ipam, ingress=ingress)
+    return Network(id=network_id, spec=spec)
+
+
+def service(service_id: str, *networks: str, ports: tuple[PortConfig, ...] = (), mode: str = "vip") -> Service:
+    """Return a service as it is created."""
+    template = TaskSpec(networks=tuple(NetworkAttachmentConfig(target=target, aliases=("w",)) for target in networks))
+    endpoint = EndpointSpec(mode=mode, ports=ports)
+    return Service(id=service_id, spec=ServiceSpec(name=service_id, task_template=template, endpoint_spec=endpoint))
+
+
+def task(task_id: str, of: Service) -> Task:
+    """Return a task of a service as it is created."""
+    return Task(id=task_id, spec=of.spec.task_template, service_id=of.id, slot=1)
+
+
+def port(target: int, published: int = 0, protocol: str = "tcp", mode: str = "ingress") -> PortConfig:
+    """Return a port."""
+    return PortConfig(target_port=target, published_port=published, protocol=protocol, publish_mode=mode)
+
+
+def test_networks_get_the_next_subnet_and_overlay_id() -> None:
+    world = World()
+    world.write(network("one"), network("two"))
+    assert [world.subnet(name) for name in ("one", "two")] == ["10.0.0.0/24", "10.0.1.0/24"]
+    two = world.snap.networks["two"]
+    assert two.driver_state == Driver(
+        name="overlay", options={"com.docker.network.driver.overlay.vxlanid_list": "4097"}
+    )
+    assert two.ipam_options is not None
+    assert two.ipam_options.configs[0].gateway == "10.0.1.1"
+
+
+def test_a_subnet_somebody_chose_is_kept_and_avoided() -> None:
+    world = World()
+    world.write(network("mine", subnet="10.0.0.0/23"), network("next"))
+    assert world.subnet("mine") == "10.0.0.0/23"
+    assert world.subnet("next") == "10.0.2.0/24"
+
+
+def test_subnets_of_removed_networks_are_used_again() -> None:
+    world = World()
+    world.write(network("one"), network("two"))
+    world.delete(network("one"))
+    world.write(network("three"))
+    assert world.subnet("three") == "10.0.0.0/24"
+
+
+def test_the_cluster_says_which_addresses_networks_come_from() -> None:
+    world = World()
+    world.write(Cluster(id="c", default_addr_pool=("172.20.0.0/16", "192.168.0.0/25"), subnet_size=26))
+    world.write(network("one"))
+    assert world.subnet("one") == "172.20.0.0/26"
+
+
+def test_a_network_for_which_no_subnet_is_left_tells_the_tasks_that_wait_for_it() -> None:
+    world = World()
+    web = service("web", "two")
+    world.write(Cluster(id="c", default_addr_pool=("10.5.0.0/24",), subnet_size=24))
+    world.write(network("one"), network("two"), web, task("t", web))
+    stuck = world.snap.tasks["t"]
+    assert stuck.state is State.NEW
+    assert stuck.status.err.startswith("no free subnet in 10.5.0.0/24")
+    world.delete(network("one"))
+    assert world.snap.tasks["t"].state is State.PENDING
+    assert world.snap.tasks["t"].status.err == ""
+    assert world.addresses("t") == ("10.5.0.3/24",)
+
+
+def test_services_get_an_address_and_tasks_the_following_ones() -> None:
+    world = World()
+    web = service("web", "net")
+    world.write(network("net"), web, task("t1", web), task("t2", web))
+    endpoint = world.snap.services["web"].endpoint
+    assert [(vip.network_id, vip.addr) for vip in endpoint.virtual_ips] == [("net", "10.0.0.2/24")]
+    assert sorted(world.addresses("t1") + world.addresses("t2")) == ["10.0.0.3/24", "10.0.0.4/24"]
+    assert world.snap.tasks["t1"].status.message == "pending task scheduling"
+    assert world.snap.tasks["t1"].networks_attachments[0].aliases == ("w",)
+    assert world.allocate() == 0
+
+
+def test_dnsrr_services_get_no_address() -> None:
+    world = World()
+    world.write(network("net"), service("web", "net", mode="dnsrr"))
+    assert world.snap.services["web"].endpoint.virtual_ips == ()
+
+
+def test_host_and_none_networks_give_no_addresses() -> None:
+    world = World()
+    web = service("web", "host")
+    world.write(network("host", "host"), web, task("t", web))
+    assert world.snap.tasks["t"].state is State.PENDING
+    assert world.addresses("t") == ()
+    assert world.snap.tasks["t"].networks_attachments[0].network.id == "host"
+    assert world.snap.services["web"].endpoint.virtual_ips == ()
+
+
+def test_a_service_without_networks_and_ports_is_left_alone() -> None:
+    world = World()
+    web = service("web")
+    world.write(web, task("t", web))
+    assert world.snap.services["web"].version.index == 1
+    assert world.snap.tasks["t"].state is State.PENDING
+
+
+def test_addresses_of_ended_tasks_are_used_again() -> None:
+    world = World()
+    web = service("web", "net")
+    world.write(network("net"), web, task("t1", web))
+    ended = replace(world.snap.tasks["t1"], status=TaskStatus(state=State.FAILED))
+    world.write(ended, task("t2", web))
+    assert world.addresses("t2") == ("10.0.0.3/24",)
+
+
+def test_a_full_network_tells_its_tasks_and_serves_them_when_an_address_is_free() -> None:
+    world = World()
+    web = service("web", "net")
+    world.write(network("net", subnet="10.9.0.0/29"), web)  # Six hosts: a gateway, a service, four tasks.
+    world.write(*(task(f"t{n}", web) for n in range(5)))
+    states = [world.snap.tasks[f"t{n}"].state for n in range(5)]
+    assert states == [State.PENDING] * 4 + [State.NEW]
+    assert world.snap.tasks["t4"].status.err == (
+        "no free address in network net (10.9.0.0/29): remove tasks from it, or use a larger subnet"
+    )
+    world.delete(world.snap.tasks["t0"])
+    assert world.snap.tasks["t4"].state is State.PENDING
+
+
+def test_a_network_that_is_not_there_is_named() -> None:
+    world = World()
+    web = service("web", "gone")
+    world.write(web, task("t", web))
+    assert world.snap.tasks["t"].status.err.startswith("network gone not found")
+
+
+def test_ports_are_chosen_from_30000_and_kept() -> None:
+    world = World()
+    world.write(network("ingress", ingress=True))
+    world.write(
+        service("a", ports=(port(80), port(53, protocol="udp"))), service("b", ports=(port(80), port(443, 30_002)))
+    )
+    world.write(service("c", ports=(port(80),)))
+    published = {
+        key: [one.published_port for one in found.endpoint.ports] for key, found in world.snap.services.items()
+    }
+    assert published == {"a": [30_000, 30_000], "b": [30_001, 30_002], "c": [30_003]}
+    again = replace(world.snap.services["a"], spec=replace(world.snap.services["a"].spec, labels={"x": "y"}))
+    world.write(again)
+    assert [one.published_port for one in world.snap.services["a"].endpoint.ports] == [30_000, 30_000]
+
+
+def test_tasks_of_a_service_with_ingress_ports_are_on_the_ingress_network_too() -> None:
+    world = World()
+    web = service("web", "net", ports=(port(80),))
+    world.write(network("ingress", ingress=True), network("net"), web, task("t", web))
+    assert [one.network.id for one in world.snap.tasks["t"].networks_attachments] == ["ingress", "net"]
+    assert len(world.snap.services["web"].endpoint.virtual_ips) == 2
+
+
+def test_ports_a_service_gives_up_are_free_again() -> None:
+    world = World()
+    world.write(network("ingress", ingress=True), service("a", ports=(port(80),)))
+    world.write(replace(world.snap.services["a"], spec=service("a").spec))
+    assert world.snap.services["a"].endpoint.ports == ()
+    world.write(service("b", ports=(port(80),)))
+    assert world.snap.services["b"].endpoint.ports[0].published_port == 30_000
+
+
+def test_another_allocator_goes_on_where_one_stopped() -> None:
+    world = World()
+    web = service("web", "net", ports=(port(80),))
+    world.write(network("ingress", ingress=True), network("net"), web, task("t1", web))
+    world.allocator, world._seen = Allocator(), None
+    assert world.allocate() == 0
+    world.write(task("t2", web))
+    assert set(world.addresses("t2")).isdisjoint(world.addresses("t1"))
+
+
+def test_many_tasks_are_allocated_in_several_decisions() -> None:
+    world = World()
+    web = service("web", "net")
+    world.write(network("net", subnet="10.7.0.0/16"), web, *(task(f"t{n}", web) for n in range(3)))
+    tasks = [Put(task(f"m{n}", web)) for n in range(2500)]
+    world.snap = world.snap.apply(tasks, index=next(world._index), now_s=1.0)
+    world.allocate()
+    addresses = {addr for key in world.snap.tasks for addr in world.addresses(key)}
+    assert len(addresses) == 2503

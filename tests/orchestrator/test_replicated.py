@@ -1,0 +1,95 @@
+"""Replicated services have as many tasks as they should."""
+
+from tests.orchestrator.world import World, spec
+from vault.model.task import State
+
+
+def test_one_decision_takes_tasks_from_nothing_to_assigned() -> None:
+    world = World(nodes=2)
+    world.create(spec(3))
+    assert world.shown() == ["1 assigned running", "2 assigned running", "3 assigned running"]
+    assert world.snap.index == 3  # Nodes, service, and one commit for all the tasks.
+
+
+def test_a_steady_service_is_left_alone() -> None:
+    world = World()
+    world.run(spec(3))
+    assert world.decide().changes == ()
+    assert world.again_s is None
+
+
+def test_scaling_down_stops_the_highest_slots_and_creates_nothing() -> None:
+    world = World()
+    world.run(spec(3))
+    world.update(spec(1))
+    assert world.shown() == ["1 running running", "2 running remove", "3 running remove"]
+
+
+def test_scaling_down_takes_slots_without_a_running_task_first() -> None:
+    world = World()
+    world.create(spec(3))
+    for task in world.tasks()[1:]:
+        world.observe(task, State.RUNNING)
+    world.update(spec(2))
+    assert [task.slot for task in world.wanted()] == [2, 3]
+
+
+def test_scaling_down_takes_from_the_node_that_has_most() -> None:
+    world = World(nodes=2)
+    world.run(spec(2))
+    world.set_node("n1", lambda old: old)
+    first = {task.node_id: task.slot for task in world.wanted()}
+    world.update(spec(4))
+    for task in world.wanted():
+        world.observe(task, State.RUNNING)
+    world.update(spec(2))
+    assert sorted(task.node_id for task in world.wanted()) == ["n1", "n2"]
+    assert {task.node_id: task.slot for task in world.wanted()} == first
+
+
+def test_removed_tasks_leave_the_store_when_they_have_ended() -> None:
+    world = World()
+    world.run(spec(2))
+    world.update(spec(1))
+    world.observe(world.tasks()[1], State.SHUTDOWN)
+    assert world.shown() == ["1 running running"]
+
+
+def test_a_slot_is_used_again_only_after_its_old_task_has_ended() -> None:
+    world = World()
+    world.run(spec(2))
+    world.update(spec(1))
+    world.update(spec(2))
+    assert world.shown() == ["1 running running", "2 running remove", "2 assigned ready"]
+    world.observe(world.tasks()[1], State.SHUTDOWN)
+    assert world.shown() == ["1 running running", "2 assigned running"]
+
+
+def test_removing_a_service_removes_its_tasks_as_they_end() -> None:
+    world = World()
+    world.run(spec(2))
+    world.remove()
+    assert world.shown() == ["1 running remove", "2 running remove"]
+    for task in world.tasks():
+        world.observe(task, State.SHUTDOWN)
+    assert world.shown() == []
+
+
+def test_tasks_whose_service_is_gone_are_removed_even_if_nobody_asked() -> None:
+    """A task may be committed just after its service was removed by a former leader."""
+    world = World()
+    world.run(spec(1))
+    service = world.snap.services["web"]
+    from vault.model.ids import Kind
+    from vault.store.changes import Delete
+
+    world.write(Delete(Kind.SERVICE, service.id, service.version.index))
+    world.settle()
+    assert world.shown() == ["1 running remove"]
+
+
+def test_many_tasks_come_in_several_decisions() -> None:
+    world = World()
+    world.create(spec(1200))
+    assert sorted(task.slot for task in world.wanted()) == list(range(1, 1201))
+    assert {task.state for task in world.wanted()} == {State.ASSIGNED}

@@ -1,0 +1,111 @@
+"""Several stages make one proposal, in which nothing is written twice."""
+
+import pytest
+from msgspec.structs import replace
+
+from tests.orchestrator.world import World, node, spec
+from vault.model.ids import Kind, NewID
+from vault.model.node import Node
+from vault.model.service import Service
+from vault.model.task import State, Task
+from vault.orchestrator.groups import Groups
+from vault.orchestrator.rounds import Rounds
+from vault.store.changes import Atomic, Delete, Put, Relied
+from vault.store.decision import Decision
+from vault.store.snapshot import Key, Snapshot, Stale
+
+
+class Rename:
+    """A stage that gives a node the next name, and remembers what it was told has changed."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.told: list[set[Key] | None] = []
+
+    def __call__(self, snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
+        self.told.append(changed)
+        old = snap.nodes["n"]
+        return Decision(changes=(Put(replace(old, spec=replace(old.spec, name=old.spec.name + self.name))),))
+
+
+def fresh() -> str:
+    """Return an id."""
+    return "x"
+
+
+def one_node() -> Snapshot:
+    """Return a snapshot with one node."""
+    return Snapshot().apply([Put(node("n"))], index=7, now_s=1.0)
+
+
+def test_each_stage_sees_what_the_ones_before_it_decided_and_the_end_is_proposed() -> None:
+    decision = Rounds((Rename("a"), Rename("b")))(None, one_node(), now_s=2.0, new_id=fresh)
+    (change,) = decision.changes
+    assert isinstance(change, Put)
+    assert isinstance(change.obj, Node)
+    assert change.obj.spec.name == "ab"
+    assert change.obj.version.index == 7
+
+
+def test_a_stage_is_told_of_what_was_proposed_before_whatever_became_of_it() -> None:
+    stage, snap = Rename("a"), one_node()
+    rounds = Rounds((stage,))
+    rounds(None, snap, now_s=2.0, new_id=fresh)
+    rounds(snap, snap, now_s=3.0, new_id=fresh)
+    assert stage.told == [None, {(Kind.NODE, "n")}]
+
+
+def test_deciding_leaves_no_trace_in_the_log_of_the_store() -> None:
+    snap = one_node()
+    Rounds((Rename("a"),))(None, snap, now_s=2.0, new_id=fresh)
+    assert snap.log.commits == {7: {(Kind.NODE, "n")}}
+
+
+def test_what_comes_and_goes_in_one_round_is_not_proposed() -> None:
+    def come(snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
+        return Decision(changes=(Put(node("m")),))
+
+    def go(snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
+        return Decision(changes=(Delete(Kind.NODE, "m", snap.nodes["m"].version.index),))
+
+    assert Rounds((come, go))(None, one_node(), now_s=2.0, new_id=fresh).changes == ()
+
+
+def test_an_old_task_and_its_replacement_are_one_change() -> None:
+    world = World()
+    world.run(spec(1))
+    world.observe(world.tasks()[0], State.FAILED, settle=False)
+    (change,) = world.decide().changes
+    assert isinstance(change, Atomic)
+    assert len(change.changes) == 2
+
+
+def test_new_tasks_are_refused_when_their_service_has_changed_meanwhile() -> None:
+    world = World()
+    world.write(Put(Service(id="web", spec=spec(1))))
+    old = world.snap
+    decision = world.decide()
+    changed = old.apply([Put(replace(old.services["web"], spec=spec(2)))], index=old.index + 1, now_s=1.0)
+    with pytest.raises(Stale):
+        changed.apply(decision.changes, index=changed.index + 1, now_s=1.0)
+
+
+def test_the_service_is_written_after_the_tasks_that_rely_on_it() -> None:
+    world = World()
+    world.run(spec(1))
+    service = world.snap.services["web"]
+    world.write(Put(replace(service, spec=spec(1, image="v2"))))
+    tasks, status = world.decide().changes
+    assert isinstance(tasks, Atomic)
+    new = next(put for put in tasks.changes if isinstance(put, Put) and isinstance(put.obj, Task) and put.relied_on)
+    assert new.relied_on == (Relied(Kind.SERVICE, "web", world.snap.services["web"].spec_version.index),)
+    assert isinstance(status, Put)
+    assert isinstance(status.obj, Service)
+
+
+def test_groups_grow_together_and_keep_their_order() -> None:
+    groups: Groups[str] = Groups()
+    groups.join("ab")
+    groups.join("c")
+    groups.join("db")
+    assert list(groups) == [("d", "a", "b"), ("c",)] or list(groups) == [("a", "b", "d"), ("c",)]

@@ -1,0 +1,169 @@
+"""Tasks get the node that suits them best, or the reason why there is none."""
+
+from msgspec.structs import replace
+
+from vault.model.base import Version, from_s
+from vault.model.node import Node, NodeDescription, NodeResources, NodeSpec, NodeStatus, Platform
+from vault.model.service import Placement, PortConfig, Reservation, Resources, TaskSpec
+from vault.model.task import State, Task, TaskStatus
+from vault.scheduler.schedule import Scheduler
+from vault.store.changes import Put
+from vault.store.snapshot import Snapshot
+
+NOW_S = 10_000.0
+CPU = 10**9
+
+
+def node(node_id: str, *, cpus: int = 4, memory: int = 4096, arch: str = "x86_64", **labels: str) -> Node:
+    """Return a node that is ready."""
+    return Node(
+        id=node_id,
+        spec=NodeSpec(labels=labels),
+        description=NodeDescription(
+            resources=NodeResources(nano_cpus=cpus * CPU, memory_bytes=memory),
+            platform=Platform(architecture=arch, os="linux"),
+        ),
+        status=NodeStatus(state="ready"),
+    )
+
+
+def pending(task_id: str, service_id: str = "web", **spec: object) -> Task:
+    """Return a task that waits for a node."""
+    return Task(
+        id=task_id,
+        spec=TaskSpec(**spec),  # type: ignore[arg-type]
+        service_id=service_id,
+        slot=1,
+        spec_version=Version(index=1),
+        status=TaskStatus(state=State.PENDING),
+    )
+
+
+def on(task: Task, node_id: str, state: State = State.RUNNING, *, ago_s: float = 0.0) -> Task:
+    """Return the task as it is on a node."""
+    return replace(task, node_id=node_id, status=TaskStatus(state=state, timestamp=from_s(NOW_S - ago_s)))
+
+
+def reserve(cpus: int = 0, memory: int = 0) -> Resources:
+    """Return what a task keeps for itself."""
+    return Resources(reservations=Reservation(nano_cpus=cpus * CPU, memory_bytes=memory))
+
+
+def schedule(*objects: Node | Task) -> dict[str, str]:
+    """Return where each task is placed, or its reason."""
+    snap = Snapshot().apply([Put(obj) for obj in objects], index=1, now_s=NOW_S)
+    decision = Scheduler()(snap, None, now_s=NOW_S, new_id=str)
+    tasks = [change.obj for change in decision.changes if isinstance(change, Put) and isinstance(change.obj, Task)]
+    return {task.id: task.node_id if task.state is State.ASSIGNED else task.status.err for task in tasks}
+
+
+def test_a_service_is_spread_over_the_nodes() -> None:
+    placed = schedule(node("a"), node("b"), node("c"), *(pending(f"t{n}") for n in range(6)))
+    assert sorted(placed.values()) == ["a", "a", "b", "b", "c", "c"]
+
+
+def test_fewer_tasks_of_the_service_count_before_fewer_tasks() -> None:
+    others = [on(pending(f"o{n}", "other"), "b") for n in range(3)]
+    placed = schedule(node("a"), node("b"), on(pending("t0"), "a"), *others, pending("t1"))
+    assert placed == {"t1": "b"}
+
+
+def test_among_equals_the_node_with_fewer_tasks_is_taken() -> None:
+    assert schedule(node("a"), node("b"), on(pending("o", "other"), "a"), pending("t")) == {"t": "b"}
+
+
+def test_a_node_where_the_service_failed_five_times_lately_goes_last() -> None:
+    failed = [on(pending(f"f{n}"), "a", State.FAILED, ago_s=10) for n in range(5)]
+    busy = [on(pending(f"t{n}"), "b") for n in range(3)]
+    assert schedule(node("a"), node("b"), *failed, *busy, pending("t")) == {"t": "b"}
+    assert schedule(node("a"), node("b"), *failed[1:], *busy, pending("t")) == {"t": "a"}
+    old = [on(pending(f"f{n}"), "a", State.FAILED, ago_s=301) for n in range(5)]
+    assert schedule(node("a"), node("b"), *old, *busy, pending("t")) == {"t": "a"}
+
+
+def test_what_is_reserved_is_not_given_twice() -> None:
+    tasks = [pending(f"t{n}", resources=reserve(cpus=3)) for n in range(3)]
+    placed = schedule(node("a"), node("b"), *tasks)
+    assert placed == {"t0": "a", "t1": "b", "t2": "no suitable node (insufficient resources on 2 nodes)"}
+
+
+def test_a_task_that_is_stopping_still_has_its_resources() -> None:
+    stopping = replace(on(pending("old", resources=reserve(memory=4096)), "a"), desired_state=State.SHUTDOWN)
+    reason = "no suitable node (insufficient resources on 1 node)"
+    assert schedule(node("a"), stopping, pending("t", resources=reserve(memory=1))) == {"t": reason}
+
+
+def test_each_node_is_counted_against_the_first_filter_it_fails_the_most_frequent_first() -> None:
+    paused = replace(node("p", cpus=0), spec=NodeSpec(availability="pause"))
+    down = replace(node("d"), status=NodeStatus(state="down"))
+    wanted = pending("t", resources=reserve(cpus=8), placement=Placement(constraints=("node.labels.zone == x",)))
+    assert schedule(paused, down, node("a"), node("b"), node("c"), node("big", cpus=9), wanted) == {
+        "t": "no suitable node (insufficient resources on 3 nodes; 2 nodes not available for new tasks; "
+        "scheduling constraints not satisfied on 1 node)"
+    }
+
+
+def test_a_cluster_without_nodes_says_so() -> None:
+    assert schedule(pending("t")) == {"t": "no suitable node"}
+
+
+def test_the_platform_must_fit_whatever_its_name() -> None:
+    arm = pending("t", placement=Placement(platforms=({"Architecture": "arm64", "OS": "linux"},)))
+    assert schedule(node("a"), arm) == {"t": "no suitable node (unsupported platform on 1 node)"}
+    assert schedule(node("a"), node("b", arch="aarch64"), arm) == {"t": "b"}
+    anything = pending("t", placement=Placement(platforms=({"Architecture": "", "OS": "linux"},)))
+    assert schedule(node("a"), anything) == {"t": "a"}
+
+
+def test_a_host_port_is_opened_once_on_a_node() -> None:
+    port = (PortConfig(target_port=80, published_port=8080, publish_mode="host"),)
+    first, second = (replace(pending(f"t{n}", f"s{n}"), host_ports=port) for n in range(2))
+    assert schedule(node("a"), on(first, "a"), second) == {
+        "t1": "no suitable node (host-mode port already in use on 1 node)"
+    }
+    assert schedule(node("a"), node("b"), first, second) == {"t0": "a", "t1": "b"}
+
+
+def test_a_service_has_so_many_tasks_on_a_node_and_no_more() -> None:
+    tasks = [pending(f"t{n}", placement=Placement(max_replicas=1)) for n in range(2)]
+    assert schedule(node("a"), *tasks) == {
+        "t0": "a",
+        "t1": "no suitable node (max replicas per node limit exceed)",
+    }
+
+
+def test_tasks_made_for_a_node_come_first_and_go_nowhere_else() -> None:
+    mine = replace(pending("z", "all", resources=reserve(cpus=4)), slot=0, node_id="a")
+    other = pending("t", resources=reserve(cpus=4))
+    assert schedule(node("a"), node("b"), mine, other) == {"z": "a", "t": "b"}
+    assert schedule(node("a"), node("b"), on(other, "a"), mine) == {
+        "z": "no suitable node (insufficient resources on 1 node)"
+    }
+
+
+def test_a_reason_is_kept_current_and_goes_when_a_node_is_found() -> None:
+    scheduler = Scheduler()
+    snap = Snapshot().apply([Put(pending("t"))], index=1, now_s=NOW_S)
+    before: Snapshot | None = None
+    reasons = []
+    steps: list[list[Put]] = [[], [Put(replace(node("a"), status=NodeStatus(state="down")))], [], [Put(node("b"))], []]
+    for index, step in enumerate(steps, 2):
+        snap = snap.apply(step, index=index, now_s=NOW_S)
+        changed = snap.changed_since(before) if before else None
+        before = snap
+        decision = scheduler(snap, changed, now_s=NOW_S, new_id=str)
+        snap = snap.apply(decision.changes, index=index + 100, now_s=NOW_S)
+        reasons.append((snap.tasks["t"].status.err, len(decision.changes)))
+        before = None
+    assert reasons == [
+        ("no suitable node", 1),
+        ("no suitable node (1 node not available for new tasks)", 1),
+        ("no suitable node (1 node not available for new tasks)", 0),
+        ("", 1),
+        ("", 0),
+    ]
+
+
+def test_tasks_nobody_wants_any_more_are_not_placed() -> None:
+    unwanted = replace(pending("t"), desired_state=State.SHUTDOWN)
+    assert schedule(node("a"), unwanted) == {}
