@@ -16,7 +16,6 @@ ALLOWED = {
     "crypto.certificates:issue",
     "crypto.certificates:request_certificate",
     "crypto.integrity:integrity_key",
-    "crypto.integrity:record_sum",
     "crypto.keyfile:open_key_file",
     "crypto.keyfile:seal_key_file",
     "crypto.keyring:unwrap_keyring",
@@ -41,7 +40,7 @@ ALLOWED = {
     "cli.commands.stack_deploy:secret_body",
     # Into the sealed records of the store.
     "daemon.founding:found",
-    "raftstore.ledger:Ledger._sealed",
+    "raftstore.ledger:_bytes",
     # Configs are readable through the API, unlike secrets.
     "api.configs:_shown",
 }

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, hpke, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from nacl.exceptions import CryptoError as NaclError
@@ -36,6 +37,21 @@ class Refused(Exception):
 def hkdf_expand(key: bytes, info: bytes, length: int) -> bytes:
     """HKDF-Expand with SHA-256.  key: 32 uniform bytes.  Source: RFC 5869, section 2.3."""
     return HKDFExpand(_SHA256, length, info).derive(key)
+
+
+class MacKey:
+    """HMAC-SHA256 under one key of 32 bytes, keyed once and copied for each message.  Source: RFC 2104."""
+
+    __slots__ = ("_keyed",)
+
+    def __init__(self, key: bytes) -> None:
+        self._keyed = HMAC(key, _SHA256)
+
+    def mac(self, message: bytes) -> bytes:
+        """Return the 32 bytes."""
+        state = self._keyed.copy()
+        state.update(message)
+        return state.finalize()
 
 
 def aes_gcm_seal(one_time_key: bytes, plaintext: bytes, associated: bytes) -> bytes:

@@ -4,7 +4,6 @@ Pure.  `vault.raftstore` adds what a commit writes, subtracts what it replaces, 
 take-over.
 """
 
-import hmac
 from typing import Final
 
 from vault.crypto import _hazmat
@@ -18,9 +17,18 @@ _LABEL: Final = b"vault/integrity/1"
 
 
 class IntegrityKey(Guarded):
-    """32 bytes, derived from the root key; knows how to turn a record into its part of the sum."""
+    """32 bytes, derived from the root key; keyed once, since every record of every commit is counted."""
 
-    __slots__ = ()
+    __slots__ = ("_mac",)
+    _mac: _hazmat.MacKey
+
+    def __init__(self, value: bytes) -> None:
+        super().__init__(value)
+        object.__setattr__(self, "_mac", _hazmat.MacKey(value))
+
+    def mac(self, message: bytes) -> bytes:
+        """Return HMAC-SHA256 of a message, 32 bytes."""
+        return self._mac.mac(message)
 
 
 def integrity_key(root: RootKey, *, cluster_id: str) -> IntegrityKey:
@@ -34,7 +42,7 @@ def record_sum(key: IntegrityKey, *, kind: str, object_id: str, index: int, reco
     record: the sealed bytes as the engine holds them.
     """
     message = pae(kind.encode(), object_id.encode(), number(index), record)
-    return int.from_bytes(hmac.digest(key.reveal(), message, "sha256"), "big")
+    return int.from_bytes(key.mac(message), "big")
 
 
 def add(total: int, part: int) -> int:

@@ -13,7 +13,11 @@ _U64_BIG = Struct(">Q")
 def pae(*pieces: bytes) -> bytes:
     """Return the number of pieces, then each piece behind its length; all counts are 8 bytes, little endian."""
     size = _U64.pack
-    return b"".join((size(len(pieces)), *[part for piece in pieces for part in (size(len(piece)), piece)]))
+    parts = [size(len(pieces))]
+    for piece in pieces:  # A plain loop: this is on the path of every record, and the quickest form measured.
+        parts.append(size(len(piece)))
+        parts.append(piece)
+    return b"".join(parts)
 
 
 def number(value: int) -> bytes:

@@ -2,7 +2,7 @@
 
 Object -> MessagePack -> sealed record -> framed record.
 Frame: version (1) ‖ commit index (8, big endian) ‖ sealed record.  The index is outside the seal because opening needs
-it, and bound by it: another index does not open.
+it, and bound by it: under another index a record does not open.
 """
 
 from struct import Struct
@@ -14,7 +14,7 @@ from vault.crypto.errors import CryptoError
 from vault.crypto.keyring import Keyring
 from vault.crypto.records import MAX_RECORD_BYTES, open_record, seal_record
 from vault.model.errors import StoreDamaged
-from vault.raftstore.keys import OBJECT_KINDS, Place
+from vault.raftstore.keys import kind_in, split
 from vault.store.changes import TYPES, AnyObject
 
 _VERSION: Final = 1
@@ -28,14 +28,14 @@ def encode(obj: AnyObject) -> bytes:
     return _ENCODER.encode(obj)
 
 
-def decode(place: Place, index: int, packed: bytes) -> AnyObject:
+def decode(key: str, index: int, packed: bytes) -> AnyObject:
     """Undo `encode`.  Raises `StoreDamaged` if it is no such object, or of another id or version."""
     try:
-        obj: AnyObject = _DECODERS[OBJECT_KINDS[place.kind]].decode(packed)
+        obj: AnyObject = _DECODERS[kind_in(key)].decode(packed)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
-        raise damaged(place, "it holds no such object") from None
-    if obj.id != place.id or obj.version.index != index:
-        raise damaged(place, "it names another object or version")
+        raise damaged(key, "it holds no such object") from None
+    if obj.id != split(key)[1] or obj.version.index != index:
+        raise damaged(key, "it names another object or version")
     return obj
 
 
@@ -44,33 +44,31 @@ def frame(index: int, sealed: bytes) -> bytes:
     return _FRAME.pack(_VERSION, index) + sealed
 
 
-def unframe(place: Place, framed: bytes) -> tuple[int, bytes]:
+def unframe(key: str, framed: bytes) -> tuple[int, bytes]:
     """Undo `frame`.  Raises `StoreDamaged`."""
     if not _FRAME.size < len(framed) <= MAX_RECORD_BYTES + _FRAME.size:
-        raise damaged(place, "its length cannot be")
+        raise damaged(key, "its length cannot be")
     version, index = _FRAME.unpack_from(framed)
     if version != _VERSION:
-        raise damaged(place, "it was altered, or written by another version of vault")
+        raise damaged(key, "it was altered, or written by another version of vault")
     return index, framed[_FRAME.size :]
 
 
-def seal(keyring: Keyring, cluster_id: str, place: Place, index: int, plaintext: bytes) -> bytes:
-    """Return the sealed record for a place, of one commit."""
-    return seal_record(
-        keyring, cluster_id=cluster_id, kind=place.kind, object_id=place.id, index=index, plaintext=plaintext
-    )
+def seal(keyring: Keyring, cluster_id: str, key: str, index: int, plaintext: bytes) -> bytes:
+    """Return the sealed record for a key, of one commit."""
+    kind, object_id = split(key)
+    return seal_record(keyring, cluster_id=cluster_id, kind=kind, object_id=object_id, index=index, plaintext=plaintext)
 
 
-def unseal(keyring: Keyring, cluster_id: str, place: Place, index: int, sealed: bytes) -> bytes:
+def unseal(keyring: Keyring, cluster_id: str, key: str, index: int, sealed: bytes) -> bytes:
     """Undo `seal`.  Raises `StoreDamaged` naming the record."""
+    kind, object_id = split(key)
     try:
-        return open_record(
-            keyring, cluster_id=cluster_id, kind=place.kind, object_id=place.id, index=index, record=sealed
-        )
+        return open_record(keyring, cluster_id=cluster_id, kind=kind, object_id=object_id, index=index, record=sealed)
     except CryptoError as error:
-        raise damaged(place, error.message) from None
+        raise damaged(key, error.message) from None
 
 
-def damaged(place: Place, why: str) -> StoreDamaged:
+def damaged(key: str, why: str) -> StoreDamaged:
     """Return the error that names a record."""
-    return StoreDamaged(f"the record {place.kind}/{place.id} is damaged ({why}): restore it from a backup")
+    return StoreDamaged(f"the record {key.removeprefix('/v1/')} is damaged ({why}): restore it from a backup")

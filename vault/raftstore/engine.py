@@ -7,13 +7,12 @@ however late it arrives.  Implemented in `vault.raftstore.engines`; used by `vau
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from vault.model.errors import Unavailable
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(NamedTuple):
     """What a key shall hold after the commit; None = nothing."""
 
     key: str
@@ -60,7 +59,7 @@ class Engine(Protocol):
         ...
 
     def load(self) -> AsyncIterator[Sequence[tuple[str, bytes]]]:
-        """Yield all records at one head, ascending by key, page by page (about 1 MiB each).
+        """Yield all records at one head, in no order, page by page (about 1 MiB each).
 
         Raises `HeadMoved` when a commit came between the pages, and `StoreDamaged`.
         """

@@ -5,13 +5,14 @@ sum 32) ‖ tag (32); numbers big endian.  The tag is HMAC-SHA256 under the inte
 """
 
 import hmac
+from collections.abc import Iterable
 from dataclasses import dataclass
 from struct import Struct
-from typing import Final
+from typing import Final, NamedTuple
 
 from vault.crypto.integrity import SUM_BYTES, IntegrityKey, add, record_sum, subtract
 from vault.model.errors import StoreDamaged
-from vault.raftstore.keys import Place
+from vault.raftstore.keys import number_of
 
 _VERSION: Final = 1
 _WIDE_BYTES: Final = 48
@@ -21,11 +22,10 @@ _LAYOUT: Final = Struct(f">BQQQQQ{_WIDE_BYTES}s{_WIDE_BYTES}s{SUM_BYTES}s")
 HEAD_BYTES: Final = _LAYOUT.size + SUM_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """What one live record adds to the tally."""
 
-    index: int
+    at: int  # The commit index it was written with.
     mac: int  # Its part of the integrity sum.
 
 
@@ -33,8 +33,8 @@ class Part:
 class Tally:
     """Sums over all live records: `total` proves that all are there unaltered, the others say which one is not.
 
-    places, products: sums of `Place.number`, and of it times the index, so that one record that was dropped or
-    replaced by an older one can be named.
+    places, products: sums of `number_of(key)`, and of it times the index, so that one record that was dropped, added
+    or replaced by an older one can be named.
     """
 
     count: int = 0
@@ -43,27 +43,18 @@ class Tally:
     products: int = 0
     total: int = 0
 
-    def plus(self, place: Place, part: Part) -> "Tally":
-        """Return the tally with one more record."""
-        number = place.number
-        return Tally(
-            count=self.count + 1,
-            indexes=(self.indexes + part.index) % _U64,
-            places=(self.places + number) % _WIDE,
-            products=(self.products + number * part.index) % _WIDE,
-            total=add(self.total, part.mac),
-        )
-
-    def minus(self, place: Place, part: Part) -> "Tally":
-        """Return the tally with one record less."""
-        number = place.number
-        return Tally(
-            count=self.count - 1,
-            indexes=(self.indexes - part.index) % _U64,
-            places=(self.places - number) % _WIDE,
-            products=(self.products - number * part.index) % _WIDE,
-            total=subtract(self.total, part.mac),
-        )
+    def changed(self, gone: Iterable[tuple[str, Part]], come: Iterable[tuple[str, Part]]) -> "Tally":
+        """Return the tally without the records `gone`, and with those that have `come`."""
+        count, indexes, places, products, total = self.count, self.indexes, self.places, self.products, self.total
+        for key, (index, mac) in gone:
+            number = number_of(key)
+            count, indexes, places, products = count - 1, indexes - index, places - number, products - number * index
+            total = subtract(total, mac)
+        for key, (index, mac) in come:
+            number = number_of(key)
+            count, indexes, places, products = count + 1, indexes + index, places + number, products + number * index
+            total = add(total, mac)
+        return Tally(count=count, indexes=indexes % _U64, places=places % _WIDE, products=products % _WIDE, total=total)
 
     def less(self, other: "Tally") -> "Tally":
         """Return the difference of two tallies; its count may be negative."""
@@ -74,6 +65,10 @@ class Tally:
             products=(self.products - other.products) % _WIDE,
             total=subtract(self.total, other.total),
         )
+
+    def is_replay_of(self, key: str) -> bool:
+        """Return whether this difference is that of one older record, under `key`, in place of the newest."""
+        return self.count == self.places == 0 and self.products == number_of(key) * self.indexes % _WIDE
 
 
 @dataclass(frozen=True, slots=True, order=True)

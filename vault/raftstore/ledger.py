@@ -14,10 +14,10 @@ from vault.crypto.plaintext import Plaintext
 from vault.raftstore import codec
 from vault.raftstore.engine import Commit, Write
 from vault.raftstore.head import Epoch, Head, Part, Tally
-from vault.raftstore.keys import KEYRING_PLACE, Place
+from vault.raftstore.keys import KEYRING_KEY, split
 
 Content = bytes | Plaintext | None
-"""What a place shall hold: a packed object, a value, or nothing."""
+"""What a key shall hold: a packed object, a value, or nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class Sealed:
 
     commit: Commit
     head: Head
-    parts: Mapping[Place, Part | None]
+    parts: Mapping[str, Part | None]
     keyring: Keyring
 
 
@@ -40,7 +40,7 @@ class Ledger:
     keyring: Keyring
     head: Head
     head_bytes: bytes | None
-    live: dict[Place, Part] = field(default_factory=dict)
+    live: dict[str, Part] = field(default_factory=dict)
 
     @classmethod
     def fresh(cls, *, cluster_id: str, root: RootKey, keyring: Keyring) -> "Ledger":
@@ -52,7 +52,7 @@ class Ledger:
     def seal(
         self,
         index: int,
-        contents: Mapping[Place, Content],
+        contents: Mapping[str, Content],
         *,
         epoch: Epoch | None = None,
         keyring: Keyring | None = None,
@@ -61,56 +61,50 @@ class Ledger:
 
         epoch: the new one, at a take-over.  keyring: a new one, which seals from the next commit on.
         """
-        tally = self.head.tally
-        parts: dict[Place, Part | None] = {}
+        live = self.live
+        parts: dict[str, Part | None] = {}
         writes: list[Write] = []
-        records = [(place, self._sealed(place, index, content)) for place, content in contents.items()]
+        for key, content in contents.items():
+            if content is not None:
+                record = codec.seal(self.keyring, self.cluster_id, key, index, _bytes(content))
+                parts[key] = self.part(key, index, record)
+                writes.append(Write(key, codec.frame(index, record)))
+            elif key in live:
+                parts[key] = None
+                writes.append(Write(key, None))
         if keyring is not None:
-            records.append((KEYRING_PLACE, wrap_keyring(keyring, self.root, cluster_id=self.cluster_id)))
-        for place, record in records:
-            old = self.live.get(place)
-            if old is not None:
-                tally = tally.minus(place, old)
-            if record is None:
-                if old is not None:
-                    writes.append(Write(place.key, None))
-                    parts[place] = None
-                continue
-            part = parts[place] = self.part(place, index, record)
-            tally = tally.plus(place, part)
-            writes.append(Write(place.key, codec.frame(index, record)))
-        head = Head(epoch=epoch or self.head.epoch, index=index, tally=tally)
+            record = wrap_keyring(keyring, self.root, cluster_id=self.cluster_id)
+            parts[KEYRING_KEY] = self.part(KEYRING_KEY, index, record)
+            writes.append(Write(KEYRING_KEY, codec.frame(index, record)))
+        gone = [(key, live[key]) for key in parts if key in live]
+        come = [(key, part) for key, part in parts.items() if part is not None]
+        head = Head(epoch=epoch or self.head.epoch, index=index, tally=self.head.tally.changed(gone, come))
         commit = Commit(expected=self.head_bytes, head=head.encode(self.integrity), writes=writes)
         return Sealed(commit=commit, head=head, parts=parts, keyring=keyring or self.keyring)
 
     def accept(self, sealed: Sealed) -> None:
         """Take over what has become durable."""
         self.head, self.head_bytes, self.keyring = sealed.head, sealed.commit.head, sealed.keyring
-        for place, part in sealed.parts.items():
+        for key, part in sealed.parts.items():
             if part is None:
-                self.live.pop(place, None)
+                self.live.pop(key, None)
             else:
-                self.live[place] = part
+                self.live[key] = part
 
-    def part(self, place: Place, index: int, record: bytes) -> Part:
+    def part(self, key: str, index: int, record: bytes) -> Part:
         """Return what a sealed record adds to the tally."""
-        mac = record_sum(self.integrity, kind=place.kind, object_id=place.id, index=index, record=record)
-        return Part(index, mac)
+        kind, object_id = split(key)
+        return Part(index, record_sum(self.integrity, kind=kind, object_id=object_id, index=index, record=record))
 
-    def open(self, place: Place, framed: bytes | None, expected: Part) -> bytes:
+    def open(self, key: str, framed: bytes | None, expected: Part) -> bytes:
         """Return the plaintext of a live record as read from the engine.  Raises `StoreDamaged` naming it."""
         if framed is None:
-            raise codec.damaged(place, "it is missing")
-        index, record = codec.unframe(place, framed)
-        if index != expected.index or self.part(place, index, record) != expected:
-            raise codec.damaged(place, "it is not the record that was committed last")
-        return codec.unseal(self.keyring, self.cluster_id, place, index, record)
+            raise codec.damaged(key, "it is missing")
+        index, record = codec.unframe(key, framed)
+        if index != expected.at or self.part(key, index, record) != expected:
+            raise codec.damaged(key, "it is not the record that was committed last")
+        return codec.unseal(self.keyring, self.cluster_id, key, index, record)
 
-    def _sealed(self, place: Place, index: int, content: Content) -> bytes | None:
-        match content:
-            case None:
-                return None
-            case Plaintext():
-                return codec.seal(self.keyring, self.cluster_id, place, index, content.reveal())
-            case bytes():
-                return codec.seal(self.keyring, self.cluster_id, place, index, content)
+
+def _bytes(content: bytes | Plaintext) -> bytes:
+    return content.reveal() if isinstance(content, Plaintext) else content

@@ -16,7 +16,7 @@ from vault.model.errors import StoreDamaged
 from vault.raftstore import codec
 from vault.raftstore.engine import Engine
 from vault.raftstore.head import Tally, decode_head
-from vault.raftstore.keys import KEYRING_PLACE, OBJECT_KINDS, parse, place_of
+from vault.raftstore.keys import KEYRING_KEY, OBJECT_KINDS, check, is_value, key_of, split
 from vault.raftstore.ledger import Ledger
 from vault.store.snapshot import Draft, Snapshot
 
@@ -38,7 +38,7 @@ async def load(engine: Engine, *, root: RootKey, cluster_id: str) -> Loaded:
     draft = Draft(Snapshot())
     async for page in engine.load():
         await asyncio.to_thread(_take, ledger, draft, page)
-    counted = await asyncio.to_thread(_count, ledger)
+    counted = Tally().changed((), ledger.live.items())
     if counted != ledger.head.tally:
         await _name_damaged_value(engine, ledger)
         raise _difference(ledger, counted)
@@ -47,17 +47,17 @@ async def load(engine: Engine, *, root: RootKey, cluster_id: str) -> Loaded:
 
 async def _ledger(engine: Engine, root: RootKey, cluster_id: str) -> Ledger:
     """Return the ledger with head and keyring, and no records yet."""
-    head_bytes, framed = await engine.head(), await engine.get(KEYRING_PLACE.key)
+    head_bytes, framed = await engine.head(), await engine.get(KEYRING_KEY)
     if head_bytes is None:
         raise StoreDamaged("the record head is missing: restore it from a backup")
     integrity = integrity_key(root, cluster_id=cluster_id)
     head = decode_head(integrity, head_bytes)
     if framed is None:
-        raise codec.damaged(KEYRING_PLACE, "it is missing")
+        raise codec.damaged(KEYRING_KEY, "it is missing")
     try:
-        keyring = unwrap_keyring(codec.unframe(KEYRING_PLACE, framed)[1], root, cluster_id=cluster_id)
+        keyring = unwrap_keyring(codec.unframe(KEYRING_KEY, framed)[1], root, cluster_id=cluster_id)
     except CryptoError as error:
-        raise codec.damaged(KEYRING_PLACE, error.message) from None
+        raise codec.damaged(KEYRING_KEY, error.message) from None
     return Ledger(
         cluster_id=cluster_id, root=root, integrity=integrity, keyring=keyring, head=head, head_bytes=head_bytes
     )
@@ -66,47 +66,38 @@ async def _ledger(engine: Engine, root: RootKey, cluster_id: str) -> Ledger:
 def _take(ledger: Ledger, draft: Draft, page: Sequence[tuple[str, bytes]]) -> None:
     """Enter a page of records: open the objects, count all."""
     for key, framed in page:
-        place = parse(key)
-        index, record = codec.unframe(place, framed)
-        ledger.live[place] = ledger.part(place, index, record)
-        kind = OBJECT_KINDS.get(place.kind)
+        check(key)
+        index, record = codec.unframe(key, framed)
+        ledger.live[key] = ledger.part(key, index, record)
+        word, object_id = split(key)
+        kind = OBJECT_KINDS.get(word)
         if kind is None:
             continue
-        obj = codec.decode(place, index, codec.unseal(ledger.keyring, ledger.cluster_id, place, index, record))
-        draft.objects[kind] = draft.objects[kind].insert(place.id, obj)
+        obj = codec.decode(key, index, codec.unseal(ledger.keyring, ledger.cluster_id, key, index, record))
+        draft.objects[kind] = draft.objects[kind].insert(object_id, obj)
         draft.index(kind, obj)
-
-
-def _count(ledger: Ledger) -> Tally:
-    tally = Tally()
-    for place, part in ledger.live.items():
-        tally = tally.plus(place, part)
-    return tally
 
 
 async def _name_damaged_value(engine: Engine, ledger: Ledger) -> None:
     """Raise `StoreDamaged` for the first value that does not open."""
     async for page in engine.load():
         for key, framed in page:
-            place = parse(key)
-            if place.is_value:
-                index, record = codec.unframe(place, framed)
-                await asyncio.to_thread(codec.unseal, ledger.keyring, ledger.cluster_id, place, index, record)
+            if is_value(key):
+                index, record = codec.unframe(key, framed)
+                await asyncio.to_thread(codec.unseal, ledger.keyring, ledger.cluster_id, key, index, record)
 
 
 def _difference(ledger: Ledger, counted: Tally) -> StoreDamaged:
     """Return the error for records that are each whole, but not those that were committed; it names a single one."""
     lost = ledger.head.tally.less(counted)
-    match lost.count:
-        case 1 if name := place_of(lost.places):
-            return StoreDamaged(f"the record {name} is missing: restore it from a backup")
-        case -1 if name := place_of(counted.less(ledger.head.tally).places):
-            return StoreDamaged(f"the record {name} was removed and has come back: restore it from a backup")
-        case 0 if lost.places == 0:
-            for place in ledger.live:
-                if lost.products == Tally(places=place.number).places * lost.indexes % (1 << 384):
-                    return codec.damaged(place, "it is older than the one committed last")
+    if lost.count == 1 and (key := key_of(lost.places)):
+        return codec.damaged(key, "it is missing")
+    if lost.count == -1 and (key := key_of(counted.less(ledger.head.tally).places)) in ledger.live:
+        return codec.damaged(key, "it was removed, and has come back")
+    replayed = [key for key in ledger.live if lost.indexes and lost.is_replay_of(key)]
+    if len(replayed) == 1:
+        return codec.damaged(replayed[0], "it is older than the one committed last")
     return StoreDamaged(
-        f"several records are damaged (missing, altered or older; {lost.count} fewer than committed): "
+        "several records are damaged (each is whole, but they are not those committed last): "
         "restore the store from a backup"
     )

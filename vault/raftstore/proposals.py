@@ -7,16 +7,15 @@ Not pure (it keeps the queue), but synchronous and without I/O.  Called by `vaul
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
 from vault.crypto.keyring import Keyring
 from vault.model.errors import VaultError
-from vault.model.ids import Kind
 from vault.raftstore import codec
-from vault.raftstore.keys import VALUE_KINDS, Place, object_place, value_place
+from vault.raftstore.keys import VALUE_KINDS, kind_in, object_key, split, value_key
 from vault.raftstore.ledger import Content, Sealed
 from vault.store.changes import Atomic, Change, Delete, Put, PutValue, kind_of
 from vault.store.snapshot import Snapshot, Stale
@@ -42,18 +41,18 @@ class Batch:
 
     index: int
     after: Snapshot  # As proposed by its last caller.
-    contents: dict[Place, Content] = field(default_factory=dict)
+    contents: dict[str, Content] = field(default_factory=dict)
     size_bytes: int = 0
     waiters: list["asyncio.Future[int]"] = field(default_factory=list)
     keyring: Keyring | None = None  # A new one, to be committed with it.
     sealed: Sealed | None = None
 
-    def accepts(self, places: Sequence[Place], size_bytes: int) -> bool:
+    def accepts(self, contents: Mapping[str, Content], size_bytes: int) -> bool:
         """Return whether another caller's writes fit in."""
         return not (self.contents or self.keyring) or (
-            len(self.contents) + len(places) <= BATCH_WRITES
+            len(self.contents) + len(contents) <= BATCH_WRITES
             and self.size_bytes + size_bytes <= BATCH_BYTES
-            and self.contents.keys().isdisjoint(places)
+            and self.contents.keys().isdisjoint(contents)
         )
 
 
@@ -71,17 +70,14 @@ class Proposals:
 
         Raises `Stale` or `TooLarge`; nothing is proposed then.
         """
-        singles = list(flat(changes))
-        places = [place for change in singles for place in places_of(change)]
-        _check_once(places)
-        batch = self.queue[-1] if self.queue and self.queue[-1].accepts(places, 0) else self._fresh()
-        after, contents, size_bytes = self._applied(singles, batch.index)
-        if not batch.accepts(places, size_bytes):
+        batch = self.queue[-1] if self.queue else self._fresh()
+        after, contents, size_bytes = self._applied(changes, batch.index)
+        if not batch.accepts(contents, size_bytes):
             batch = self._fresh()
-            after, contents, size_bytes = self._applied(singles, batch.index)
+            after, contents, size_bytes = self._applied(changes, batch.index)
         if len(contents) > CALLER_WRITES or size_bytes > CALLER_BYTES:
             raise TooLarge
-        if not self.queue or self.queue[-1] is not batch:
+        if batch.index > self._last_index:
             self.queue.append(batch)
             self._last_index = batch.index
         batch.contents.update(contents)
@@ -108,21 +104,32 @@ class Proposals:
     def _fresh(self) -> Batch:
         return Batch(index=self._last_index + 1, after=self.proposed)
 
-    def _applied(self, changes: list[Change], index: int) -> tuple[Snapshot, dict[Place, Content], int]:
+    def _applied(self, changes: Sequence[Change | Atomic], index: int) -> tuple[Snapshot, dict[str, Content], int]:
+        """Return the snapshot after `changes`, the records that they write, and the size of those."""
         after = self.proposed.apply(changes, index=index, now_s=self._now())
-        contents: dict[Place, Content] = {}
-        for change in changes:
-            match change:
-                case Put(obj=obj):
-                    kind = kind_of(obj)
-                    stored = after.objects[kind][obj.id]
-                    contents[object_place(kind, obj.id)] = codec.encode(stored)
-                case PutValue(kind=kind, id=object_id, value=value):
-                    assert object_id in after.objects[kind], "a value goes with its object"
-                    contents[value_place(kind, object_id)] = value
-                case Delete():
-                    contents.update(dict.fromkeys(places_of(change)))
-        return after, contents, sum(len(content) for content in contents.values() if content is not None)
+        contents: dict[str, Content] = {}
+        size_bytes = 0
+        for change in flat(changes):
+            for key, content in _records(change, after):
+                if key in contents:  # One caller writes a key once.
+                    raise Stale(kind_in(key), split(key)[1])
+                contents[key] = content
+                size_bytes += 0 if content is None else len(content)
+        return after, contents, size_bytes
+
+
+def _records(change: Change, after: Snapshot) -> Sequence[tuple[str, Content]]:
+    """Return the records that a change writes; a secret or config takes its value along when it goes."""
+    match change:
+        case Put(obj=obj):
+            kind = kind_of(obj)
+            return ((object_key(kind, obj.id), codec.encode(after.objects[kind][obj.id])),)
+        case PutValue(kind=kind, id=object_id, value=value):
+            assert object_id in after.objects[kind], "a value goes with its object"
+            return ((value_key(kind, object_id), value),)
+        case Delete(kind=kind, id=object_id):
+            gone = (object_key(kind, object_id), None)
+            return (gone, (value_key(kind, object_id), None)) if kind in VALUE_KINDS else (gone,)
 
 
 def flat(changes: Iterable[Change | Atomic]) -> Iterable[Change]:
@@ -132,27 +139,3 @@ def flat(changes: Iterable[Change | Atomic]) -> Iterable[Change]:
             yield from change.changes
         else:
             yield change
-
-
-def places_of(change: Change) -> tuple[Place, ...]:
-    """Return the records a change writes; a secret or config takes its value along when it is deleted."""
-    match change:
-        case Put(obj=obj):
-            return (object_place(kind_of(obj), obj.id),)
-        case PutValue(kind=kind, id=object_id):
-            return (value_place(kind, object_id),)
-        case Delete(kind=kind, id=object_id):
-            return (object_place(kind, object_id), *_values(kind, object_id))
-
-
-def _check_once(places: Sequence[Place]) -> None:
-    """Raise `Stale` for the first place that is written a second time."""
-    seen: set[Place] = set()
-    for place in places:
-        if place in seen:
-            raise Stale(place.object_kind, place.id)
-        seen.add(place)
-
-
-def _values(kind: Kind, object_id: str) -> tuple[Place, ...]:
-    return (value_place(kind, object_id),) if kind in VALUE_KINDS else ()

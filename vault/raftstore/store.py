@@ -19,7 +19,7 @@ from vault.model.errors import DiskFull, NotFound, OutcomeUnknown, OutOfSequence
 from vault.model.ids import Kind
 from vault.raftstore import files, opening
 from vault.raftstore.engine import Commit, EngineStopped
-from vault.raftstore.keys import value_place
+from vault.raftstore.keys import value_key
 from vault.raftstore.opening import Opened
 from vault.raftstore.proposals import Batch, Proposals
 from vault.store.changes import Atomic, Change, Put, PutValue, kind_of
@@ -150,15 +150,15 @@ class Store:
 
     async def value(self, kind: Kind, id: str) -> Plaintext:
         """Return the value of a secret or config.  Raises `NoValue`, or `StoreDamaged` naming the record."""
-        place = value_place(kind, id)
-        framed = await self._engine.get(place.key)
+        key = value_key(kind, id)
+        framed = await self._engine.get(key)
         # The ledger is as new as what was read: the engine answers in order, and so do its futures.
-        part = self._ledger.live.get(place)
+        part = self._ledger.live.get(key)
         if part is None:
             raise NoValue(kind, id)
         if framed is None or len(framed) <= INLINE_BYTES:
-            return Plaintext(self._ledger.open(place, framed, part))
-        return Plaintext(await asyncio.to_thread(self._ledger.open, place, framed, part))
+            return Plaintext(self._ledger.open(key, framed, part))
+        return Plaintext(await asyncio.to_thread(self._ledger.open, key, framed, part))
 
     async def rotate_keyring(self) -> int:
         """Add a data key; what is written after it is sealed with the new one.  Return the commit index."""
