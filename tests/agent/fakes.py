@@ -103,6 +103,9 @@ class FakeNetworks:
     async def remove(self, task_id: str) -> None:
         self.made.pop(task_id, None)
 
+    async def reap(self, known: Collection[str]) -> None:
+        self.made = {task_id: ports for task_id, ports in self.made.items() if task_id in known}
+
 
 class World:
     """A worker with fakes around it, and what it reported."""

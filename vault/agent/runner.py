@@ -5,7 +5,7 @@ Not pure.  Called by `vault.agent.worker`, one runner a task.  An error ends the
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +43,10 @@ class Networks(Protocol):
 
     async def remove(self, task_id: str) -> None:
         """Remove a task's namespace and ports; nothing to do is no error."""
+        ...
+
+    async def reap(self, known: Collection[str]) -> None:
+        """Remove what belongs to no known task."""
         ...
 
 

@@ -70,7 +70,9 @@ class Worker:
         if message.full and not self._reaped:
             self._reaped = True
             self._adopted.clear()
-            await self.machine.executor.reap({TaskID(task_id) for task_id in self.runners})
+            known = {TaskID(task_id) for task_id in self.runners}
+            await self.machine.executor.reap(known)
+            await self.machine.networks.reap(known)
 
     async def reports(self) -> AsyncIterator[Report]:
         """Yield what was observed, the newest status of each task; one report at a time, until cancelled."""

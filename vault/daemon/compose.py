@@ -79,7 +79,7 @@ class Daemon:
         settings = self._settings
         info = await asyncio.to_thread(node_info, settings)
         volumes = VolumeStore(settings.data_root / "volumes")
-        images = await ImageStore.open(settings.data_root / "images", insecure_registries=settings.insecure_registries)
+        images = await asyncio.to_thread(ImageStore, settings.data_root / "images")
         executor = await OciExecutor.open(
             data_root=settings.data_root,
             run_root=settings.run_root,
@@ -107,6 +107,7 @@ class Daemon:
             await manager.start()
             if manager.worker() is None:
                 await executor.reap(())
+                await networks.reap(())
             gc.freeze()  # What was made at start stays; later collections need not look at it.
             logger.info("serving", extra={"socket": str(settings.socket), "data_root": str(settings.data_root)})
             await self._http.serve(sockets=[listener])

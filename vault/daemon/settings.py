@@ -18,7 +18,7 @@ TASK_SOCKET = "/tasks/0123456789abcdefghijklmno/attach"  # The longest socket pa
 _HOSTNAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]{0,61}[a-zA-Z0-9])?")
 _KEYS = {
     "data-root": str, "run-root": str, "hostname": str, "labels": dict, "log-level": str, "group": str,
-    "allow-swappable-mounts": bool, "insecure-registries": list,
+    "allow-swappable-mounts": bool,
 }  # fmt: skip
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -38,7 +38,6 @@ class Settings:
     log_level: str = "info"
     group: str = "vault"  # May use the socket, if the machine has such a group.
     allow_swappable_mounts: bool = False
-    insecure_registries: tuple[str, ...] = ()
 
     @property
     def socket(self) -> Path:
@@ -59,7 +58,6 @@ def settings(options: Mapping[str, Any], labels: Sequence[str], config: Path | N
         log_level=given.get("log-level", "info"),
         group=given.get("group", "vault"),
         allow_swappable_mounts=given.get("allow-swappable-mounts", False),
-        insecure_registries=tuple(given.get("insecure-registries", ())),
     )
     _check(made)
     return made
