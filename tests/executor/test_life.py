@@ -9,6 +9,7 @@ from time import monotonic
 import pytest
 
 from tests.executor.conftest import Body, Node, config, secret
+from vault.agent.executors.oci.paths import Roots
 from vault.agent.executors.port import NoSuchContainer, TaskStartFailed
 from vault.model.container import ContainerSpec
 from vault.model.service import Limit, Resources
@@ -31,11 +32,16 @@ async def until_ready(node: Node, task: str) -> None:
 
 def traces(base: Path, task: str) -> list[str]:
     """Everything on this machine that speaks of a task."""
-    found = [str(each.point) for each in mounts_under(base)]
+    found = [str(each.point) for each in mounts_under(base) if task in str(each.point)]
     found += [str(path) for path in base.rglob("*") if task in str(path)]
-    found += [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/vault/*/{task}")]
-    found += [pid for pid in os.listdir("/proc") if pid.isdigit() and task.encode() in _command_line(pid)]
+    found += [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/vault/{_instance(base)}/{task}")]
+    ours = os.fsencode(base / "run/tasks" / task)
+    found += [pid for pid in os.listdir("/proc") if pid.isdigit() and ours in _command_line(pid)]
     return found
+
+
+def _instance(base: Path) -> str:
+    return Roots(data=base / "data", run=base / "run").instance
 
 
 def _command_line(pid: str) -> bytes:

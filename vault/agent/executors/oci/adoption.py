@@ -56,7 +56,7 @@ class Inherited:
 def inherit(runtime: Runtime, paths: TaskPaths, volumes: VolumeStore) -> Inherited | None:
     """Return the task that has files here; None when only rubbish was left of it, which is removed."""
     record = read_record(paths)
-    half_started = record is not None and not record.started_at and paths.conmon_pid_file.exists()
+    half_started = record is not None and not record.started_at and record.launching
     half_prepared = record is not None and not record.started_at and not paths.config.exists()
     rebooted = record is not None and record.boot_id != boot_id()
     if record is None or half_started or half_prepared or (rebooted and not record.started_at):

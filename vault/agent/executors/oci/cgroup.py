@@ -37,6 +37,16 @@ def remove_cgroup(hierarchy: Hierarchy, cgroup: str) -> bool:
     return gone
 
 
+def remove_parents(hierarchy: Hierarchy, parent: str) -> None:
+    """Delete the cgroups above the tasks' own, as far as they are empty."""
+    for place in directories(hierarchy, parent):
+        for directory in (place, place.parent):
+            try:
+                directory.rmdir()
+            except OSError:  # Others use it.
+                break
+
+
 def processes_of(hierarchy: Hierarchy, cgroup: str) -> Iterator[int]:
     """Yield the pids in a cgroup and below it."""
     places = directories(hierarchy, cgroup)

@@ -310,6 +310,7 @@ class OciExecutor:
             if live.watch is not None:
                 live.watch.cancel()
         await asyncio.to_thread(self._threads.close)
+        await asyncio.to_thread(cgroup.remove_parents, self._runtime.hierarchy, self._roots.cgroup)
 
     def _require(self, task_id: TaskID) -> _Live:
         live = self._live.get(task_id)
@@ -327,11 +328,12 @@ class OciExecutor:
                 if not live.ended.done():
                     await self._threads.run(self._rotate_one, task_id, live.record)
 
-    def _rotate_one(self, task_id: TaskID, record: Record) -> None:
+    def _rotate_one(self, task_id: TaskID, record: Record) -> bool:
         try:
-            logfiles.rotate(self._roots.task(task_id), max_bytes=record.log_max_bytes, files=record.log_files)
+            return logfiles.rotate(self._roots.task(task_id), max_bytes=record.log_max_bytes, files=record.log_files)
         except OSError:
             logger.exception("log_not_rotated", extra={"task_id": task_id})
+            return False
 
 
 def _status(record: Record) -> ContainerStatus:

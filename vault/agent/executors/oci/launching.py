@@ -12,8 +12,9 @@ from vault.agent.executors.oci.paths import TaskPaths
 from vault.agent.executors.oci.record import Record, identify, open_process, read_record, write_record
 from vault.agent.executors.oci.runtime import Runtime, RuntimeFailed
 
-# conmon cuts a log that vaultd did not rotate in time (it may be away) at this multiple of the wanted size.
-_LOG_OVERRUN: Final = 4
+# conmon empties the newest log file whenever it has written this many times the wanted size, rotated or not: a bound
+# for the time in which vaultd is away.
+_LOG_OVERRUN: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,8 @@ def launch(runtime: Runtime, conmon: Conmon, paths: TaskPaths) -> Started:
     record = read_record(paths)
     if record is None:
         raise RuntimeFailed("start", "the task is not prepared")
+    record = msgspec.structs.replace(record, launching=True)
+    write_record(paths, record)
     try:
         launched = conmon.launch(
             runtime,

@@ -24,7 +24,6 @@ class Tailer:
         self._query = query
         self._assembler = Assembler()
         self._rest = b""
-        self._older = older_files(log)[::-1]
         self._file: BinaryIO | None = None
 
     def first(self) -> list[LogLine]:
@@ -41,7 +40,7 @@ class Tailer:
         assert self._file is not None
         chunk = self._file.read(_CHUNK_BYTES)
         if not chunk:
-            return [] if self._replaced() and self._open_next() else None
+            return [] if self._open_next() else None
         *whole, self._rest = (self._rest + chunk).split(b"\n")
         return [line for line in self._lines(whole) if self._query.wants(line)]
 
@@ -61,30 +60,30 @@ class Tailer:
                 yield line
 
     def _open_next(self) -> bool:
-        while self._older or self._log.exists():
-            path = self._older.pop(0) if self._older else self._log
+        """Open the file after the one that was read, or the oldest; False when there is none."""
+        files = [*older_files(self._log)[::-1], self._log]
+        ours = _identity(self._file.fileno()) if self._file is not None else None
+        identities = [_identity(path) for path in files]
+        # When ours has been deleted meanwhile, all that are left are newer.
+        following = files[identities.index(ours) + 1 :] if ours in identities and ours is not None else files
+        for path in following:
             try:
                 fresh = path.open("rb")
             except FileNotFoundError:
-                if path == self._log:
-                    return False
                 continue
             self.close()
             self._file, self._rest = fresh, b""
             return True
         return False
 
-    def _replaced(self) -> bool:
-        """Return whether the file that was read to its end is not the newest any more."""
-        assert self._file is not None
-        if self._older:
-            return True
-        try:
-            newest = self._log.stat()
-        except FileNotFoundError:
-            return False
-        ours = os.fstat(self._file.fileno())
-        return (ours.st_dev, ours.st_ino) != (newest.st_dev, newest.st_ino)
+
+def _identity(file: Path | int) -> tuple[int, int] | None:
+    """Return what stays the same when a file is renamed; None when it is not there."""
+    try:
+        found = os.stat(file)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def older_files(log: Path) -> list[Path]:

@@ -38,6 +38,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     log_files: int = 1
     volumes: tuple[str, ...] = ()  # Used by the task.
     anonymous_volumes: tuple[str, ...] = ()  # Go with the task.
+    launching: bool = False  # The runtime was told to create the container; whether it did is not known.
     started_at: float = 0.0  # Seconds since 1970; 0 = not started.
     container: Process | None = None
     conmon: Process | None = None

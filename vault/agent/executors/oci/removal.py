@@ -4,14 +4,17 @@ Blocking; from threads only; every function may be called again after it failed 
 """
 
 import os
+import select
 import signal
 import time
 from collections.abc import Collection
+from pathlib import Path
 from typing import Final
 
 from vault.agent.executors.oci.cgroup import processes_of, remove_cgroup
+from vault.agent.executors.oci.conmon import send_signal
 from vault.agent.executors.oci.paths import Roots, TaskPaths
-from vault.agent.executors.oci.record import Process, Record, open_process, read_record
+from vault.agent.executors.oci.record import Record, open_process, read_record
 from vault.agent.executors.oci.rootfs import remove_tree
 from vault.agent.executors.oci.runtime import Runtime
 from vault.agent.volumes import VolumeStore
@@ -21,6 +24,7 @@ from vault.tmpfs.mount import mounts_under, unmount_all
 
 KILL_TIMEOUT_S: Final = 10.0
 _LOOK_AGAIN_S: Final = 0.01
+_LAUNCHERS: Final = ("conmon", "nsenter", "crun", "runc")
 
 
 class StillRunning(VaultError):
@@ -62,33 +66,58 @@ def kill(pid: int) -> None:
         return
 
 
-def end_process(process: Process | None) -> None:
-    """Kill a process of ours and wait until it has gone; one that has is no error."""
-    pidfd = open_process(process)
-    if pidfd is None:
-        return
+def end_supervisor(paths: TaskPaths, record: Record | None) -> None:
+    """Kill conmon, and a runtime that is still creating the container.  Raises `StillRunning`."""
+    pidfd = open_process(record.conmon) if record is not None else None
+    if pidfd is not None:
+        try:
+            send_signal(pidfd, signal.SIGKILL)
+            if not select.select([pidfd], [], [], KILL_TIMEOUT_S)[0]:
+                raise StillRunning(paths.task_id)
+        finally:
+            os.close(pidfd)
+    if record is None or record.conmon is None:
+        _end_launch(paths)
+
+
+def _end_launch(paths: TaskPaths) -> None:
+    """Kill what a vaultd that died amid a start set going; the pids were not noted yet."""
+    until = time.monotonic() + KILL_TIMEOUT_S
+    while pids := [int(entry.name) for entry in Path("/proc").iterdir() if _launches(entry, paths)]:
+        if time.monotonic() > until:
+            raise StillRunning(paths.task_id)
+        for pid in pids:
+            kill(pid)
+        time.sleep(_LOOK_AGAIN_S)
+
+
+def _launches(process: Path, paths: TaskPaths) -> bool:
+    """Return whether a process is a supervisor or runtime at work on this very bundle."""
+    if not process.name.isdecimal():
+        return False
     try:
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-    finally:
-        os.close(pidfd)
+        name, command = (process / "comm").read_text().strip(), (process / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return name in _LAUNCHERS and {os.fsencode(paths.run), paths.container_id.encode()} <= set(command)
 
 
 def remove_all(runtime: Runtime, paths: TaskPaths, volumes: VolumeStore) -> None:
     """Remove every trace of a task, whatever state it is in."""
+    if not paths.run.exists() and not paths.data.exists():
+        return
     record = read_record(paths)
-    kill_all(runtime, paths)
-    if record is not None:
-        end_process(record.conmon)
-    for mounted in reversed(mounts_under(paths.run)):
-        unmount_all(mounted.point)
-    remove_tree(paths.runtime_state)
+    if record is None or (record.launching and not record.ended):
+        kill_all(runtime, paths)
+        end_supervisor(paths, record)
+        kill_all(runtime, paths)
+        remove_tree(paths.runtime_state)
+    unmount_all(paths.secrets)
+    unmount_all(paths.rootfs)
     if record is not None:
         release_volumes(record, volumes)
-    # The record goes with the directory, so this comes last but for the layer, which nothing else speaks of.
     remove_tree(paths.data)
-    remove_tree(paths.run)
+    remove_tree(paths.run)  # The record is in here, so this comes last.
 
 
 def release_volumes(record: Record, volumes: VolumeStore) -> None:
