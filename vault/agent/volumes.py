@@ -63,6 +63,15 @@ class NoSuchVolume(NotFound):
         self.reference = name
 
 
+class NoSuchDriver(NotFound):
+    """Only local volumes are offered."""
+
+    def __init__(self, driver: str) -> None:
+        VaultError.__init__(self, f'error looking up volume plugin {driver}: plugin "{driver}" not found')
+        self.kind = "plugin"
+        self.reference = driver
+
+
 class VolumeStore:
     """The volumes of one node.  Safe for use from several threads."""
 
@@ -82,7 +91,7 @@ class VolumeStore:
     ) -> Volume:
         """Return the volume of that name, made if it is missing.  Raises `BadRequest`, `Conflict`, `NotFound`."""
         if driver not in ("", "local", "default"):
-            raise NotFound("plugin", f'"{driver}"')
+            raise NoSuchDriver(driver)
         _check_name(name)
         _check_options(name, options or {})
         with self._lock:
@@ -142,6 +151,11 @@ class VolumeStore:
                 _mount_device(name, place, record.options)
             self._users.setdefault(name, {})[user] = container_id
             return place
+
+    def claim(self, name: str, user: str, container_id: str) -> None:
+        """Note that a task of an earlier vaultd uses the volume, so that it is not removed; nothing is mounted."""
+        with self._lock:
+            self._users.setdefault(name, {})[user] = container_id
 
     def release(self, names: Collection[str], user: str) -> None:
         """Note that a task uses the volumes no longer; the device of one without users is unmounted."""

@@ -12,12 +12,11 @@ import msgspec
 from vault.agent.executors.oci import removal
 from vault.agent.executors.oci.conmon import exit_code
 from vault.agent.executors.oci.launching import Started
-from vault.agent.executors.oci.paths import TaskPaths
+from vault.agent.executors.oci.paths import Roots, TaskPaths
 from vault.agent.executors.oci.record import Record, boot_id, open_process, read_record, write_record
 from vault.agent.executors.oci.runtime import Runtime
 from vault.agent.executors.port import Adopted, Exit, Phase
 from vault.agent.volumes import VolumeStore
-from vault.model.errors import NotFound
 from vault.model.ids import TaskID
 from vault.model.task import ContainerStatus
 
@@ -62,18 +61,20 @@ def inherit(runtime: Runtime, paths: TaskPaths, volumes: VolumeStore) -> Inherit
     if record is None or half_started or half_prepared or (rebooted and not record.started_at):
         removal.remove_all(runtime, paths, volumes)
         return None
-    if not record.ended:
-        for name in record.volumes:
-            try:
-                volumes.use(name, record.task_id, record.container_id)
-            except NotFound:
-                continue
     if not record.started_at:
         return Inherited(record=record, started=None)
     conmon = None if rebooted else open_process(record.conmon)
     if conmon is not None and (paths.runtime_state / "exec.fifo").exists():
         runtime.run("start", paths.container_id)  # vaultd was killed just before it.
     return Inherited(record=record, started=Started(record=record, conmon_pidfd=conmon))
+
+
+def claim_volumes(roots: Roots, volumes: VolumeStore) -> None:
+    """Note which volumes are in use by tasks of an earlier vaultd, before anybody can ask to remove one."""
+    for task_id in removal.found_on_disk(roots):
+        record = read_record(roots.task(task_id))
+        for name in record.volumes if record is not None else ():
+            volumes.claim(name, task_id, roots.task(task_id).container_id)
 
 
 def collect_exit(runtime: Runtime, paths: TaskPaths) -> Exit:

@@ -105,6 +105,7 @@ class OciExecutor:
                 limits=host_limits(),
                 capabilities=own_capabilities(),
             )
+            adoption.claim_volumes(roots, shop.volumes)
             return runtime, Conmon.find(), shop
 
         runtime, conmon, shop = await asyncio.to_thread(find)
