@@ -3,14 +3,14 @@
 import re
 from datetime import UTC, datetime
 
-_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)")
+_RFC3339 = r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)"
 _DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
 
 
 def seconds_since(moment: str, now_s: float) -> float:
     """Return how many seconds ago an RFC 3339 time was; 0 if it cannot be read."""
-    found = _RFC3339.fullmatch(moment)
+    found = re.fullmatch(_RFC3339, moment)
     if not found:
         return 0.0
     day, clock, fraction, zone = found.groups()
@@ -50,7 +50,7 @@ def ago(moment: str, now_s: float) -> str:
 
 def timestamp(moment: str) -> str:
     """Return an RFC 3339 UTC time as Go prints times: `2026-11-22 20:18:24.121210638 +0000 utc`."""
-    found = _RFC3339.fullmatch(moment)
+    found = re.fullmatch(_RFC3339, moment)
     if not found:
         return moment
     fraction = (found[3] or "").rstrip("0")

@@ -7,13 +7,14 @@ from typing import Any
 import click
 
 from vault.cli.errors import ApiError, CommandError, joined
-from vault.cli.template import compact_json, compile_template
 
 Found = dict[str, Any]
 
 
 def inspect(references: Iterable[str], form: str | None, fetch: Callable[[str], Found]) -> None:
     """Print the objects that were found as a JSON array or by template, then fail for those that were not."""
+    from vault.cli.template import compact_json, compile_template
+
     found: list[Found] = []
     errors: list[CommandError] = []
     render = compile_template(form) if form and form != "json" else None

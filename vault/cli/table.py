@@ -4,8 +4,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vault.cli.template import Row, compile_template
-
 LEAST_WIDTH = 10
 GAP = 3
 FORMAT_HELP = """Format output using a custom template:
@@ -32,22 +30,33 @@ def listing(
     columns: fields, or templates, of the plain table.  form: what `--format` said.  quiet: the one field to print, if
     asked for.
     """
-    items = [Row(row) for row in rows]
+    items = list(rows)
     form = form or "table"
     if quiet is not None and form in ("table", "json"):
         return "".join(f"{item[quiet]}\n" for item in items)
+    if form == "table" and not any("{{" in name for name in columns):
+        # What nearly every call prints needs no template.
+        cells = [[headers[name] for name in columns], *([str(item[name]) for name in columns] for item in items)]
+        return align(["\t".join(row) for row in cells])
     if form == "table":
         form = "table " + "\t".join(name if "{{" in name else f"{{{{.{name}}}}}" for name in columns)
-    if form == "json":
-        form = "{{json .}}"
+    return _by_template(items, headers, "{{json .}}" if form == "json" else form)
+
+
+def _by_template(items: Sequence[Mapping[str, Any]], headers: Mapping[str, str], form: str) -> str:
+    from vault.cli.template import Row, compile_template
+
     is_table = form.startswith("table")
     source = form.removeprefix("table") if is_table else form
     source = source.strip(" ").replace("\\t", "\t").replace("\\n", "\n")
     render = compile_template(source)
-    lines = [render(item) for item in items]
+    lines = [render(Row(item)) for item in items]
     if not is_table:
         return "".join(f"{line}\n" for line in lines)
-    return align([_heading(source, headers), *lines])
+    # Functions of a template apply to values, not to headings.
+    plain = re.sub(r"\{\{(-\s)?\s*(?:json|upper|lower|title|len)\s+(\.\w+)\s*(\s-)?\}\}", r"{{\2}}", source)
+    heading = compile_template(plain)(Row({**headers, "_labels": _LabelHeadings()}))
+    return align([heading, *lines])
 
 
 def align(lines: Iterable[str]) -> str:
@@ -70,13 +79,6 @@ def labels_text(labels: Mapping[str, str] | None) -> str:
 def natural_key(text: str) -> list[tuple[int, int | str]]:
     """Return a sort key by which `web10` comes after `web9`."""
     return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", text) if part]
-
-
-def _heading(source: str, headers: Mapping[str, str]) -> str:
-    named = {**headers, "_labels": _LabelHeadings()}
-    # Functions of a template apply to values, not to headings.
-    plain = re.sub(r"\{\{(-\s)?\s*(?:json|upper|lower|title|len)\s+(\.\w+)\s*(\s-)?\}\}", r"{{\2}}", source)
-    return compile_template(plain)(Row(named))
 
 
 class _LabelHeadings(dict[str, str]):

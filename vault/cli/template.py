@@ -13,9 +13,9 @@ from typing import Any
 from vault.cli.errors import CommandError
 
 Piece = str | Callable[[Any], str]
-_ACTION = re.compile(r"\{\{(-\s)?\s*(.*?)\s*(\s-)?\}\}", re.DOTALL)
-_WORD = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`|\S+')
-_PATH = re.compile(r"\.|(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
+_ACTION = r"(?s)\{\{(-\s)?\s*(.*?)\s*(\s-)?\}\}"
+_WORD = r'"(?:[^"\\]|\\.)*"|`[^`]*`|\S+'
+_PATH = r"\.|(?:\.[A-Za-z_][A-Za-z0-9_]*)+"
 _SUPPORTED = 'use {{.Field}}, {{json .Field}}, {{.Label "name"}} or {{index .Field "key"}}'
 
 
@@ -31,7 +31,7 @@ def compile_template(text: str) -> Callable[[Any], str]:
     pieces: list[Piece] = []
     position = 0
     trim = False
-    for action in _ACTION.finditer(text):
+    for action in re.finditer(_ACTION, text):
         before = text[position : action.start()]
         before = before.lstrip() if trim else before
         pieces.append(before.rstrip() if action[1] else before)
@@ -56,13 +56,13 @@ def compact_json(value: Any) -> str:
 
 
 def _action(source: str) -> Callable[[Any], str]:
-    words = _WORD.findall(source)
+    words = re.findall(_WORD, source)
     if not words:
         raise BadTemplate("template: :1: missing value for command")
     if "|" in words:
         raise BadTemplate(f"pipelines such as {{{{{source}}}}} are not supported: {_SUPPORTED}")
     first, rest = words[0], [_operand(word, source) for word in words[1:]]
-    if _PATH.fullmatch(first) and not rest:
+    if re.fullmatch(_PATH, first) and not rest:
         value = _operand(first, source)
         return lambda item: shown(value(item))
     if first == ".Label" and len(rest) == 1:
@@ -86,7 +86,7 @@ def _operand(word: str, source: str) -> Callable[[Any], Any]:
         return lambda item: literal
     if word[0] == "`":
         return lambda item: word[1:-1]
-    if not _PATH.fullmatch(word):
+    if not re.fullmatch(_PATH, word):
         raise BadTemplate(f"{{{{{source}}}}} is not supported: {_SUPPORTED}")
     names = [name for name in word.split(".") if name]
 

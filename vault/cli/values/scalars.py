@@ -1,10 +1,9 @@
 """Readers of plain option values: durations, sizes, CPUs, numbers, labels, filters.  Pure."""
 
 import re
-import shlex
-from fractions import Fraction
 
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+# Texts, not compiled patterns: most commands need none of them, and compiling all would cost start-up.
+_DURATION = r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)"
 _UNITS_NS = {
     "ns": 1,
     "us": 1_000,
@@ -15,19 +14,21 @@ _UNITS_NS = {
     "m": 60_000_000_000,
     "h": 3_600_000_000_000,
 }
-_SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([kmgtpKMGTP]?)(?:i?[bB])?")
-_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?(/\d+)?")
+_SIZE = r"(\d+(?:\.\d*)?|\.\d+)\s*([kmgtpKMGTP]?)(?:i?[bB])?"
+_DECIMAL = r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?(/\d+)?"
 MAX_INT64 = (1 << 63) - 1
 
 
 def duration(text: str) -> int:
     """Return nanoseconds of a Go duration such as `1m30s`, `500ms`, `0`."""
+    from fractions import Fraction
+
     sign, rest = (-1, text[1:]) if text[:1] == "-" else (1, text.removeprefix("+"))
     if rest == "0":
         return 0
     total = Fraction(0)
     position = 0
-    for part in _DURATION.finditer(rest):
+    for part in re.finditer(_DURATION, rest):
         if part.start() != position:
             break
         total += Fraction(part[1] if part[1] != "." else "0") * _UNITS_NS[part[2]]
@@ -44,7 +45,9 @@ def duration(text: str) -> int:
 
 def byte_size(text: str) -> int:
     """Return bytes of a size such as `64m` or `1GiB`; units are powers of 1024, in any case."""
-    found = _SIZE.fullmatch(text.strip())
+    from fractions import Fraction
+
+    found = re.fullmatch(_SIZE, text.strip())
     if not found:
         raise ValueError(f"invalid size: '{text}'")
     return int(Fraction(found[1]) * 1024 ** " kmgtp".index(found[2].lower() or " "))
@@ -52,7 +55,9 @@ def byte_size(text: str) -> int:
 
 def nano_cpus(text: str) -> int:
     """Return CPUs in units of 1e-9; `.5`, `2`, `1/2`."""
-    if not _DECIMAL.fullmatch(text) or text.endswith("/0"):
+    from fractions import Fraction
+
+    if not re.fullmatch(_DECIMAL, text) or text.endswith("/0"):
         raise ValueError(f"failed to parse {text} as a rational number")
     top, _, bottom = text.partition("/")
     nano = Fraction(top) / int(bottom or 1) * 1_000_000_000
@@ -93,13 +98,15 @@ def integer(text: str) -> int:
 
 def ratio(text: str) -> float:
     """Return a fraction such as 0.25."""
-    if not _DECIMAL.fullmatch(text) or "/" in text:
+    if not re.fullmatch(_DECIMAL, text) or "/" in text:
         raise ValueError(f'strconv.ParseFloat: parsing "{text}": invalid syntax')
     return float(text)
 
 
 def command_words(text: str) -> list[str]:
     """Return the words of a command as a shell would split them."""
+    import shlex
+
     try:
         return shlex.split(text, comments=True)
     except ValueError:

@@ -1,0 +1,256 @@
+"""Option values: each form Docker takes, and Docker's sentence for each it refuses."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vault.cli.errors import CommandError
+from vault.cli.human import go_duration
+from vault.cli.values import container, scalars
+from vault.cli.values.mounts import mount
+from vault.cli.values.ports import publish
+from vault.cli.values.references import config_reference, resolved, secret_reference, without
+
+MS = 1_000_000
+S = 1000 * MS
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "value"),
+    [
+        (scalars.duration, "1m30s", 90 * S),
+        (scalars.duration, "500ms", 500 * MS),
+        (scalars.duration, "1.5h", 5400 * S),
+        (scalars.duration, "-2s", -2 * S),
+        (scalars.duration, "0", 0),
+        (scalars.duration, "10us", 10_000),
+        (scalars.byte_size, "64m", 64 << 20),
+        (scalars.byte_size, "1GiB", 1 << 30),
+        (scalars.byte_size, "1.5k", 1536),
+        (scalars.byte_size, "100", 100),
+        (scalars.byte_size, "32 MB", 32 << 20),
+        (scalars.nano_cpus, ".5", 500_000_000),
+        (scalars.nano_cpus, "2", 2_000_000_000),
+        (scalars.nano_cpus, "1/4", 250_000_000),
+        (scalars.unsigned, "010", 8),
+        (scalars.unsigned, "0x10", 16),
+        (scalars.unsigned, "0", 0),
+        (scalars.integer, "-1", -1),
+        (scalars.ratio, "0.25", 0.25),
+        (scalars.command_words, 'sh -c "exit 7"', ["sh", "-c", "exit 7"]),
+        (scalars.label, "a=b c", "a=b c"),
+        (scalars.filter_pair, " Name = x=y", ("name", "x=y")),
+        (container.extra_host, "h=[::1]", "h:::1"),
+        (container.extra_host, "h:10.0.0.1", "h:10.0.0.1"),
+        (container.dns_server, " 0:0:0:0:0:0:0:1", "::1"),
+        (container.dns_search, ".", "."),
+        (container.ulimit, "nofile=1024:2048", {"Name": "nofile", "Hard": 2048, "Soft": 1024}),
+        (container.ulimit, "core=-1", {"Name": "core", "Hard": -1, "Soft": -1}),
+        (container.network, "net", {"Target": "net"}),
+        (container.network, "name=net,alias=a,alias=b", {"Target": "net", "Aliases": ["a", "b"]}),
+        (container.tagged, "busybox", "busybox:latest"),
+        (container.tagged, "localhost:5000/a", "localhost:5000/a:latest"),
+        (container.tagged, "a@sha256:00", "a@sha256:00"),
+        (container.tagged, "a:1", "a:1"),
+    ],
+)
+def test_a_value_is_read(read: Callable[[str], Any], text: str, value: Any) -> None:
+    assert read(text) == value
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "problem"),
+    [
+        (scalars.duration, "5", 'time: missing unit in duration "5"'),
+        (scalars.duration, "x", 'time: invalid duration "x"'),
+        (scalars.duration, "", 'time: invalid duration ""'),
+        (scalars.duration, "99999999999h", 'time: invalid duration "99999999999h"'),
+        (scalars.byte_size, "x", "invalid size: 'x'"),
+        (scalars.nano_cpus, "a", "failed to parse a as a rational number"),
+        (scalars.nano_cpus, "1/0", "failed to parse 1/0 as a rational number"),
+        (scalars.nano_cpus, "0.0000000001", "value is too precise"),
+        (scalars.unsigned, "-1", 'strconv.ParseUint: parsing "-1": invalid syntax'),
+        (scalars.unsigned, "abc", 'strconv.ParseUint: parsing "abc": invalid syntax'),
+        (scalars.unsigned, "1" * 30, f'strconv.ParseUint: parsing "{"1" * 30}": value out of range'),
+        (scalars.unsigned, "１", 'strconv.ParseUint: parsing "１": invalid syntax'),
+        (scalars.label, "=v", "invalid label '=v': empty name"),
+        (scalars.label, "a b=c", "label 'a b' contains whitespaces"),
+        (scalars.filter_pair, "a", "bad format of filter (expected name=value)"),
+        (scalars.command_words, '"', "EOF found when expecting closing quote"),
+        (
+            secret_reference,
+            "source=a,mode=abc",
+            'invalid mode specified: strconv.ParseUint: parsing "abc": invalid syntax',
+        ),
+        (secret_reference, "source=a,foo=abc", "invalid field in secret request: foo"),
+        (secret_reference, "target=a", "source is required"),
+        (secret_reference, "a,b=c", "invalid field 'a' must be a key=value pair"),
+        (config_reference, "source=a,foo=1", "invalid field in config request: foo"),
+        (container.extra_host, "h", 'bad format for add-host: "h"'),
+        (container.extra_host, "h:x", 'invalid IP address in add-host: "x"'),
+        (container.dns_server, "x", "IP address is not correctly formatted: x"),
+        (container.dns_search, "1.2", "1.2 is not a valid domain"),
+        (container.variable, "=x", "invalid environment variable: =x"),
+        (container.ulimit, "nofile", "invalid ulimit argument: nofile"),
+        (container.ulimit, "x=1", "invalid ulimit type: x"),
+        (container.ulimit, "nofile=2:1", "ulimit soft limit must be less than or equal to hard limit: 2 > 1"),
+        (container.network, "alias=a", "network name/id is not specified"),
+        (publish, "target=x", "invalid target port (x): value must be an integer: invalid syntax"),
+        (publish, "target=80,mode=x", "invalid publish mode value (x): must be either 'ingress' or 'host'"),
+        (publish, "published=80", "missing mandatory field 'target'"),
+        (publish, "127.0.0.1:80:80", "hostip is not supported"),
+        (publish, "0:80", "invalid hostPort: 0"),
+        (publish, "80:80/x", "invalid proto: x"),
+        (mount, "", "value is empty"),
+        (mount, "type=bind,source=/a,target=/b,volume-nocopy", "cannot mix 'volume-*' options with mount type 'bind'"),
+        (mount, "target", "invalid field 'target' must be a key=value pair"),
+        (mount, "target=/a,bogus=1", "unknown option 'bogus' in 'bogus=1'"),
+        (mount, "target=", "invalid value for 'target': value is empty"),
+        (mount, "target=/a,tmpfs-size=x,type=tmpfs", "invalid value for tmpfs-size: x"),
+    ],
+)
+def test_a_wrong_value_is_refused_in_dockers_words(read: Callable[[str], Any], text: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=r"^") as caught:
+        read(text)
+    assert str(caught.value) == problem
+
+
+@given(st.integers(min_value=0, max_value=10**15))
+def test_a_duration_that_is_printed_reads_back(nanoseconds: int) -> None:
+    assert scalars.duration(go_duration(nanoseconds)) == nanoseconds
+
+
+@pytest.mark.parametrize(
+    ("text", "reference"),
+    [
+        ("pw", ("pw", "pw", "0", "0", 0o444)),
+        ("source=pw", ("pw", "pw", "0", "0", 0o444)),
+        ("src=pw,target=/etc/pw,uid=33,gid=34,mode=0400", ("pw", "/etc/pw", "33", "34", 0o400)),
+        ("source=pw,mode=0o440", ("pw", "pw", "0", "0", 0o440)),
+        ('"source=a,b",target=x', ("a,b", "x", "0", "0", 0o444)),
+    ],
+)
+def test_a_secret_may_be_given_in_short_and_long(text: str, reference: tuple[Any, ...]) -> None:
+    found = secret_reference(text)
+    file = found["File"]
+    assert (found["SecretName"], file["Name"], file["UID"], file["GID"], file["Mode"]) == reference
+
+
+def item(name: str, identifier: str) -> dict[str, Any]:
+    return {"ID": identifier, "Spec": {"Name": name}}
+
+
+def test_references_get_ids_by_exact_name_or_by_whole_id() -> None:
+    wanted = [secret_reference("pw"), secret_reference("source=id2,target=other"), secret_reference("id3")]
+    found = resolved("Secret", wanted, [item("pw", "id1"), item("pw2", "id2"), item("third", "id3")])
+    assert [(ref["SecretName"], ref["SecretID"], ref["File"]["Name"]) for ref in found] == [
+        ("pw", "id1", "pw"),
+        ("pw2", "id2", "other"),
+        ("third", "id3", "third"),
+    ]
+
+
+def test_an_unknown_reference_and_a_target_taken_twice_are_refused() -> None:
+    with pytest.raises(CommandError, match=r"^secret not found: nosuch$"):
+        resolved("Secret", [secret_reference("nosuch")], [item("nosuch2", "id")])
+    twice = [secret_reference("source=a,target=x"), secret_reference("source=b,target=x")]
+    with pytest.raises(CommandError, match=r"^duplicate secret target for b not allowed$"):
+        resolved("Secret", twice, [item("a", "1"), item("b", "2")])
+
+
+def test_references_are_removed_by_name_and_by_id() -> None:
+    present = resolved(
+        "Secret", [secret_reference("a"), secret_reference("b")], [item("a", "1" * 25), item("b", "2" * 25)]
+    )
+    for word in ("a", "1" * 25, "1" * 12):
+        assert [ref["SecretName"] for ref in without("Secret", present, [word])] == ["b"]
+    assert len(without("Secret", present, ["1", "nosuch"])) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "ports"),
+    [
+        ("8080:80", [(8080, 80, "tcp", "ingress")]),
+        ("80", [(0, 80, "tcp", "ingress")]),
+        ("53:53/udp", [(53, 53, "udp", "ingress")]),
+        ("8000-8001:80-81", [(8000, 80, "tcp", "ingress"), (8001, 81, "tcp", "ingress")]),
+        ("published=8080,target=80,mode=host,protocol=udp", [(8080, 80, "udp", "host")]),
+        ("target=80", [(0, 80, "tcp", "ingress")]),
+    ],
+)
+def test_a_port_may_be_given_in_short_and_long(text: str, ports: list[tuple[Any, ...]]) -> None:
+    found = publish(text)
+    assert [(p.get("PublishedPort", 0), p["TargetPort"], p["Protocol"], p["PublishMode"]) for p in found] == ports
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("source=data,target=/x", {"Type": "volume", "Source": "data", "Target": "/x"}),
+        ("type=bind,src=/a,dst=/b,ro", {"Type": "bind", "Source": "/a", "Target": "/b", "ReadOnly": True}),
+        ("type=bind,src=/a,dst=/b,readonly=false", {"Type": "bind", "Source": "/a", "Target": "/b"}),
+        (
+            "type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=1770",
+            {"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"SizeBytes": 1 << 20, "Mode": 0o1770}},
+        ),
+        (
+            "source=d,target=/x,volume-nocopy,volume-label=a=b",
+            {
+                "Type": "volume",
+                "Source": "d",
+                "Target": "/x",
+                "VolumeOptions": {"NoCopy": True, "Labels": {"a": "b"}},
+            },
+        ),
+    ],
+)
+def test_a_mount_is_read(text: str, found: dict[str, Any]) -> None:
+    assert mount(text) == found
+
+
+def test_of_variables_the_last_counts_and_bare_names_come_from_the_environment() -> None:
+    environ = {"HOME": "/root"}
+    assert container.last_of_each(["A=1", "B=2", "A=3"]) == ["B=2", "A=3"]
+    assert container.with_environment(["HOME", "NOSUCH", "A="], environ) == ["HOME=/root", "NOSUCH", "A="]
+    text = "\ufeff# comment\n\nA=1 # kept\n  HOME\nNOSUCH\n"
+    assert container.environment_lines("f", text, environ) == ["A=1 # kept", "HOME=/root"]
+    with pytest.raises(CommandError, match="contains whitespaces on line 1"):
+        container.environment_lines("f", "A B=1", environ)
+
+
+def test_capabilities_follow_dockers_rules_of_adding_and_dropping() -> None:
+    assert container.capabilities(["net_admin", "CAP_SYS_TIME"], ["ALL", "net_admin"]) == (
+        ["CAP_NET_ADMIN", "CAP_SYS_TIME"],
+        ["ALL"],
+    )
+    assert container.changed_capabilities([], ["CAP_CHOWN"], ["chown"], []) == ([], [])
+    assert container.changed_capabilities([], [], ["chown"], []) == (["CAP_CHOWN"], [])
+    assert container.changed_capabilities(["CAP_CHOWN"], [], [], ["chown"]) == ([], [])
+    assert container.changed_capabilities(["CAP_CHOWN"], [], ["RESET", "kill"], []) == (["CAP_KILL"], [])
+
+
+READERS = [
+    scalars.duration,
+    scalars.byte_size,
+    scalars.nano_cpus,
+    scalars.unsigned,
+    scalars.label,
+    secret_reference,
+    publish,
+    mount,
+    container.network,
+    container.ulimit,
+    container.extra_host,
+    scalars.command_words,
+]
+
+
+@given(st.sampled_from(READERS), st.text(max_size=40) | st.from_regex(r"[a-z]+=[^,]*(,[a-z]+=[^,]*)*", fullmatch=True))
+def test_no_text_breaks_a_reader(read: Callable[[str], Any], text: str) -> None:
+    try:
+        read(text)
+    except ValueError as error:
+        assert "Traceback" not in str(error)  # noqa: PT017 - any other exception fails the test
