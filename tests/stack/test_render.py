@@ -1,11 +1,11 @@
 """`stack config` prints what can be loaded again, as the same."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.stack.builders import service, stack
 from tests.stack.test_vectors import NAMES, loaded

@@ -5,7 +5,8 @@ spec and a second deploy changes nothing.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from vault.model.container import ContainerSpec, DNSConfig, HealthConfig, Ulimit
 from vault.model.secret import ConfigReference, Driver, FileTarget, SecretReference

@@ -6,13 +6,13 @@ command and entrypoint are replaced whole, `replicas: 0` counts.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from vault.stack import document as doc
 
-T = TypeVar("T")
-"""A dataclass of `vault.stack.document`."""
+PartT = TypeVar("PartT", bound=doc.Part)
 
 
 def merge(documents: Sequence[doc.Document]) -> doc.Document:
@@ -33,18 +33,13 @@ def merge(documents: Sequence[doc.Document]) -> doc.Document:
     return merged
 
 
-def _over(base: T, later: T) -> T:
+def _over(base: PartT, later: PartT) -> PartT:
     """Return `base` with what `later` says, field by field."""
-    assert is_dataclass(base)
-    assert not isinstance(base, type)
-    assert is_dataclass(later)
     changed: dict[str, Any] = {}
-    for item in fields(base):
-        old, new = getattr(base, item.name), getattr(later, item.name)
-        rule = _RULES.get(item.name, _value)
-        changed[item.name] = rule(old, new)
-    merged: T = replace(base, **changed)
-    return merged
+    for name in base.__struct_fields__:
+        rule = _RULES.get(name, _value)
+        changed[name] = rule(getattr(base, name), getattr(later, name))
+    return replace(base, **changed)
 
 
 def _value(old: Any, new: Any) -> Any:
@@ -53,7 +48,7 @@ def _value(old: Any, new: Any) -> Any:
         return new
     if new is None or new == "" or new is False:
         return old
-    if is_dataclass(new):
+    if isinstance(new, doc.Part):
         return _over(old, new)
     if isinstance(new, Mapping):
         return {**old, **new}

@@ -7,13 +7,17 @@ they would read as something else.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 from vault.stack import document as doc
 from vault.stack.forms import format_duration, number_text
 from vault.stack.scalars import BooleanWord, resolve
 
+_ALWAYS = frozenset(("version", "services"))
+_TEXTS = frozenset(("memory",))  # Printed as strings.
+_DURATIONS = frozenset(
+    ("delay", "monitor", "window", "timeout", "interval", "start_period", "start_interval", "stop_grace_period")
+)
 _PRINTABLE = re.compile("[\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd]*")
 _NOT_FIRST = frozenset("-?:,[]{}#&*!|>'\"%@`")
 _BASE_60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?")
@@ -47,7 +51,7 @@ def _tree(value: Any) -> Any:
         return value.single if value.single else {"soft": value.soft, "hard": value.hard}
     if isinstance(value, doc.GenericResource):
         return {"discrete_resource_spec": {"kind": value.kind, "value": value.value}}
-    if is_dataclass(value):
+    if isinstance(value, doc.Part):
         return _fields(value)
     if isinstance(value, Mapping):
         return {key: _tree(item) for key, item in sorted(value.items())}
@@ -56,33 +60,28 @@ def _tree(value: Any) -> Any:
     return value
 
 
-def _fields(value: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass that say something, extensions last."""
+def _fields(value: doc.Part) -> dict[str, Any]:
+    """Return the fields that say something, extensions last."""
+    defaults = dict(zip(reversed(value.__struct_fields__), reversed(value.__struct_defaults__), strict=False))
     tree: dict[str, Any] = {}
-    for item in fields(value):
-        given = getattr(value, item.name)
-        if item.name == "extensions" or "hidden" in item.metadata:
+    for name in value.__struct_fields__:
+        given = getattr(value, name)
+        elsewhere = name == "extensions" or (name == "name" and isinstance(value, doc.Service))
+        if elsewhere or not (name in _ALWAYS or _says_something(given, defaults.get(name))):
             continue
-        if "duration" in item.metadata and given is not None and (given or item.default is None):
-            tree[item.name] = format_duration(given)
-        elif "text" in item.metadata and given:
-            tree[item.name] = str(given)
-        elif "always" in item.metadata or _says_something(given, item.default):
-            tree[item.name] = _tree(given)
-    if hasattr(value, "extensions"):
-        tree.update(_tree(value.extensions))
+        if name in _DURATIONS:
+            tree[name] = format_duration(given)
+        else:
+            tree[name] = str(given) if name in _TEXTS else _tree(given)
+    tree.update(_tree(getattr(value, "extensions", {})))
     return tree
 
 
 def _says_something(value: Any, default: Any) -> bool:
     """Return whether a field was given; 0 and False say something only where the default is None."""
-    if value is None:
-        return False
-    if is_dataclass(value) and not isinstance(value, type):
-        return default is None or bool(_fields(value))
-    if default is None:
-        return True
-    return bool(value)
+    if value is None or (isinstance(value, doc.Part) and default is not None):
+        return value is not None and bool(_fields(value))
+    return default is None or bool(value)
 
 
 def _lines(value: Any, depth: int = 0) -> Iterator[str]:

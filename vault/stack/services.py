@@ -5,8 +5,10 @@ Pure, but for env files, which the caller's `read_file` reads.  Called by `vault
 
 import posixpath
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
+
+from msgspec.structs import replace
 
 from vault.stack import document as doc
 from vault.stack import values
