@@ -30,6 +30,10 @@ INLINE_BYTES: Final = 64 * 1024  # Values up to this size are opened on the even
 CHUNK_CHANGES: Final = 256  # A decider's proposal is taken in pieces of this size, so that the loop goes on.
 
 
+Group = Sequence[Change | Atomic]
+"""Changes that are applied together or not at all."""
+
+
 class NoValue(NotFound, LookupError):
     """The secret or config does not exist, or not any more."""
 
@@ -46,6 +50,7 @@ class Store:
         self._loop = asyncio.get_running_loop()
         self._flying: Batch | None = None  # The batch that the engine is making durable.
         self._woken = False
+        self._closing = False
         self._next: asyncio.Future[None] = self._loop.create_future()  # Done at the next commit, or the end.
         self._idle = asyncio.Event()
         self._idle.set()
@@ -119,19 +124,18 @@ class Store:
         """
         rest = iter(changes)
         refused: list[Change | Atomic] = []
-        waits: list[tuple[list[Change | Atomic], list[asyncio.Future[int]]]] = []
+        taken: list[tuple[Group, asyncio.Future[int]]] = []
         while chunk := list(islice(rest, CHUNK_CHANGES)):
             self._check_running()
-            batches, stale = self._propose_chunk(chunk)
-            refused.extend(stale)
-            gone = {id(change) for change in stale}
-            waits.append(([c for c in chunk if id(c) not in gone], [self._enlist(b) for b in batches]))
+            for group in _groups(chunk) if not self._fits(chunk, taken) else ():
+                if not self._fits(group, taken):
+                    refused.extend(group)
             await asyncio.sleep(0)
-        for taken, futures in waits:
-            try:
-                await asyncio.gather(*futures)
-            except DiskFull:
-                refused.extend(taken)
+        for (group, _), outcome in zip(taken, await _outcomes(taken), strict=True):
+            if isinstance(outcome, DiskFull):
+                refused.extend(group)
+            elif isinstance(outcome, BaseException):
+                raise outcome
         return tuple(refused)
 
     async def snapshots(self) -> AsyncIterator[Snapshot]:
@@ -172,27 +176,20 @@ class Store:
 
     async def close(self) -> None:
         """Finish what was asked for, refuse what comes after, and let go of the directory."""
+        self._closing = True
         await self._idle.wait()
         self._stop(EngineStopped("it was closed"))
         await self._engine.close()
         self._opened.lock.release()
 
-    def _propose_chunk(self, chunk: list[Change | Atomic]) -> tuple[list[Batch], list[Change | Atomic]]:
-        """Return the batches that took changes of a chunk, and the changes that do not fit any more."""
+    def _fits(self, group: "Group", taken: "list[tuple[Group, asyncio.Future[int]]]") -> bool:
+        """Propose changes together, unless one is stale; note in `taken` what will settle them."""
         try:
-            return [self._proposals.add(chunk)], []
+            batch = self._proposals.add(group)
         except Stale:
-            pass
-        batches: dict[int, Batch] = {}
-        stale: list[Change | Atomic] = []
-        for change in _with_values(chunk):
-            try:
-                batch = self._proposals.add(change)
-            except Stale:
-                stale.extend(change)
-            else:
-                batches[batch.index] = batch
-        return list(batches.values()), stale
+            return False
+        taken.append((group, self._enlist(batch)))
+        return True
 
     async def _settled(self) -> int:
         """Wait for what the proposed snapshot shows, and return its commit index."""
@@ -266,6 +263,8 @@ class Store:
         self._next.set_result(None)
 
     def _check_running(self) -> None:
+        if self._closing:
+            raise EngineStopped("it was closed")
         if self._stopped.done():
             raise EngineStopped(getattr(self._stopped.result(), "why", "a write failed"))
 
@@ -276,11 +275,15 @@ def _settle(batch: Batch, error: VaultError) -> None:
             waiter.set_exception(error)
 
 
-def _with_values(changes: Iterable[Change | Atomic]) -> list[list[Change | Atomic]]:
+async def _outcomes(taken: "list[tuple[Group, asyncio.Future[int]]]") -> list[int | BaseException]:
+    return await asyncio.gather(*(future for _, future in taken), return_exceptions=True)
+
+
+def _groups(changes: Iterable[Change | Atomic]) -> list[Group]:
     """Return the changes one by one, but each value together with the object it belongs to."""
     groups: list[list[Change | Atomic]] = []
     objects: dict[tuple[Kind, str], list[Change | Atomic]] = {}
-    values = []
+    values: list[PutValue] = []
     for change in changes:
         if isinstance(change, PutValue):
             values.append(change)
@@ -289,5 +292,8 @@ def _with_values(changes: Iterable[Change | Atomic]) -> list[list[Change | Atomi
         if isinstance(change, Put):
             objects[kind_of(change.obj), change.obj.id] = groups[-1]
     for value in values:
-        objects[value.kind, value.id].append(value)
-    return groups
+        if (owner := objects.get((value.kind, value.id))) is not None:
+            owner.append(value)
+        else:
+            groups.append([value])
+    return list(groups)

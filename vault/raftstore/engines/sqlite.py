@@ -14,7 +14,7 @@ from threading import Thread
 from typing import Any, Final, Self, TypeVar
 
 from vault.raftstore.engine import Commit, EngineStopped, Member
-from vault.raftstore.engines.sqlite_file import LOG_BYTES, SqliteFile
+from vault.raftstore.engines.sqlite_file import SqliteFile
 
 T = TypeVar("T")
 IDLE_S: Final = 0.2  # Quiet time before the log is moved into the database.
@@ -101,7 +101,7 @@ class SqliteEngine:
                 self._tell(_fail, future, error)
             else:
                 self._tell(_finish, future, result)
-            if file.log_bytes > LOG_BYTES:
+            if file.log_is_full:
                 file.checkpoint()
         file.close()
 

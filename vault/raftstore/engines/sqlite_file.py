@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from vault.model.errors import DiskFull, OutcomeUnknown, StoreDamaged, VaultError
 from vault.raftstore.engine import Commit, EngineStopped, HeadMoved
+from vault.raftstore.engines.sqlite_log import check_log
 
 FILE_NAME: Final = "store.db"
 PAGE_BYTES: Final = 4096
@@ -65,6 +66,7 @@ class SqliteFile:
             os.close(os.open(self.path, os.O_RDWR | os.O_CLOEXEC | flags, 0o600))  # SQLite's log copies the mode.
         except FileNotFoundError:
             raise StoreDamaged(f"{self.path} is missing: restore it from a backup") from None
+        check_log(Path(f"{self.path}-wal"))
         self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         self._db.text_factory = bytes
         try:
@@ -76,6 +78,11 @@ class SqliteFile:
                 raise self._meaning(error, while_committing=False) from None
             raise
         self._stretch_log()
+
+    @property
+    def log_is_full(self) -> bool:
+        """Whether it is time to move the log, idle or not."""
+        return self.log_bytes > LOG_BYTES
 
     def head(self) -> bytes | None:
         """Return head, or None."""

@@ -1,0 +1,174 @@
+"""Every engine behaves like the model: commits, conditions, crashes, reloads."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tests.raftstore.model_engine import Disk, ModelEngine
+from vault.raftstore.engine import Commit, Engine, EngineStopped, HeadMoved, Write
+from vault.raftstore.engines import sqlite_file
+from vault.raftstore.engines.sqlite import SqliteEngine
+
+KEYS = st.integers(0, 8).map(lambda n: f"/v1/task/{n}")
+SIZES = st.one_of(st.integers(0, 40), st.integers(3000, 9000))
+VALUES = st.tuples(st.binary(max_size=8), SIZES).map(lambda pair: pair[0] + bytes(pair[1]))
+WRITES = st.dictionaries(KEYS, st.one_of(st.none(), VALUES), max_size=6).map(
+    lambda pairs: [Write(key, value) for key, value in pairs.items()]
+)
+
+
+async def dump(engine: Engine) -> dict[str, bytes]:
+    """Return all records as `load` gives them; each key once."""
+    pairs = [pair async for page in engine.load() for pair in page]
+    assert len(dict(pairs)) == len(pairs)
+    return dict(pairs)
+
+
+@pytest.fixture(autouse=True)
+def small_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the log fill up within a test."""
+    monkeypatch.setattr(sqlite_file, "LOG_BYTES", 64 * 1024)
+
+
+class Lockstep(RuleBasedStateMachine):
+    """The same steps on the model and on SQLite; a crash copies the files as they are and opens the copy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.root = Path(tempfile.mkdtemp(prefix="vault-conformance-"))
+        self.home = self.root / "0"
+        self.generation = 0
+        self.disk = Disk()
+        self.model = ModelEngine(self.disk)
+        self.counter = 0
+
+    @initialize()
+    def begin(self) -> None:
+        self.home.mkdir()
+        self.engine: Engine = self.run(SqliteEngine.create(self.home))
+
+    def run(self, coroutine: Any) -> Any:
+        async def wait() -> Any:
+            return await coroutine
+
+        return self.runner.run(wait())
+
+    def both(self, make: Callable[[], Commit]) -> None:
+        outcomes = []
+        for engine in (self.model, self.engine):
+            try:
+                self.run(engine.commit(make))
+                outcomes.append("done")
+            except HeadMoved:
+                outcomes.append("moved")
+        assert outcomes[0] == outcomes[1]
+
+    @rule(writes=WRITES)
+    def commit(self, writes: list[Write]) -> None:
+        self.counter += 1
+        expected, head = self.disk.head, b"head%d" % self.counter
+        self.both(lambda: Commit(expected=expected, head=head, writes=writes))
+
+    @rule(writes=WRITES, expected=st.one_of(st.none(), st.binary(max_size=3)))
+    def commit_of_a_deposed_leader(self, writes: list[Write], expected: bytes | None) -> None:
+        if expected != self.disk.head:
+            self.both(lambda: Commit(expected=expected, head=b"stolen", writes=writes))
+
+    @rule(writes=WRITES)
+    def commit_whose_making_fails(self, writes: list[Write]) -> None:
+        def make() -> Commit:
+            raise ZeroDivisionError
+
+        for engine in (self.model, self.engine):
+            with pytest.raises(ZeroDivisionError):
+                self.run(engine.commit(make))
+
+    @rule(key=KEYS)
+    def get(self, key: str) -> None:
+        assert self.run(self.engine.get(key)) == self.run(self.model.get(key))
+
+    @rule()
+    def reopen(self) -> None:
+        self.run(self.engine.close())
+        self.engine = self.run(SqliteEngine.open(self.home))
+
+    @rule()
+    def crash(self) -> None:
+        self.generation += 1
+        home = self.root / str(self.generation)
+        shutil.copytree(self.home, home)
+        self.run(self.engine.close())
+        shutil.rmtree(self.home)
+        self.home = home
+        self.engine = self.run(SqliteEngine.open(home))
+
+    @precondition(lambda self: hasattr(self, "engine"))
+    @invariant()
+    def both_hold_the_same(self) -> None:
+        assert self.run(self.engine.head()) == self.disk.head
+        assert self.run(dump(self.engine)) == self.disk.records
+
+    def teardown(self) -> None:
+        if hasattr(self, "engine"):
+            self.run(self.engine.close())
+        self.runner.close()
+        shutil.rmtree(self.root)
+
+
+TestLockstep = Lockstep.TestCase
+TestLockstep.settings = settings(max_examples=12, stateful_step_count=12, deadline=None)
+
+
+def engines(tmp_path: Path) -> list[Any]:
+    return [asyncio.sleep(0, ModelEngine()), SqliteEngine.create(tmp_path)]
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["model", "sqlite"])
+def test_commits_are_applied_in_the_order_they_are_asked_for(tmp_path: Path, which: int) -> None:
+    async def run() -> None:
+        made = engines(tmp_path)
+        made.pop(1 - which).close()
+        engine: Engine = await made[0]
+
+        def commit(n: int) -> Commit:
+            expected = None if n == 0 else b"%d" % (n - 1)
+            return Commit(expected=expected, head=b"%d" % n, writes=[Write("/v1/task/a", b"%d" % n)])
+
+        asked = [asyncio.ensure_future(engine.commit(lambda n=n: commit(n))) for n in range(20)]
+        await asyncio.gather(*asked)
+        assert await engine.get("/v1/task/a") == b"19"
+        await engine.close()
+        with pytest.raises(EngineStopped):
+            await engine.commit(lambda: commit(20))
+        with pytest.raises(EngineStopped):
+            await engine.head()
+        await engine.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["model", "sqlite"])
+def test_a_load_that_is_overtaken_by_a_commit_says_so(tmp_path: Path, which: int) -> None:
+    async def run() -> None:
+        made = engines(tmp_path)
+        made.pop(1 - which).close()
+        engine: Engine = await made[0]
+        writes = [Write(f"/v1/task/{n}", bytes(700_000)) for n in range(4)]
+        await engine.commit(lambda: Commit(expected=None, head=b"1", writes=writes))
+        pages = engine.load()
+        await anext(pages)
+        await engine.commit(lambda: Commit(expected=b"1", head=b"2", writes=[Write("/v1/task/0", None)]))
+        with pytest.raises(HeadMoved):
+            await anext(pages)
+        await engine.close()
+
+    asyncio.run(run())
