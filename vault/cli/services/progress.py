@@ -3,6 +3,7 @@
 Ends the command with exit code 1 when an update was paused or rolled back, where Docker ends with 0 after a rollback.
 """
 
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -99,7 +100,7 @@ class _Watch:
         self._since_s = now_s if self._since_s is None else self._since_s
         left_s = monitor_s - (now_s - self._since_s)
         if left_s > 0:
-            screen.draw(Line("verify", f"Waiting {int(left_s) + 1} seconds to verify that tasks are stable..."))
+            screen.draw(Line("verify", f"Waiting {math.ceil(left_s)} seconds to verify that tasks are stable..."))
             return False
         screen.draw(Line("verify", f"Service {self._service} converged"))
         if self._state == "rollback_completed":
