@@ -1,0 +1,136 @@
+"""What `vault.network.links` does to the kernel: namespaces, and the programs ip, nft and conntrack.
+
+Not pure.  Everything here acts on the network namespace of the calling thread, and so on the host's.
+"""
+
+import asyncio
+import ctypes
+import fcntl
+import json
+import os
+import socket
+import struct
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Final
+
+from vault.model.errors import VaultError
+
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+_CLONE_NEWNET: Final = 0x40000000
+_MS_BIND: Final = 4096
+_MNT_DETACH: Final = 2
+_SIOCSIFFLAGS: Final = 0x8914
+_IFF_UP: Final = 1
+_PROGRAM_TIMEOUT_S: Final = 10.0
+_FLOW_ATTEMPTS: Final = 5
+_PACKAGES: Final = {"ip": "iproute2", "nft": "nftables", "nsenter": "util-linux", "conntrack": "conntrack"}
+
+
+class NetworkFailed(VaultError):
+    """The kernel or one of its programs refused a change."""
+
+    def __init__(self, program: str, why: str) -> None:
+        super().__init__(f"network set-up failed: {program}: {why}")
+        self.program = program
+        self.why = why
+
+
+async def run(program: str, *arguments: str, script: str = "") -> str:
+    """Run a program with a script as its input; return what it printed.  Raises `NetworkFailed`."""
+    pipe = asyncio.subprocess.PIPE
+    try:
+        process = await asyncio.create_subprocess_exec(program, *arguments, stdin=pipe, stdout=pipe, stderr=pipe)
+    except FileNotFoundError:
+        raise NetworkFailed(program, f"not installed: install the package {_PACKAGES[program]}") from None
+    try:
+        out, err = await asyncio.wait_for(process.communicate(script.encode()), _PROGRAM_TIMEOUT_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise NetworkFailed(program, f"no answer within {_PROGRAM_TIMEOUT_S:.0f} s: look at the kernel's log") from None
+    if process.returncode != 0:
+        lines = err.decode(errors="replace").strip().splitlines()
+        raise NetworkFailed(program, lines[0] if lines else f"exit code {process.returncode}")
+    return out.decode()
+
+
+async def make_namespace(path: Path) -> None:
+    """Make a network namespace with its loopback up, held by a mount on `path`, which must not exist.
+
+    A thread enters it and ends there, so that none of ours stays inside.  Raises `NetworkFailed`.
+    """
+    with ThreadPoolExecutor(1, "netns") as thread:
+        await asyncio.get_running_loop().run_in_executor(thread, _make_namespace, path)
+
+
+def _make_namespace(path: Path) -> None:
+    try:
+        path.touch(mode=0o400, exist_ok=False)
+        _check(_LIBC.unshare(_CLONE_NEWNET))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+            fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
+        _check(_LIBC.mount(b"/proc/thread-self/ns/net", os.fsencode(path), None, ctypes.c_ulong(_MS_BIND), None))
+    except OSError as error:
+        raise NetworkFailed("namespace", str(error)) from None
+
+
+def drop_namespace(path: Path) -> None:
+    """Let go of a namespace and remove its file; nothing there is no error."""
+    while is_namespace(path):
+        _check(_LIBC.umount2(os.fsencode(path), _MNT_DETACH))
+    path.unlink(missing_ok=True)
+
+
+def is_namespace(path: Path) -> bool:
+    """Return whether a mounted namespace is at the path; a plain file is what a restart of the machine leaves."""
+    try:
+        return path.stat().st_dev != path.parent.stat().st_dev
+    except FileNotFoundError:
+        return False
+
+
+async def taken_networks() -> list[IPv4Network]:
+    """Return every IPv4 network that a route of this host mentions, the default route apart."""
+    routes = json.loads(await run("ip", "-4", "-json", "route", "show", "table", "all") or "[]")
+    return [IPv4Network(route["dst"], strict=False) for route in routes if route["dst"] != "default"]
+
+
+async def forget_flows(*which: str) -> None:
+    """Make the kernel forget UDP flows, which otherwise keep going where they went before; none is no error."""
+    for _ in range(_FLOW_ATTEMPTS):
+        try:
+            await run("conntrack", "--delete", "--proto", "udp", *which)
+        except NetworkFailed as failed:
+            if "0 flow entries" in failed.why:
+                return
+            if "doesn't exist" not in failed.why:  # A flow that ended by itself meanwhile stops the program.
+                raise
+        else:
+            return
+
+
+def links_named(prefix: str) -> list[str]:
+    """Return the names of this host's links that begin with the prefix."""
+    return [name for _, name in socket.if_nameindex() if name.startswith(prefix)]
+
+
+def let_loopback_through(link: str) -> None:
+    """Let packets from 127.0.0.1 leave through a link, so that `localhost:PORT` reaches a task."""
+    Path(f"/proc/sys/net/ipv4/conf/{link}/route_localnet").write_text("1")
+
+
+def forward_packets() -> bool:
+    """Let this host forward IPv4, as Docker does; return whether that was a change."""
+    switch = Path("/proc/sys/net/ipv4/ip_forward")
+    if switch.read_text().strip() == "1":
+        return False
+    switch.write_text("1")
+    return True
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

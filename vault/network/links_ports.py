@@ -1,0 +1,88 @@
+"""Ports of this host, held for a task by a socket.
+
+Not pure: binds sockets.  Used by `vault.network.links`.  Packets for a published port never reach these sockets, rules
+lead them to the task first; a socket makes the port show as taken, to us and to every other program, as Docker's proxy
+does.
+"""
+
+import contextlib
+import socket
+from collections.abc import Iterable
+from http import HTTPStatus
+
+from vault.model.errors import VaultError
+from vault.model.service import PortConfig
+from vault.network.links_names import Attachment, Binding
+
+_TYPES = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+
+
+class PortNotPublished(VaultError):
+    """A port of the host could not be had; the text is Docker's."""
+
+    status = HTTPStatus.INTERNAL_SERVER_ERROR  # Docker's.
+
+    def __init__(self, task_id: str, why: str) -> None:
+        super().__init__(f"driver failed programming external connectivity on endpoint {task_id}: {why}")
+        self.task_id = task_id
+        self.why = why
+
+
+def allocated_twice(task_id: str, protocol: str, port: int) -> PortNotPublished:
+    """Return the error for a port that another task, or another port of this one, has."""
+    return PortNotPublished(task_id, f"Bind for 0.0.0.0:{port} failed: port is already allocated")
+
+
+def hold(
+    task_id: str, ports: Iterable[PortConfig], others: Iterable[Attachment]
+) -> tuple[list[socket.socket], list[Binding]]:
+    """Hold ports of the host for a task; a published port of 0 takes any free one.
+
+    Raises `PortNotPublished` when another task or another program has one of them, and then holds none.
+    """
+    taken = {(binding.protocol, binding.published_port) for each in others for binding in each.bindings}
+    bindings = []
+    with contextlib.ExitStack() as undo:
+        held = []
+        for port in ports:
+            if port.protocol not in _TYPES:
+                raise PortNotPublished(task_id, f"protocol {port.protocol} is not supported: use tcp or udp")
+            if port.published_port and (port.protocol, port.published_port) in taken:
+                raise allocated_twice(task_id, port.protocol, port.published_port)
+            one = undo.enter_context(_bound(task_id, port))
+            number = one.getsockname()[1]
+            taken.add((port.protocol, number))
+            held.append(one)
+            bindings.append(Binding(protocol=port.protocol, published_port=number, target_port=port.target_port))
+        undo.pop_all()
+    return held, bindings
+
+
+def hold_again(attachment: Attachment) -> tuple[list[socket.socket], list[Binding]]:
+    """Hold the ports of a task that an earlier vaultd published; return the sockets, and what somebody else took."""
+    held, lost = [], []
+    for binding in attachment.bindings:
+        port = PortConfig(
+            protocol=binding.protocol, target_port=binding.target_port, published_port=binding.published_port
+        )
+        try:
+            held.append(_bound(attachment.task_id, port))
+        except PortNotPublished:
+            lost.append(binding)
+    return held, lost
+
+
+def _bound(task_id: str, port: PortConfig) -> socket.socket:
+    one = socket.socket(socket.AF_INET, _TYPES[port.protocol])
+    try:
+        if port.protocol == "tcp":
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # Connections in TIME_WAIT are in nobody's way.
+        one.bind(("0.0.0.0", port.published_port))  # noqa: S104  # The host's every address, as published.
+        if port.protocol == "tcp":
+            one.listen(1)  # With SO_REUSEADDR only a listening socket keeps others away.
+    except OSError as error:
+        one.close()
+        reason = (error.strerror or str(error)).lower()
+        why = f"failed to bind host port for 0.0.0.0:{port.published_port}/{port.protocol}: {reason}"
+        raise PortNotPublished(task_id, why) from None
+    return one
