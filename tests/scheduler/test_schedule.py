@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from vault.model.base import Version, from_s
+from vault.model.base import Version
 from vault.model.node import Node, NodeDescription, NodeResources, NodeSpec, NodeStatus, Platform
 from vault.model.service import Placement, PortConfig, Reservation, Resources, TaskSpec
 from vault.model.task import State, Task, TaskStatus
@@ -39,9 +39,9 @@ def pending(task_id: str, service_id: str = "web", **spec: object) -> Task:
     )
 
 
-def on(task: Task, node_id: str, state: State = State.RUNNING, *, ago_s: float = 0.0) -> Task:
+def on(task: Task, node_id: str, state: State = State.RUNNING) -> Task:
     """Return the task as it is on a node."""
-    return replace(task, node_id=node_id, status=TaskStatus(state=state, timestamp=from_s(NOW_S - ago_s)))
+    return replace(task, node_id=node_id, status=TaskStatus(state=state))
 
 
 def reserve(cpus: int = 0, memory: int = 0) -> Resources:
@@ -49,9 +49,9 @@ def reserve(cpus: int = 0, memory: int = 0) -> Resources:
     return Resources(reservations=Reservation(nano_cpus=cpus * CPU, memory_bytes=memory))
 
 
-def schedule(*objects: Node | Task) -> dict[str, str]:
-    """Return where each task is placed, or its reason."""
-    snap = Snapshot().apply([Put(obj) for obj in objects], index=1, now_s=NOW_S)
+def schedule(*objects: Node | Task, after_s: float = 0.0) -> dict[str, str]:
+    """Return where each task is placed, or its reason, some time after the objects were written."""
+    snap = Snapshot().apply([Put(obj) for obj in objects], index=1, now_s=NOW_S - after_s)
     decision = Scheduler()(snap, None, now_s=NOW_S, new_id=str)
     tasks = [change.obj for change in decision.changes if isinstance(change, Put) and isinstance(change.obj, Task)]
     return {task.id: task.node_id if task.state is State.ASSIGNED else task.status.err for task in tasks}
@@ -73,12 +73,11 @@ def test_among_equals_the_node_with_fewer_tasks_is_taken() -> None:
 
 
 def test_a_node_where_the_service_failed_five_times_lately_goes_last() -> None:
-    failed = [on(pending(f"f{n}"), "a", State.FAILED, ago_s=10) for n in range(5)]
+    failed = [on(pending(f"f{n}"), "a", State.FAILED) for n in range(5)]
     busy = [on(pending(f"t{n}"), "b") for n in range(3)]
     assert schedule(node("a"), node("b"), *failed, *busy, pending("t")) == {"t": "b"}
     assert schedule(node("a"), node("b"), *failed[1:], *busy, pending("t")) == {"t": "a"}
-    old = [on(pending(f"f{n}"), "a", State.FAILED, ago_s=301) for n in range(5)]
-    assert schedule(node("a"), node("b"), *old, *busy, pending("t")) == {"t": "a"}
+    assert schedule(node("a"), node("b"), *failed, *busy, pending("t"), after_s=301) == {"t": "a"}
 
 
 def test_what_is_reserved_is_not_given_twice() -> None:

@@ -77,7 +77,7 @@ class Cluster:
 
     def _take_over(self) -> None:
         self._term = object()
-        self._control = new_control()
+        self.control = new_control()
         self._before: Snapshot | None = None
         self._proposing = False
         self._again_s: float | None = None
@@ -99,7 +99,7 @@ class Cluster:
         if term is not self._term:
             return
         after = self.snap
-        decision = self._control(self._before, after, now_s=self.clock.now_s, new_id=self.new_id)
+        decision = self.control(self._before, after, now_s=self.clock.now_s, new_id=self.new_id)
         check_decision(self, after, decision)
         self._before, self._again_s = after, decision.ask_again_s
         if not decision.changes:

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 from vault.model.ids import Kind
 from vault.model.service import UpdateState
 from vault.model.task import STEPS, State, Task
+from vault.network.allocate import Allocator
 from vault.network.allocate_pools import addresses_of
+from vault.orchestrator.control import new_control
 from vault.orchestrator.reaper import has_ended
 from vault.orchestrator.update import IN_PROGRESS
 from vault.scheduler.constraint import node_matches, parse_stored
 from vault.scheduler.load import host_ports, reserved
+from vault.scheduler.schedule import Scheduler
 from vault.store.changes import Atomic, Put
 from vault.store.decision import Decision
 from vault.store.snapshot import Key, Snapshot
@@ -153,9 +156,25 @@ def check_pace(cluster: Cluster, snap: Snapshot) -> None:
         assert len(in_hand) <= config.parallelism, cluster.story()
 
 
+def check_caches(cluster: Cluster) -> None:
+    """What the stages keep between decisions is what a new leader would count from the snapshot."""
+    kept, fresh = cluster.control, new_control()
+    fresh(None, cluster.snap, now_s=cluster.clock.now_s, new_id=cluster.new_id)
+    for one, other in zip(kept.stages, fresh.stages, strict=True):
+        if isinstance(one, Scheduler) and isinstance(other, Scheduler):
+            assert one._loads == other._loads, cluster.story()
+            assert set(one._pending) == set(other._pending), cluster.story()
+        if isinstance(one, Allocator) and isinstance(other, Allocator):
+            assert one._pools._addresses == other._pools._addresses, cluster.story()
+            assert +one._pools.ports == +other._pools.ports, cluster.story()
+            used = [{key: +subnet.used for key, subnet in it._pools.subnets.items()} for it in (one, other)]
+            assert used[0] == used[1], cluster.story()
+
+
 def check_settled(cluster: Cluster) -> None:
     """Once nothing happens any more: every service is as its spec says, and whoever waits is told why."""
     snap = cluster.snap
+    check_caches(cluster)
     for service in snap.services.values():
         for task in snap.tasks_of(service.id):
             waits = task.state < State.ASSIGNED and task.desired_state <= State.RUNNING

@@ -17,7 +17,8 @@ def reconcile(work: Work) -> None:
     placement = work.service.spec.task_template.placement
     constraints = parse_stored(placement.constraints if placement else ())
     created = 0
-    for _, node in sorted(work.snap.nodes.items()):
+    keys = sorted(work.snap.nodes) if work.keys is None else work.keys
+    for node in filter(None, map(work.snap.nodes.get, map(str, keys))):
         if not eligible(node, constraints):
             for task in work.wanted(node.id):
                 work.put(asked_to_stop(task, work.now))

@@ -8,7 +8,7 @@ from itertools import count, islice
 from vault.model.task import State
 from vault.orchestrator.work import SlotKey, Work, asked_to_stop
 
-MAX_NEW = 500  # Tasks made in one decision; the rest follow in the next.
+MAX_NEW = 128  # Tasks made in one decision; the rest follow in the next.
 
 
 def reconcile(work: Work) -> None:

@@ -38,7 +38,9 @@ def restart_ended(work: Work) -> None:
                 continue
             held_until = task.start_not_before
             if task.state.terminal and held_until is not None and work.now < held_until:
-                work.again(held_until)  # It failed while being prepared: its own delay still holds its successor back.
+                work.again(
+                    held_until, key
+                )  # It failed while being prepared: its own delay still holds its successor back.
                 continue
             _restart(work, key, task, delayed=not drained)
 
@@ -95,10 +97,10 @@ def release_held(work: Work) -> None:
 def _may_start(work: Work, key: SlotKey, task: Task) -> bool:
     not_before = task.start_not_before
     if not_before is not None and work.now < not_before:
-        work.again(not_before)
+        work.again(not_before, key)
         return False
     blocking = [other for other in work.tasks(key) if other.id != task.id and work.may_run(other)]
     for other in blocking:
         if other.stop_asked_at is not None:
-            work.again(work.given_up_at(other.stop_asked_at, other))
+            work.again(work.given_up_at(other.stop_asked_at, other), key)
     return not blocking

@@ -34,7 +34,7 @@ class Rounds:
     """
 
     def __init__(self, stages: Sequence[Stage]) -> None:
-        self._stages = stages
+        self.stages = stages
         self._proposed: set[Key] = set()  # In the last round; stages saw these objects as they may never become.
 
     def __call__(self, before: Snapshot | None, after: Snapshot, *, now_s: float, new_id: NewID) -> Decision:
@@ -46,7 +46,7 @@ class Rounds:
         groups: Groups[Key] = Groups()
         relied: dict[Key, set[Key]] = {}
         asks: list[float] = []
-        for stage in self._stages:
+        for stage in self.stages:
             decision = stage(overlay, changed, now_s=now_s, new_id=new_id)
             if decision.ask_again_s is not None:
                 asks.append(decision.ask_again_s)

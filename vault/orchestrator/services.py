@@ -1,94 +1,108 @@
 """The stage that keeps every service as its spec says: number of tasks, restarts, updates, holds.
 
-Pure but for a cache of times it can rebuild.  Called by `vault.orchestrator.rounds` as the stage after `enforcer`.
+Pure but for a cache of what is due, which it can rebuild.  Called by `vault.orchestrator.rounds` as the stage after
+`orphans`.  Work follows what changed: a task's report makes it look at that task's slot, not at the whole service.
 """
+
+from collections.abc import Iterable
 
 from vault.model.base import from_s
 from vault.model.ids import Kind, NewID
 from vault.model.service import Service
 from vault.model.task import State
 from vault.orchestrator import global_, replicated, restart, update
-from vault.orchestrator.work import Work, asked_to_stop
+from vault.orchestrator.work import SlotKey, Work, asked_to_stop
 from vault.store.changes import Atomic, Change, Put
 from vault.store.decision import Decision
 from vault.store.snapshot import Key, Snapshot
 
-BUDGET = 20_000  # Tasks looked at in one decision, about 20 ms; the services left over follow in the next.
+MAX_LOOKS = 2_000  # Tasks looked at in one decision, about 10 ms; what is left over follows in the next.
+MAX_CHANGES = replicated.MAX_NEW
 
 
 class Services:
-    """Looks at the services that something happened to, and at those whose time has come."""
+    """Looks at the slots and services that something happened to, and at those whose time has come."""
 
     def __init__(self) -> None:
-        self._due_s: dict[str, float] = {}  # Service -> when to look at it again.
+        self._due_s: dict[str, dict[SlotKey | None, float]] = {}  # Service -> slot, or None for all of it -> when.
 
     def __call__(self, snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
         """Return what brings the services concerned nearer to their specs."""
         if changed is None:
-            self._due_s = dict.fromkeys([*snap.services, *_without_service(snap)], now_s)
+            self._due_s = {service_id: {None: now_s} for service_id in {*snap.services, *snap.by_service}}
         else:
-            self._due_s.update(dict.fromkeys(concerned(snap, changed), now_s))
+            for service_id, key in concerned(snap, changed):
+                self._due_s.setdefault(service_id, {})[key] = now_s
         changes: list[Change | Atomic] = []
-        budget = BUDGET
-        for service_id in sorted(key for key, due_s in self._due_s.items() if due_s <= now_s):
-            if budget <= 0:
-                break
-            budget -= 1 + len(snap.by_service.get(service_id, ()))
-            del self._due_s[service_id]
-            service = snap.services.get(service_id)
-            if service is None:
-                changes.extend(_remove_tasks(snap, service_id, now_s))
+        looks = 0
+        for service_id in sorted(self._due_s):
+            due = [key for key, due_s in self._due_s[service_id].items() if due_s <= now_s]
+            if not due:
                 continue
-            work = Work(snap, service, now_s=now_s, new_id=new_id)
-            _decide(work)
-            changes.extend(work.changes())
-            if work.again_at is not None:
-                self._due_s[service_id] = max(work.again_at.timestamp(), now_s)
-        return Decision(changes=tuple(changes), ask_again_s=min(self._due_s.values(), default=None))
+            if looks >= MAX_LOOKS or len(changes) >= MAX_CHANGES:
+                break
+            service = snap.services.get(service_id)
+            keys = None if service is None or is_whole(service, due) else [key for key in due if key is not None]
+            looks += len(due) if keys is not None else 1 + len(snap.by_service.get(service_id, ()))
+            if service is None:
+                del self._due_s[service_id]
+                changes.extend(_remove_tasks(snap, service_id, now_s))
+            else:
+                work = look(Work(snap, service, keys, now_s=now_s, new_id=new_id))
+                changes.extend(work.changes())
+                self._note(work, now_s)
+        asks = [at_s for due_of in self._due_s.values() for at_s in due_of.values()]
+        return Decision(changes=tuple(changes), ask_again_s=min(asks, default=None))
+
+    def _note(self, work: Work, now_s: float) -> None:
+        """Remember when to look again at what was looked at just now."""
+        due = self._due_s.pop(work.service.id)
+        kept = {key: at_s for key, at_s in due.items() if work.keys is not None and key not in work.keys}
+        kept.update({key: max(at.timestamp(), now_s) for key, at in work.due.items()})
+        if kept:
+            self._due_s[work.service.id] = kept
 
 
-def concerned(snap: Snapshot, changed: set[Key]) -> set[str]:
-    """Return the services that a change of these objects may concern."""
-    services: set[str] = set()
+def concerned(snap: Snapshot, changed: set[Key]) -> Iterable[tuple[str, SlotKey | None]]:
+    """Yield the services, and their slots, that a change of these objects may concern; None = the whole service."""
     for kind, object_id in changed:
         if kind is Kind.SERVICE:
-            services.add(object_id)
+            yield object_id, None
         elif kind is Kind.TASK and (task := snap.tasks.get(object_id)) is not None:
-            services.add(task.service_id)
+            yield task.service_id, task.slot or task.node_id
         elif kind is Kind.NODE:
-            services.update(task.service_id for task in snap.tasks_on(object_id))
-            services.update(service.id for service in snap.services.values() if service.is_global)
-    return services
+            yield from ((task.service_id, task.slot or task.node_id) for task in snap.tasks_on(object_id))
+            yield from ((service.id, object_id) for service in snap.services.values() if service.is_global)
 
 
-def _decide(work: Work) -> None:
-    if not _is_served(work.service):
-        return
+def is_whole(service: Service, due: list[SlotKey | None]) -> bool:
+    """Whether a service must be looked at as a whole: an update is about all of its slots."""
+    status = service.update_status
+    return None in due or (status is not None and status.state in update.IN_PROGRESS)
+
+
+def look(work: Work) -> Work:
+    """Decide about a service, or about some of its slots; return what was decided."""
+    mode = work.service.spec.mode
+    if mode.replicated_job is not None or mode.global_job is not None:
+        return work  # The API refuses jobs for now.
     if work.service.is_global:
         global_.reconcile(work)
         restart.restart_ended(work)
     else:
         restart.restart_ended(work)
-        replicated.reconcile(work)
-    update.advance(work)
+        if work.keys is None:
+            replicated.reconcile(work)
+        elif any(map(work.misses, work.keys)):
+            return look(work.as_whole())
+    if work.keys is None:
+        update.advance(work)
     restart.release_held(work)
-
-
-def _is_served(service: Service) -> bool:
-    """Whether the service is of a mode that this orchestrator runs; the API refuses the others."""
-    mode = service.spec.mode
-    return mode.replicated_job is None and mode.global_job is None
-
-
-def _without_service(snap: Snapshot) -> set[str]:
-    return {service_id for service_id in snap.by_service if service_id not in snap.services}
+    return work
 
 
 def _remove_tasks(snap: Snapshot, service_id: str, now_s: float) -> list[Change | Atomic]:
     """Return what asks the tasks of a service that is no more to go."""
     now = from_s(now_s)
-    return [
-        Put(asked_to_stop(task, now, State.REMOVE))
-        for task in snap.tasks_of(service_id)
-        if task.desired_state < State.REMOVE
-    ]
+    left = [task for task in snap.tasks_of(service_id) if task.desired_state < State.REMOVE]
+    return [Put(asked_to_stop(task, now, State.REMOVE)) for task in sorted(left, key=lambda task: task.id)]

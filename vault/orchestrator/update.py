@@ -144,9 +144,9 @@ def failures(work: Work, progress: Progress) -> list[Task]:
         for _, task in progress.own
         if task.state.terminal
         and task.stop_asked_at is None
-        and (task.running_since is None or task.status.timestamp < after_ns(task.running_since, progress.monitor_ns))
+        and (task.running_since is None or task.updated_at < after_ns(task.running_since, progress.monitor_ns))
     ]
-    return sorted(failed, key=lambda task: task.status.timestamp)
+    return sorted(failed, key=lambda task: task.updated_at)
 
 
 def exchange(work: Work, progress: Progress) -> None:
@@ -165,14 +165,14 @@ def exchange(work: Work, progress: Progress) -> None:
 def in_hand(work: Work, progress: Progress, key: SlotKey, task: Task) -> bool:
     """Whether the exchange of a slot is not over yet: its new task has to run, and then the delay to pass."""
     if task.state.terminal:
-        since: datetime | None = task.status.timestamp
+        since: datetime | None = task.updated_at
     elif task.desired_state > State.RUNNING:
         return False
     else:
         since = task.running_since
     if since is None:
         return True
-    over_at = min(after_ns(since, progress.config.delay), after_ns(work.now, progress.config.delay))
+    over_at = after_ns(since, progress.config.delay)
     if work.now < over_at:
         work.again(over_at)
         return True

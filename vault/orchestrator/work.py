@@ -4,8 +4,9 @@ Local to one decision, which stays a pure function: snapshot in, changes out.  U
 calls in turn, so that each sees what the ones before it decided.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from itertools import chain
 
 from msgspec.structs import replace
 
@@ -35,19 +36,36 @@ def asked_to_stop(task: Task, now: datetime, desired: State = State.SHUTDOWN) ->
 
 
 class Work:
-    """One service, and the changes to it and its tasks that this decision makes."""
+    """One service, or some of its slots, and the changes to it and its tasks that this decision makes."""
 
-    def __init__(self, snap: Snapshot, service: Service, *, now_s: float, new_id: NewID) -> None:
+    def __init__(
+        self, snap: Snapshot, service: Service, keys: Iterable[SlotKey] | None = None, *, now_s: float, new_id: NewID
+    ) -> None:
         self.snap = snap
         self.service = service
         self.now = from_s(now_s)
         self.new_id = new_id
-        self.again_at: datetime | None = None
+        self.keys = None if keys is None else sorted(keys, key=str)  # None: the whole service.
+        self.due: dict[SlotKey | None, datetime] = {}  # Slot, or None for all of them -> when to look again.
         self.slots: dict[SlotKey, dict[str, Task]] = {}
         self._read = service
         self._groups: Groups[str] = Groups()
-        for task in sorted(snap.tasks_of(service.id), key=lambda task: task.id):  # Equal snapshots, equal decisions.
+        if self.keys is None:
+            tasks = snap.tasks_of(service.id)
+        else:
+            slots = ((0, key) if isinstance(key, str) else (key, "") for key in self.keys)
+            tasks = chain.from_iterable(snap.tasks_in(service.id, *slot) for slot in slots)
+        for task in sorted(tasks, key=lambda task: task.id):  # Equal snapshots, equal decisions.
             self.slots.setdefault(self.key_of(task), {})[task.id] = task
+
+    def as_whole(self) -> "Work":
+        """Return the work on the whole service instead, with nothing decided yet."""
+        return Work(self.snap, self._read, now_s=self.now.timestamp(), new_id=self.new_id)
+
+    def misses(self, key: SlotKey) -> bool:
+        """Whether a slot that nobody gave up has no task to fill it."""
+        given_up = all(task.desired_state is State.REMOVE for task in self.tasks(key))
+        return not given_up and not self.filled(key)
 
     def key_of(self, task: Task) -> SlotKey:
         """Return the slot a task is in."""
@@ -123,9 +141,9 @@ class Work:
         """Decide on the service itself."""
         self.service = service
 
-    def again(self, at: datetime) -> None:
-        """Ask to be asked again at a moment, or before."""
-        self.again_at = at if self.again_at is None else min(self.again_at, at)
+    def again(self, at: datetime, key: SlotKey | None = None) -> None:
+        """Ask to look at a slot, or at all of the service, again at a moment."""
+        self.due[key] = min(self.due.get(key, at), at)
 
     def changes(self) -> tuple[Change | Atomic, ...]:
         """Return what was decided; new tasks rely on the service being as it was read."""

@@ -43,7 +43,7 @@ class Load:
         """Count a task that is on the node, or is being placed there."""
         if task.state.terminal:
             if task.state in (State.FAILED, State.REJECTED):
-                self.failures.setdefault(failure_key(task), []).append(task.status.timestamp)
+                self.failures.setdefault(failure_key(task), []).append(task.updated_at)
             return
         if task.state < State.ASSIGNED:
             return  # A global service's task that is not confirmed yet.

@@ -4,9 +4,10 @@ Pure but for a cache of what nodes carry, which any snapshot can rebuild.  Makes
 ASSIGNED, and keeps the reason on each task that fits nowhere.  Called by `vault.orchestrator.rounds` as the last stage.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from heapq import heapify, heappop, heappush
+from itertools import islice
 
 from msgspec.structs import replace
 
@@ -19,7 +20,7 @@ from vault.store.changes import Put
 from vault.store.decision import Decision
 from vault.store.snapshot import Key, Snapshot
 
-BUDGET = 1_000  # Tasks looked at in one decision; the rest follow in the next.
+MAX_CHANGES = 256  # Tasks placed or told a reason in one decision; the rest follow in the next.
 MAX_FAILURES = 5  # From here on a node's recent failures count against it.
 Rank = tuple[int, int, int, str]
 Group = tuple[str, int]  # Service and spec version: its tasks are alike.
@@ -32,48 +33,53 @@ class Scheduler:
         self._loads: dict[str, Load] = {}
         self._pending: dict[str, None] = {}
         self._placed_on: dict[str, str] = {}  # Task -> node, as last seen: a task may leave without a trace.
+        self._unfinished = False  # The last decision stopped at its limit.
 
     def __call__(self, snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
         """Return the tasks that got a node, and the reasons why others did not."""
-        self._sync(snap, changed)
+        if not self._sync(snap, changed):
+            return Decision()
         now = from_s(now_s)
         done: list[Task] = []
-        budget = BUDGET
         for tasks in self._groups(snap):
-            done.extend(self._place(tasks[:budget], now))
-            budget -= len(tasks)
-            if budget <= 0:
+            done.extend(islice(self._place(tasks, now), MAX_CHANGES - len(done)))
+            if len(done) == MAX_CHANGES:
                 break
         for task in done:
             if task.state is State.ASSIGNED:
-                self._pending.pop(task.id, None)
-        return Decision(changes=tuple(map(Put, done)), ask_again_s=now_s if budget < 0 else None)
+                self._placed_on[task.id] = task.node_id  # Counted already, though the store may refuse it.
+        self._unfinished = len(done) == MAX_CHANGES
+        return Decision(changes=tuple(map(Put, done)), ask_again_s=now_s if self._unfinished else None)
 
-    def _sync(self, snap: Snapshot, changed: set[Key] | None) -> None:
-        """Bring the cache up to a snapshot."""
+    def _sync(self, snap: Snapshot, changed: set[Key] | None) -> bool:
+        """Bring the cache up to a snapshot; return whether a pending task may have better luck now."""
         if changed is None:
             self._loads, self._pending, self._placed_on = {}, {}, {}
             changed = {(kind, object_id) for kind in (Kind.NODE, Kind.TASK) for object_id in snap.objects[kind]}
         stale: set[str] = set()
+        news = self._unfinished
         for kind, object_id in changed:
             if kind is Kind.NODE:
                 stale.add(object_id)
             elif kind is Kind.TASK:
                 stale.add(self._placed_on.pop(object_id, ""))
                 task = snap.tasks.get(object_id)
-                if task is None or not is_pending(task):
-                    self._pending.pop(object_id, None)
-                else:
+                if task is not None and is_pending(task):
                     self._pending[object_id] = None
+                    news = True
+                else:
+                    self._pending.pop(object_id, None)
                 if task is not None and task.node_id:
                     self._placed_on[object_id] = task.node_id
                     stale.add(task.node_id)
-        for node_id in stale - {""}:
+        stale.discard("")
+        for node_id in stale:
             node = snap.nodes.get(node_id)
             if node is None:
                 self._loads.pop(node_id, None)
             else:
                 self._loads[node_id] = load_of(snap, node)
+        return bool(self._pending) and (news or bool(stale))
 
     def _groups(self, snap: Snapshot) -> Iterable[list[Task]]:
         """Return the pending tasks in groups that are alike, those with a node of their own first."""
@@ -84,23 +90,24 @@ class Scheduler:
             groups.setdefault(key, []).append(task)
         return (groups[key] for key in sorted(groups))
 
-    def _place(self, tasks: list[Task], now: datetime) -> list[Task]:
-        """Return the tasks of a group as they become; those that stay as they are are left out."""
-        if tasks and tasks[0].node_id:
-            return [task for task in (self._confirm(task, now) for task in tasks) if task is not None]
-        done: list[Task] = []
-        nodes = self._ranked(tasks[0], now) if tasks else []
+    def _place(self, tasks: list[Task], now: datetime) -> Iterator[Task]:
+        """Yield the tasks of a group as they become; those that stay as they are are left out."""
+        if tasks[0].node_id:
+            yield from (done for task in tasks if (done := self._confirm(task, now)) is not None)
+            return
+        nodes = self._ranked(tasks[0], now)
+        reason = ""
         for task in tasks:
-            load = take_best(nodes, task, now)
-            if load is None:
-                reason = explain(
-                    place for one in self._loads.values() if (place := first_failed(task, one)) is not None
-                )
-                if task.status.err != reason:
-                    done.append(replace(task, status=replace(task.status, err=reason)))
+            if (load := take_best(nodes, task, now)) is not None:
+                yield assign(task, load, now, "scheduler assigned task to node")
                 continue
-            done.append(assign(task, load, now, "scheduler assigned task to node"))
-        return done
+            reason = reason or self._reason(task)  # The same for the rest: they are alike.
+            if task.status.err != reason:
+                yield replace(task, status=replace(task.status, err=reason))
+
+    def _reason(self, task: Task) -> str:
+        failed = (first_failed(task, load) for load in self._loads.values())
+        return explain(place for place in failed if place is not None)
 
     def _confirm(self, task: Task, now: datetime) -> Task | None:
         load = self._loads.get(task.node_id)
