@@ -57,12 +57,12 @@ def test_rm_goes_on_past_what_it_cannot_remove_and_reports_each(node: Node) -> N
         (("service", "create", "--name", "bad/name", "busybox"), 1, "name must be valid as a DNS name component"),
         (("service", "create", "--secret", "source=a,mode=abc", "busybox"), 125, "invalid mode specified"),
         (("service", "create", "--secret", "foo=bar", "busybox"), 125, "invalid field"),
-        (("service", "create", "--limit-memory", "1k", "busybox"), 1, "4 MiB"),
+        (("service", "create", "--limit-memory", "1k", "busybox"), 1, "4MiB"),
         (("service", "create", "--constraint", "node.id", "busybox"), 1, "expected one operator from ==, !="),
         (("service", "create"), 1, "requires at least 1 argument"),
         (("secret", "create", "x", "/no/such/file"), 1, "no such file or directory"),
         (("secret", "ls", "--filter", "bogus=1"), 1, "bogus"),
-        (("secret", "bogus"), 1, ""),
+        (("secret", "bogus"), 1, "unknown command"),
         (("stack", "ps", "nosuch"), 1, "nothing found in stack: nosuch"),
         (("stack", "deploy", "-c", "/no/such/file.yml", "s"), 1, "no such file or directory"),
         (("network", "rm", "nosuch"), 1, "network nosuch not found"),
@@ -77,7 +77,7 @@ def test_wrong_commands_get_one_sentence_and_the_right_code(
     node: Node, words: tuple[str, ...], code: int, text: str
 ) -> None:
     said = node.vault(*words, code=None)
-    assert said.code == code or (words == ("secret", "bogus") and said.code != 0), said
+    assert said.code == code, said
     assert text in said.err
     assert "Traceback" not in said.out + said.err
 
@@ -99,7 +99,7 @@ def test_two_secrets_cannot_have_one_target(node: Node) -> None:
     said = node.vault(
         "service", "create", "--secret", "source=one,target=t", "--secret", "source=two,target=t", "busybox", code=1
     )
-    assert "duplicate secret target for t not allowed" in said.err or "conflicting target" in said.err
+    assert "duplicate secret target for two not allowed" in said.err
     node.vault("secret", "rm", "one", "two")
 
 

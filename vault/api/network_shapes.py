@@ -161,3 +161,4 @@ def _local(name: str, driver: str) -> ShownNetwork:
 
 
 LOCAL = (_local("bridge", "bridge"), _local("host", "host"), _local("none", "null"))
+LOCAL_NAMES = {network.id: network.name for network in LOCAL}

@@ -1,5 +1,6 @@
 """/services: what should run."""
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -8,9 +9,12 @@ from vault.api.bodies import decode, read
 from vault.api.context import Context, Endpoint, flag, posted_version, speaks
 from vault.api.filters import Filters, named, one_of, parse_filters
 from vault.api.lookup import find_service
+from vault.api.network_shapes import LOCAL_NAMES
+from vault.api.random_names import name_from
 from vault.api.shapes import ServiceCreated, ServiceUpdated
 from vault.api.shown import shown_service, spec_of_version, status_of
 from vault.model.errors import BadRequest
+from vault.model.ids import Kind
 from vault.model.service import Service, ServiceSpec
 from vault.store import rules_service
 from vault.store.changes import Change
@@ -62,8 +66,12 @@ class Services:
     async def create(self, request: Request) -> Response:
         """Create a service."""
         store = self.context.manager.store()
-        posted = spec_of_version(decode(await read(request), ServiceSpec), speaks(request))
+        posted = _posted(request, await read(request))
         service_id = self.context.new_id()
+        if not posted.name:
+            named_so = store.committed.by_name
+            name = name_from(service_id, lambda name: named_so(Kind.SERVICE, name) is not None)
+            posted = msgspec.structs.replace(posted, name=name)
         told: list[str] = []
 
         def build(snapshot: Snapshot) -> tuple[Change, ...]:
@@ -98,7 +106,7 @@ class Services:
         if rollback not in ("", "none", "previous"):
             raise BadRequest('unrecognized rollback option: use "previous"')
         body = await read(request)
-        posted = None if rollback == "previous" else spec_of_version(decode(body, ServiceSpec), speaks(request))
+        posted = None if rollback == "previous" else _posted(request, body)
         reference, now_s = request.path_params["id"], self.context.now_s()
         told: list[str] = []
 
@@ -112,6 +120,18 @@ class Services:
 
         await store.submit(build)
         return answers.json(ServiceUpdated(warnings=tuple(told) or None))
+
+
+def _posted(request: Request, body: bytes) -> ServiceSpec:
+    """Return the spec that was posted, with the names of this node's own networks for their ids."""
+    spec = spec_of_version(decode(body, ServiceSpec), speaks(request))
+    networks = tuple(
+        msgspec.structs.replace(one, target=LOCAL_NAMES.get(one.target, one.target))
+        for one in spec.task_template.networks
+    )
+    if networks == spec.task_template.networks:
+        return spec
+    return msgspec.structs.replace(spec, task_template=msgspec.structs.replace(spec.task_template, networks=networks))
 
 
 def _warnings(snapshot: Snapshot, service: object) -> list[str]:

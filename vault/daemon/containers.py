@@ -29,7 +29,7 @@ class Containers:
         if worker is None:
             return []
         runners = [runner for runner in worker.runners.values() if runner.container.container_id]
-        runners.sort(key=lambda runner: runner.local.task.created_at, reverse=True)
+        runners.sort(key=lambda runner: (runner.local.task.created_at, runner.local.task.id), reverse=True)
         return [container_of(runner, worker.machine.node["id"]) for runner in runners]
 
     async def exec(self, container_id: str, spec: api.ExecSpec) -> api.Process:
