@@ -71,9 +71,15 @@ class Daemon:
         return run(self.call(method, url, [body], **more))
 
     async def call(
-        self, method: str, url: str, chunks: list[bytes], headers: dict[str, str] | None = None, hang_up: bool = False
+        self,
+        method: str,
+        url: str,
+        chunks: list[bytes],
+        headers: dict[str, str] | None = None,
+        hang_up: bool = False,
+        into: Answer | None = None,
     ) -> Answer:
-        """Send one request; `hang_up` lets the client go once the body is sent."""
+        """Send one request; `hang_up` lets the client go once the body is sent, `into` shows the answer as it comes."""
         path, _, query = url.partition("?")
         sent = {"host": "vault", **(headers or {})}
         if method != "GET":
@@ -93,7 +99,7 @@ class Daemon:
             "server": None,
         }
         waiting = list(chunks)
-        answer = Answer()
+        answer = into or Answer()
 
         async def receive() -> dict[str, Any]:
             if waiting:

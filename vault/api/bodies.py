@@ -17,6 +17,7 @@ T = TypeVar("T")
 Hook = Callable[[type, Any], Any]  # Decodes what msgspec does not know, as `Plaintext`.
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 64
+TOO_DEEP = "invalid request body: it is nested too deeply"
 MAX_INTEGER = 2**63 - 1
 
 
@@ -62,7 +63,9 @@ def decode(body: bytes, type_: type[T], hook: Hook | None = None) -> T:
         raise BadRequest("got EOF while reading request body")
     try:
         posted = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except RecursionError:
+        raise BadRequest(json_fault(body) or TOO_DEEP) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise BadRequest(json_fault(body) or "the request body is not valid JSON") from None
     return convert(posted, type_, hook)
 
@@ -83,7 +86,7 @@ def without_nulls(value: object, depth: int = 0) -> object:
     Raises `BadRequest` for nesting and numbers that no field of the API has.
     """
     if depth > MAX_DEPTH:
-        raise BadRequest("invalid request body: it is nested too deeply")
+        raise BadRequest(TOO_DEEP)
     if isinstance(value, dict):
         return {key: without_nulls(item, depth + 1) for key, item in value.items() if item is not None}
     if isinstance(value, list):

@@ -93,7 +93,7 @@ async def _read(socket: WebSocket, process: Process) -> None:
 def _size(payload: bytes) -> tuple[int, int]:
     try:
         size = msgspec.json.decode(payload, type=Size)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise BadMessage from None
     if not (0 <= size.h <= MAX_SIDE and 0 <= size.w <= MAX_SIDE):
         raise BadMessage

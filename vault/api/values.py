@@ -48,7 +48,7 @@ def secret_of(body: bytes) -> PostedSecret:
     """Return a posted secret; raises `BadRequest`."""
     try:
         return _SECRET.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return decode(body, PostedSecret, _plaintext)
 
 
@@ -56,5 +56,5 @@ def config_of(body: bytes) -> PostedConfig:
     """Return a posted config; raises `BadRequest`."""
     try:
         return _CONFIG.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return decode(body, PostedConfig, _plaintext)

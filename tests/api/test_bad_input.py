@@ -1,0 +1,364 @@
+"""Bad input: each case with its status and its sentence."""
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.api.client import Daemon
+
+BAD = "rpc error: code = InvalidArgument desc = "
+NAME_RULE = (
+    BAD + "invalid name, only 64 [a-zA-Z0-9-_.] characters allowed, and the start and end character must be [a-zA-Z0-9]"
+)
+SIZE_RULE = BAD + "secret data must be larger than 0 and less than 512000 bytes"
+CONFIG_SIZE_RULE = BAD + "config data must be larger than 0 and less than 1024000 bytes"
+DNS_RULE = BAD + "name must be valid as a DNS name component"
+SEQUENCE = "rpc error: code = Unknown desc = update out of sequence"
+SECRET_ID = "0006" + "z" * 21  # The secret that every case finds, "taken".
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Daemon:
+    daemon = Daemon().with_swarm()
+    daemon.post("/secrets/create", {"Name": "taken", "Data": "eA=="})
+    daemon.post("/services/create", service(Secrets=[reference("taken")]) | {"EndpointSpec": {"Ports": [PORT]}})
+    daemon.post("/configs/create", {"Name": "conf", "Data": "eA=="})
+    return daemon
+
+
+PORT = {"TargetPort": 80, "PublishedPort": 8080}
+
+
+def secret(name: str, data: str = "eA==") -> dict[str, str]:
+    return {"Name": name, "Data": data}
+
+
+def reference(name: str, target: str | None = None, **file: object) -> dict[str, Any]:
+    return {"SecretID": SECRET_ID, "SecretName": name, "File": {"Name": target or name, **file}}
+
+
+def service(name: str = "web", **container: object) -> dict[str, Any]:
+    return {"Name": name, "TaskTemplate": {"ContainerSpec": {"Image": "busybox:latest", **container}}}
+
+
+def task(**parts: object) -> dict[str, Any]:
+    return {"Name": "new", "TaskTemplate": {"ContainerSpec": {"Image": "busybox"}, **parts}}
+
+
+def endpoint(*ports: dict[str, Any], mode: str = "vip") -> dict[str, Any]:
+    return service("new") | {"EndpointSpec": {"Mode": mode, "Ports": list(ports)}}
+
+
+SECRETS = [
+    ({}, 400, BAD + "name must be provided"),
+    (secret(""), 400, BAD + "name must be provided"),
+    *[
+        (secret(name), 400, NAME_RULE)
+        for name in ("bad name", "a/b", "..", ".", "a!", ".a", "-a", "_a", "a_", "a" * 65, "a\0b", "а", "a%2Fb", "a\n")
+    ],
+    (secret("empty", ""), 400, SIZE_RULE),
+    ({"Name": "none"}, 400, SIZE_RULE),
+    (secret("big", "A" * 4 * 170_667), 400, SIZE_RULE),
+    (secret("taken"), 409, "rpc error: code = AlreadyExists desc = secret taken already exists"),
+    (secret("TAKEN"), 409, "rpc error: code = AlreadyExists desc = secret TAKEN already exists"),
+    (secret("x", "not base64!"), 400, "illegal base64 data at input byte 3"),
+    (secret("x", "eA"), 400, "illegal base64 data at input byte 0"),
+    (secret("x", "eA==eA=="), 400, "illegal base64 data at input byte 4"),
+    ({"Name": "x", "Data": 5}, 400, "invalid request body: expected base64 at $.Data"),
+    ({"Name": 5}, 400, "invalid request body: Expected str, got int at $.Name"),
+    ({"Name": "x", "Labels": {"a": 1}}, 400, "invalid request body: Expected str, got int at $.Labels[...]"),
+    ([], 400, "invalid request body: Expected object, got array at $"),
+    (
+        {"Name": "x", "Driver": {"Name": "vault"}},
+        400,
+        BAD + 'plugin "vault" not found: secret drivers are not supported yet',
+    ),
+]
+
+
+@pytest.mark.parametrize(("posted", "status", "message"), SECRETS)
+def test_a_secret_that_breaks_a_rule_is_refused(daemon: Daemon, posted: object, status: int, message: str) -> None:
+    answer = daemon.post("/secrets/create", posted)
+    assert (answer.status, answer.message) == (status, message)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "got EOF while reading request body"),
+        (b"garbage", "invalid character 'g' looking for beginning of value"),
+        (b"{", "unexpected end of JSON input"),
+        (b'{"Name" "x"}', "invalid character '\"' after object key"),
+        (b'{"Name":"x",}', "invalid character '}' looking for beginning of object key string"),
+        (b'{"Name":"x"} {}', "invalid character '{' after top-level value"),
+        (b'{"Name":"\x01"}', "invalid character '\\x01' in string literal"),
+        (b"[" * 100_000, "exceeded max depth"),
+        (b'{"A":' * 2000 + b"1" + b"}" * 2000, "invalid request body: it is nested too deeply"),
+        (b'{"Name":"\xff"}', "the request body is not valid JSON"),
+        (b'{"Name":"\\ud800"}', "the request body is not valid JSON"),
+    ],
+)
+def test_a_body_that_is_no_json_is_refused_in_gos_words(daemon: Daemon, body: bytes, message: str) -> None:
+    for path in ("/secrets/create", "/services/create", "/networks/create"):
+        answer = daemon.request("POST", path, body)
+        assert (answer.status, answer.message) == (400, message)
+
+
+SERVICES = [
+    (service("bad name"), 400, DNS_RULE),
+    (service("a" * 64), 400, DNS_RULE),
+    (service("-" * 60), 400, DNS_RULE),
+    (
+        service("web"),
+        409,
+        "rpc error: code = AlreadyExists desc = name conflicts with an existing object: service web already exists",
+    ),
+    ({"Name": "new"}, 400, BAD + "ContainerSpec: image reference must be provided"),
+    (service("new") | {"Mode": {"Replicated": {}, "Global": {}}}, 400, "must specify only one service mode"),
+    (service("new") | {"Mode": {"Replicated": {"Replicas": -1}}}, 400, BAD + "Replicas must be between 0 and 1000000"),
+    (
+        service("new") | {"Mode": {"Replicated": {"Replicas": 2**64}}},
+        400,
+        "invalid request body: a number is out of range",
+    ),
+    (task(Resources={"Limits": {"NanoCPUs": 1}}), 400, BAD + "invalid cpu value 1e-09: Must be at least 0.001"),
+    (task(Resources={"Limits": {"MemoryBytes": 5}}), 400, BAD + "invalid memory value 5: Must be at least 4MiB"),
+    (task(RestartPolicy={"Delay": -1}), 400, BAD + "TaskSpec: restart-delay cannot be negative"),
+    (
+        task(RestartPolicy={"Condition": "maybe"}),
+        400,
+        BAD + 'unrecognized restart condition: "maybe": use none, on-failure or any',
+    ),
+    (task(Placement={"Constraints": ["node.id"]}), 400, BAD + "constraint expected one operator from ==, !="),
+    (task(Placement={"Constraints": ["no de==x"]}), 400, BAD + "key 'no de' is invalid"),
+    (task(Networks=[{"Target": "nosuch"}]), 404, "network nosuch not found"),
+    (
+        task(Networks=[{"Target": "ingress"}]),
+        400,
+        BAD + "Service cannot be explicitly attached to the ingress network ingress",
+    ),
+    (
+        service("new", Mounts=[{"Type": "tmpfs", "Target": "/a"}, {"Type": "volume", "Target": "/a/"}]),
+        400,
+        BAD + "ContainerSpec: duplicate mount point: /a/",
+    ),
+    (
+        service("new", Mounts=[{"Type": "bind", "Source": "rel", "Target": "/a"}]),
+        400,
+        BAD + "invalid mount source, must be an absolute path: rel",
+    ),
+    (endpoint(PORT, PORT), 400, BAD + "EndpointSpec: duplicate published ports provided"),
+    (
+        endpoint(PORT, mode="dnsrr"),
+        400,
+        BAD + "EndpointSpec: port published with ingress mode can't be used with dnsrr mode",
+    ),
+    (endpoint({"TargetPort": 70_000}), 400, BAD + "EndpointSpec: a port must be between 1 and 65535"),
+    (
+        endpoint(PORT),
+        400,
+        BAD + f"port '8080' is already in use by service 'web' ({'0007' + 'z' * 21}) as an ingress port",
+    ),
+    (service("new", Secrets=[{"SecretName": "taken"}]), 400, BAD + "malformed secret reference"),
+    (
+        service("new", Secrets=[{"SecretName": "taken", "SecretID": SECRET_ID}]),
+        400,
+        BAD + "malformed secret reference, no target provided",
+    ),
+    (
+        service("new", Secrets=[{"SecretName": "taken", "SecretID": SECRET_ID, "File": {}}]),
+        400,
+        BAD + "malformed file secret reference, invalid target file name provided",
+    ),
+    (
+        service("new", Secrets=[reference("taken"), reference("taken")]),
+        400,
+        BAD + "secret references 'taken' and 'taken' have a conflicting target: 'taken'",
+    ),
+    (
+        service("new", Secrets=[reference("taken"), reference("taken", "/run/secrets/./taken")]),
+        400,
+        BAD + "secret references 'taken' and 'taken' have a conflicting target: '/run/secrets/./taken'",
+    ),
+    (service("new", Secrets=[reference("nosuch")]), 400, BAD + "secret not found: nosuch"),
+    (
+        service("new", Secrets=[reference("no1"), reference("no2")]),
+        400,
+        BAD + "secrets not found: no1, no2",
+    ),
+    *[
+        (
+            service("new", Secrets=[reference("taken", target)]),
+            400,
+            BAD + "secret 'taken': the target must be the path of a file, without '..'",
+        )
+        for target in ("../x", "a/../../x", "a/", ".", "/", "a\0b", "x" * 5000)
+    ],
+    (
+        service("new", Secrets=[reference("taken", UID="root")]),
+        400,
+        BAD + "secret 'taken': the uid must be a number, not a user or group name",
+    ),
+    (
+        service("new", Secrets=[reference("taken", Mode=0o10000)]),
+        400,
+        BAD + "secret 'taken': the mode must be permission bits, at most 07777",
+    ),
+]
+
+
+@pytest.mark.parametrize(("posted", "status", "message"), SERVICES)
+def test_a_service_that_breaks_a_rule_is_refused(daemon: Daemon, posted: object, status: int, message: str) -> None:
+    answer = daemon.post("/services/create", posted)
+    assert (answer.status, answer.message) == (status, message)
+
+
+LATER = [
+    (service("new") | {"Mode": {"ReplicatedJob": {}}}, "Mode.ReplicatedJob"),
+    (service("new") | {"Mode": {"GlobalJob": {}}}, "Mode.GlobalJob"),
+    (service("new") | {"UpdateConfig": {"Order": "start-first"}}, "UpdateConfig.Order start-first"),
+    (service("new") | {"UpdateConfig": {"FailureAction": "rollback"}}, "UpdateConfig.FailureAction rollback"),
+    (service("new", Healthcheck={"Test": ["CMD", "true"]}), "ContainerSpec.Healthcheck"),
+    (
+        task(Placement={"Preferences": [{"Spread": {"SpreadDescriptor": "node.id"}}]}),
+        "TaskTemplate.Placement.Preferences",
+    ),
+    (task(Placement={"MaxReplicas": 1}), "TaskTemplate.Placement.MaxReplicas"),
+    (
+        task(Resources={"Reservations": {"GenericResources": [{"DiscreteResourceSpec": {"Kind": "gpu"}}]}}),
+        "TaskTemplate.Resources.Reservations.GenericResources",
+    ),
+    (task(LogDriver={"Name": "syslog"}), "TaskTemplate.LogDriver syslog"),
+    (task(Runtime="plugin"), "TaskTemplate.Runtime plugin"),
+    (service("new", Privileges={"CredentialSpec": {"File": "x"}}), "ContainerSpec.Privileges.CredentialSpec"),
+    (service("new", Mounts=[{"Type": "cluster", "Source": "v", "Target": "/a"}]), "ContainerSpec.Mounts type cluster"),
+]
+
+
+@pytest.mark.parametrize(("posted", "field"), LATER)
+def test_what_comes_later_is_refused_by_name(daemon: Daemon, posted: object, field: str) -> None:
+    answer = daemon.post("/services/create", posted)
+    expected = f"rpc error: code = Unimplemented desc = {field} is not supported yet"
+    assert (answer.status, answer.message) == (501, expected)
+
+
+def test_an_update_may_not_rename_or_change_the_mode(daemon: Daemon) -> None:
+    index = daemon.get("/services/web").json()["Version"]["Index"]
+    renamed = daemon.post(f"/services/web/update?version={index}", service("other"))
+    unimplemented = "rpc error: code = Unimplemented desc = "
+    assert (renamed.status, renamed.message) == (501, unimplemented + "renaming services is not supported")
+    switched = daemon.post(f"/services/web/update?version={index}", service() | {"Mode": {"Global": {}}})
+    assert (switched.status, switched.message) == (501, unimplemented + "service mode change is not allowed")
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "posted", "status", "message"),
+    [
+        ("GET", "/secrets/nosuch", None, 404, "secret nosuch not found"),
+        ("DELETE", "/secrets/nosuch", None, 404, "secret nosuch not found"),
+        ("DELETE", "/secrets/taken", None, 400, BAD + "secret 'taken' is in use by the following service: web"),
+        ("POST", "/secrets/taken/update?version=1", secret("taken"), 500, SEQUENCE),
+        (
+            "POST",
+            "/secrets/taken/update?version=x",
+            secret("taken"),
+            400,
+            "invalid secret version 'x': strconv.ParseUint: parsing \"x\": invalid syntax",
+        ),
+        (
+            "POST",
+            "/services/web/update",
+            {},
+            400,
+            "invalid service version '': strconv.ParseUint: parsing \"\": invalid syntax",
+        ),
+        ("POST", "/services/nosuch/update?version=1", service(), 404, "service nosuch not found"),
+        ("DELETE", "/services/nosuch", None, 404, "service nosuch not found"),
+        ("GET", "/tasks/nosuch", None, 404, "task nosuch not found"),
+        ("GET", "/nodes/self", None, 404, "node self not found"),
+        ("GET", "/networks/nosuch", None, 404, "network nosuch not found"),
+        ("GET", "/configs/nosuch", None, 404, "config nosuch not found"),
+        ("POST", "/configs/create", {"Name": "c", "Data": "A" * 4 * 341_334}, 400, CONFIG_SIZE_RULE),
+        ("POST", "/configs/create", {"Name": "c"}, 400, CONFIG_SIZE_RULE),
+        ("POST", "/networks/create", {"Name": "ingress"}, 409, "network with name ingress already exists"),
+        (
+            "POST",
+            "/networks/create",
+            {"Name": "n", "Driver": "macvlan"},
+            400,
+            BAD + 'network driver "macvlan" is not supported: use overlay',
+        ),
+        (
+            "POST",
+            "/networks/create",
+            {"Name": "n", "Options": {"encrypted": ""}},
+            501,
+            "rpc error: code = Unimplemented desc = network option encrypted is not supported yet",
+        ),
+        (
+            "POST",
+            "/networks/create",
+            {"Name": "n", "IPAM": {"Config": [{"Subnet": "10.0.0.1/8"}]}},
+            400,
+            BAD + "invalid network config: subnet, range and gateway must be IPv4, like 10.1.0.0/24",
+        ),
+        ("POST", "/networks/create", {"Name": "host"}, 403, "operation is not permitted on predefined host network"),
+        ("POST", "/swarm/init", {"Availability": "lazy"}, 400, 'invalid Availability: "lazy"'),
+        ("POST", "/swarm/init", {"Spec": {"Name": "x"}}, 400, BAD + 'swarm spec must be named "default"'),
+        (
+            "POST",
+            "/swarm/update?version=1",
+            {"Name": "default", "CAConfig": {"NodeCertExpiry": 5}},
+            400,
+            BAD + "minimum certificate expiry time is: 1h0m0s",
+        ),
+        ("POST", "/swarm/update?version=9", {"Name": "default"}, 500, SEQUENCE),
+        ("POST", "/nodes/vm/update?version=1", {"Role": "king"}, 400, 'invalid Role: "king"'),
+        (
+            "POST",
+            "/nodes/vm/update?version=1",
+            {"Role": "worker", "Availability": "active"},
+            400,
+            "rpc error: code = FailedPrecondition desc = attempting to demote the last manager of the swarm",
+        ),
+        ("GET", "/services/web/logs", None, 400, "must specify at least one of 'stdout' or 'stderr'"),
+        (
+            "GET",
+            "/services/web/logs?stdout=1&since=yesterday",
+            None,
+            400,
+            "invalid time: use seconds since 1970, or 2006-01-02T15:04:05Z",
+        ),
+        ("GET", "/containers/nosuch/json", None, 404, "No such container: nosuch"),
+        ("GET", "/images/nosuch/json", None, 404, "No such image: nosuch"),
+        ("GET", "/exec/nosuch/json", None, 404, "No such exec instance: nosuch"),
+        ("POST", "/containers/nosuch/exec", {}, 400, "No exec command specified"),
+        ("POST", "/images/create", None, 400, 'fromSrc must be "-": send the archive as the body of the request'),
+        ("GET", "/distribution/busybox:latest/json", None, 404, "manifest of busybox:latest not found"),
+    ],
+)
+def test_a_request_that_cannot_be_met_says_why(
+    daemon: Daemon, method: str, url: str, posted: object, status: int, message: str
+) -> None:
+    answer = daemon.request(method, url, b"" if posted is None else json.dumps(posted).encode())
+    assert (answer.status, answer.message) == (status, message)
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        ('{"bogus":{"1":true}}', "Invalid filter 'bogus'"),
+        ('{"bogus":["1"]}', "Invalid filter 'bogus'"),
+        ("{bad", "invalid character 'b' looking for beginning of object key string"),
+        ("[]", "the filters must be a JSON object of lists"),
+        ('{"name":[["x"]]}', "Invalid filter 'name': its values must be strings"),
+        ("[" * 50_000, "exceeded max depth"),
+        ("x" * 70_000, "the filters are too long: send at most 65536 bytes"),
+    ],
+)
+def test_bad_filters_are_refused_everywhere(daemon: Daemon, filters: str, message: str) -> None:
+    for path in ("/secrets", "/configs", "/services", "/tasks", "/nodes", "/networks", "/images/json", "/volumes"):
+        answer = daemon.get(f"{path}?filters={quote(filters)}")
+        assert (answer.status, answer.message) == (400, message)
