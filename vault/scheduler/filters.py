@@ -44,7 +44,7 @@ def platform(task: Task, load: Load) -> bool:
 
 def free_ports(task: Task, load: Load) -> bool:
     """Whether the ports the task opens on its node are free there."""
-    return not (host_ports(task) & load.ports)
+    return load.ports.keys().isdisjoint(host_ports(task))
 
 
 def max_replicas(task: Task, load: Load) -> bool:

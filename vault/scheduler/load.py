@@ -6,6 +6,7 @@ A cache over snapshots: each figure is a sum over the tasks on the node.  Used b
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from vault.model.node import Node
 from vault.model.service import TaskSpec
@@ -14,6 +15,8 @@ from vault.store.snapshot import Snapshot
 
 FAILURE_WINDOW = timedelta(minutes=5)
 PortKey = tuple[str, int]  # Protocol and published port.
+FailureKey = tuple[str, int]  # Service and spec version: a new spec starts afresh.
+K = TypeVar("K")
 
 
 def reserved(spec: TaskSpec) -> tuple[int, int]:
@@ -36,32 +39,49 @@ class Load:
     free_memory_bytes: int
     active: int = 0  # Tasks that are wanted.
     active_of: Counter[str] = field(default_factory=Counter)  # Service -> wanted tasks.
-    ports: set[PortKey] = field(default_factory=set)
-    failures: dict[tuple[str, int], list[datetime]] = field(default_factory=dict)  # (Service, spec version) -> when.
+    ports: Counter[PortKey] = field(default_factory=Counter)
+    failures: dict[FailureKey, dict[str, datetime]] = field(default_factory=dict)  # What failed -> task -> when.
 
-    def add(self, task: Task) -> None:
-        """Count a task that is on the node, or is being placed there."""
+    def count(self, task: Task, by: int) -> None:
+        """Count a task that is on the node, or is being placed there (`by` 1), or no longer is (-1)."""
         if task.state.terminal:
             if task.state in (State.FAILED, State.REJECTED):
-                self.failures.setdefault(failure_key(task), []).append(task.updated_at)
+                self._count_failure(task, by)
             return
         if task.state < State.ASSIGNED:
             return  # A global service's task that is not confirmed yet.
         nano_cpus, memory_bytes = reserved(task.spec)
-        self.free_nano_cpus -= nano_cpus
-        self.free_memory_bytes -= memory_bytes
-        self.ports |= host_ports(task)
+        self.free_nano_cpus -= by * nano_cpus
+        self.free_memory_bytes -= by * memory_bytes
+        for port in host_ports(task):
+            _add(self.ports, port, by)
         if task.desired_state <= State.RUNNING:
-            self.active += 1
-            self.active_of[task.service_id] += 1
+            self.active += by
+            _add(self.active_of, task.service_id, by)
+
+    def _count_failure(self, task: Task, by: int) -> None:
+        failed = self.failures.setdefault(failure_key(task), {})
+        if by > 0:
+            failed[task.id] = task.updated_at
+        else:
+            failed.pop(task.id, None)
+        if not failed:
+            del self.failures[failure_key(task)]
 
     def recent_failures(self, task: Task, now: datetime) -> int:
         """Return how many tasks of the same service and spec failed here in the last five minutes."""
-        return sum(1 for moment in self.failures.get(failure_key(task), ()) if moment > now - FAILURE_WINDOW)
+        failed = self.failures.get(failure_key(task))
+        return sum(1 for moment in failed.values() if moment > now - FAILURE_WINDOW) if failed else 0
 
 
-def failure_key(task: Task) -> tuple[str, int]:
-    """Return what failures are counted by: a new spec starts afresh."""
+def _add(counter: Counter[K], key: K, by: int) -> None:
+    counter[key] += by
+    if not counter[key]:
+        del counter[key]
+
+
+def failure_key(task: Task) -> FailureKey:
+    """Return what failures are counted by."""
     return (task.service_id, task.spec_version.index if task.spec_version else 0)
 
 
@@ -70,5 +90,5 @@ def load_of(snap: Snapshot, node: Node) -> Load:
     resources = node.description.resources
     load = Load(node, resources.nano_cpus, resources.memory_bytes)
     for task in snap.tasks_on(node.id):
-        load.add(task)
+        load.count(task, 1)
     return load

@@ -32,7 +32,7 @@ class Scheduler:
     def __init__(self) -> None:
         self._loads: dict[str, Load] = {}
         self._pending: dict[str, None] = {}
-        self._placed_on: dict[str, str] = {}  # Task -> node, as last seen: a task may leave without a trace.
+        self._counted: dict[str, Task] = {}  # Tasks on nodes, as counted: what was placed may have been refused.
         self._unfinished = False  # The last decision stopped at its limit.
 
     def __call__(self, snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
@@ -45,41 +45,40 @@ class Scheduler:
             done.extend(islice(self._place(tasks, now), MAX_CHANGES - len(done)))
             if len(done) == MAX_CHANGES:
                 break
-        for task in done:
-            if task.state is State.ASSIGNED:
-                self._placed_on[task.id] = task.node_id  # Counted already, though the store may refuse it.
+        self._counted.update({task.id: task for task in done if task.state is State.ASSIGNED})
         self._unfinished = len(done) == MAX_CHANGES
         return Decision(changes=tuple(map(Put, done)), ask_again_s=now_s if self._unfinished else None)
 
     def _sync(self, snap: Snapshot, changed: set[Key] | None) -> bool:
         """Bring the cache up to a snapshot; return whether a pending task may have better luck now."""
         if changed is None:
-            self._loads, self._pending, self._placed_on = {}, {}, {}
+            self._loads, self._pending, self._counted = {}, {}, {}
             changed = {(kind, object_id) for kind in (Kind.NODE, Kind.TASK) for object_id in snap.objects[kind]}
-        stale: set[str] = set()
         news = self._unfinished
         for kind, object_id in changed:
-            if kind is Kind.NODE:
-                stale.add(object_id)
-            elif kind is Kind.TASK:
-                stale.add(self._placed_on.pop(object_id, ""))
-                task = snap.tasks.get(object_id)
-                if task is not None and is_pending(task):
-                    self._pending[object_id] = None
-                    news = True
-                else:
-                    self._pending.pop(object_id, None)
-                if task is not None and task.node_id:
-                    self._placed_on[object_id] = task.node_id
-                    stale.add(task.node_id)
-        stale.discard("")
-        for node_id in stale:
-            node = snap.nodes.get(node_id)
-            if node is None:
-                self._loads.pop(node_id, None)
-            else:
+            if kind is Kind.TASK:
+                news |= self._sync_task(object_id, snap.tasks.get(object_id))
+        for node_id in {object_id for kind, object_id in changed if kind is Kind.NODE}:
+            news = True
+            self._loads.pop(node_id, None)
+            if (node := snap.nodes.get(node_id)) is not None:
                 self._loads[node_id] = load_of(snap, node)
-        return bool(self._pending) and (news or bool(stale))
+        return news and bool(self._pending)
+
+    def _sync_task(self, task_id: str, task: Task | None) -> bool:
+        """Count a task as it is now, not as it was counted before; return whether that may help one that is pending."""
+        old = self._counted.pop(task_id, None)
+        if old is not None and old.node_id in self._loads:
+            self._loads[old.node_id].count(old, -1)
+        if task is not None and task.node_id:
+            self._counted[task_id] = task
+            if task.node_id in self._loads:
+                self._loads[task.node_id].count(task, 1)
+        if task is not None and is_pending(task):
+            self._pending[task_id] = None
+            return True
+        self._pending.pop(task_id, None)
+        return old is not None
 
     def _groups(self, snap: Snapshot) -> Iterable[list[Task]]:
         """Return the pending tasks in groups that are alike, those with a node of their own first."""
@@ -158,5 +157,5 @@ def assign(task: Task, load: Load, now: datetime, message: str) -> Task:
     """Return the task on its node, and count it there."""
     status = TaskStatus(timestamp=now, state=State.ASSIGNED, message=message)
     assigned = replace(task, node_id=load.node.id, status=status)
-    load.add(assigned)
+    load.count(assigned, 1)
     return assigned
