@@ -55,7 +55,7 @@ def _command(text: str) -> list[str]:
 def _list(text: str) -> list[str] | None:
     try:
         return msgspec.json.decode(text, type=list[str]) or None
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

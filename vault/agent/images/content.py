@@ -5,7 +5,8 @@
     layers/<chain id>/           unpacked layers, in the form overlayfs stacks
     incoming/                    of workers at work; emptied when none is
 
-Nothing appears under its final name before all of it is on disk.  Blocking; runs in the worker process.
+A blob or layer gets its name when it is whole and checked; `sync` puts all on disk before index.json lists it, and what
+is not listed at start is deleted.  Blocking; runs in the worker process.
 """
 
 from __future__ import annotations
@@ -75,6 +76,16 @@ class Content:
             intake.write(data)
             return intake.keep()
 
+    def sync(self) -> None:
+        """Put all that was stored on disk: one call for the file system, instead of one for each of many files."""
+        directory = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            if _LIBC.syncfs(directory) != 0:
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number), str(self.root))
+        finally:
+            os.close(directory)
+
     @contextmanager
     def intake(self) -> Iterator[Intake]:
         """Give a file to fill; it is gone afterwards unless it was kept."""
@@ -106,7 +117,6 @@ class Content:
             if diff and source.digest != diff:
                 raise BadArchive(f"a layer has the digest {source.digest}, not {diff}: the image is damaged")
             chain = chain_id(parents[-1] if parents else "", source.digest)
-            sync_disk(scratch)
             _rename(scratch, self.layer(chain))
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -140,12 +150,9 @@ class Intake:
         self._file.write(data)
 
     def keep(self) -> str:
-        """Give the blob its name, and return it; the whole of it is on disk then."""
+        """Give the blob its name, and return it."""
         self._file.flush()
-        os.fsync(self._file.fileno())
-        target = self._content.blob(self.digest)
-        os.rename(self.path, target)
-        sync_directory(target.parent)
+        os.rename(self.path, self._content.blob(self.digest))
         return self.digest
 
 
@@ -176,17 +183,6 @@ def sync_directory(path: Path) -> None:
         os.close(directory)
 
 
-def sync_disk(path: Path) -> None:
-    """Make all files of a file system durable: one call instead of one for each of thousands of files."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        if _LIBC.syncfs(directory) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), str(path))
-    finally:
-        os.close(directory)
-
-
 def _size_bytes(directory: Path) -> int:
     """Return how many bytes the files below a directory have."""
     total = 0
@@ -205,4 +201,3 @@ def _rename(scratch: Path, target: Path) -> None:
     except OSError:
         if not target.is_dir():
             raise
-    sync_directory(target.parent)

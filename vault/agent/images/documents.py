@@ -127,9 +127,11 @@ def decode(data: bytes, kind: type[_Document]) -> _Document:
     """Read a document.  Raises `BadArchive` naming the kind and the field, never the content."""
     try:
         return msgspec.json.decode(data, type=kind)
+    except UnicodeDecodeError:
+        reason = "it is not UTF-8"
     except (msgspec.DecodeError, RecursionError) as error:
-        name = getattr(kind, "__name__", "document")
-        raise BadArchive(f"the image has a damaged {name.lower()}: {error}") from None
+        reason = str(error)
+    raise BadArchive(f"the image has a damaged {getattr(kind, '__name__', 'document').lower()}: {reason}")
 
 
 def check_layers(manifest: Manifest, configuration: Configuration) -> None:

@@ -150,7 +150,7 @@ class Repository:
             data = _bounded(answer, _TOKEN_MAX_BYTES)
         try:
             token = msgspec.json.decode(data, type=_Token)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             raise RegistryFailed(f"the token service of registry {self._host} answers with no token") from None
         return f"Bearer {token.token or token.access_token}"
 

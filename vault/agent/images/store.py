@@ -183,7 +183,10 @@ class ImageStore:
             self._by_name = {name: one.id for one in after.values() for name in one.names}
         if removed.deleted:
             self._collection_due = True
-            await self._collect_if_due()
+            try:
+                await self._collect_if_due()
+            except (ImageError, TimeoutError) as error:  # The image is gone all the same; its files follow later.
+                logger.warning("images_not_collected", extra={"reason": str(error)})
         return removed
 
     async def _adopt(self, stored: Stored) -> Image:
@@ -215,7 +218,10 @@ class ImageStore:
 
     @asynccontextmanager
     async def _place_at_work(self) -> AsyncIterator[None]:
-        """Keep the collection away while content comes in that no list knows yet."""
+        """Keep the collection away while content comes in that no list knows yet.
+
+        The first collection comes before any work: what a crash left may bear a name, and not be what it says.
+        """
         await self._collect_if_due()
         async with self._gate:
             self._workers += 1
@@ -229,14 +235,10 @@ class ImageStore:
         async with self._gate:
             if not self._collection_due or self._workers:
                 return
+            manifests = [image.manifest.digest for image in self._images.values()]
+            request = Collect(root=str(self._content.root), manifests=manifests)
+            await run_worker(request, tell=_silent, timeout_s=_COLLECT_TIMEOUT_S)
             self._collection_due = False
-            request = Collect(
-                root=str(self._content.root), manifests=[image.manifest.digest for image in self._images.values()]
-            )
-            try:
-                await run_worker(request, tell=_silent, timeout_s=_COLLECT_TIMEOUT_S)
-            except (ImageError, TimeoutError) as error:
-                logger.warning("images_not_collected", extra={"reason": str(error)})
 
 
 def _is_loopback(reference: Reference) -> bool:

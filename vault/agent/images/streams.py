@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import io
 import lzma
+import os
 import subprocess
 import zlib
 from collections.abc import Callable, Iterator
@@ -96,7 +97,7 @@ def _zstd(file: io.BufferedReader) -> Iterator[Readable]:
     """Let the `zstd` command uncompress; the standard library cannot before Python 3.14."""
     if not file.seekable():
         raise BadArchive("an archive compressed with zstd cannot be read from a pipe: uncompress it first")
-    file.seek(0)
+    os.lseek(file.fileno(), 0, os.SEEK_SET)  # The command reads the file itself, not what is buffered of it.
     try:
         process = subprocess.Popen(
             ["zstd", "--decompress", "--stdout", "--quiet", "--memory=128MB"],

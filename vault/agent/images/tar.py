@@ -71,7 +71,7 @@ class TarReader:
             if kind in b"xgLK":
                 if size > room:
                     raise BadArchive("the archive has a header that is too large")
-                room -= size + 1
+                room -= size + _BLOCK
                 data = self._extension(size)
                 if kind == b"x":
                     extended.update(_pax(data))
@@ -123,8 +123,8 @@ class TarReader:
         header = first if len(first) == _BLOCK else first + self._exactly(_BLOCK - len(first))
         if header == bytes(_BLOCK):
             return None
-        stated = _number(header[148:156], "checksum", 1 << 20)
-        if stated != sum(header[:148]) + 8 * 32 + sum(header[156:]):
+        stated = header[148:156].strip(b" \0")
+        if not stated.isdigit() or int(stated, 10) != int(f"{sum(header[:148]) + 8 * 32 + sum(header[156:]):o}"):
             raise BadArchive("this is not a tar archive, or it is damaged: a header's checksum does not fit")
         return header
 

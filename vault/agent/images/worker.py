@@ -77,15 +77,19 @@ def _carry_out(request: Request, voice: _Voice) -> list[Stored]:
     content.prepare()
     match request:
         case Load():
-            return load(content, sys.stdin.buffer, voice.tell)  # type: ignore[arg-type]  # It is a BufferedReader.
+            stored = load(content, sys.stdin.buffer, voice.tell)  # type: ignore[arg-type]  # It is a BufferedReader.
         case Import():
-            return [import_image(content, sys.stdin.buffer, request.changes, request.message)]  # type: ignore[arg-type]
+            archive = sys.stdin.buffer
+            stored = [import_image(content, archive, request.changes, request.message)]  # type: ignore[arg-type]
         case Pull():
-            return [_pull(content, request, voice)]
+            stored = [_pull(content, request, voice)]
         case Collect():
             collect(content, request.manifests)
             return []
-    assert_never(request)
+        case _:
+            assert_never(request)
+    content.sync()
+    return stored
 
 
 def _pull(content: Content, request: Pull, voice: _Voice) -> Stored:
