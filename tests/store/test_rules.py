@@ -68,7 +68,7 @@ def task(name: str, service: str = "web", **fields: Any) -> Task:
 
 def test_a_secret_that_only_a_rollback_needs_is_kept_and_the_refusal_says_so() -> None:
     snapshot = created(world(secret("pw"), secret("pw2")), spec("web", "pw"))
-    with pytest.raises(InUse, match="secret 'pw' is in use by the following service: web$"):
+    with pytest.raises(InUse, match=r"secret 'pw' is in use by the following service: web$"):
         rules.removed(snapshot, Kind.SECRET, ident("pw"))
     version = snapshot.services[ident("web")].version.index
     rotated = after(snapshot, updated_service(snapshot, ident("web"), spec("web", "pw2"), version=version))
