@@ -66,9 +66,10 @@ class Tally:
             total=subtract(self.total, other.total),
         )
 
-    def is_replay_of(self, key: str) -> bool:
-        """Return whether this difference is that of one older record, under `key`, in place of the newest."""
-        return self.count == self.places == 0 and self.products == number_of(key) * self.indexes % _WIDE
+    def is_of_one(self, key: str) -> bool:
+        """Return whether this difference is that of one record under `key` with another index than the newest."""
+        by = self.indexes if self.indexes < _U64 // 2 else self.indexes - _U64
+        return by != 0 == self.count == self.places and self.products == number_of(key) * by % _WIDE
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -94,9 +94,9 @@ def _difference(ledger: Ledger, counted: Tally) -> StoreDamaged:
         return codec.damaged(key, "it is missing")
     if lost.count == -1 and (key := key_of(counted.less(ledger.head.tally).places)) in ledger.live:
         return codec.damaged(key, "it was removed, and has come back")
-    replayed = [key for key in ledger.live if lost.indexes and lost.is_replay_of(key)]
-    if len(replayed) == 1:
-        return codec.damaged(replayed[0], "it is older than the one committed last")
+    for key in ledger.live:
+        if lost.is_of_one(key):
+            return codec.damaged(key, "it is not the one committed last")
     return StoreDamaged(
         "several records are damaged (each is whole, but they are not those committed last): "
         "restore the store from a backup"

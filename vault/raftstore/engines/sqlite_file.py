@@ -40,6 +40,7 @@ _FIRST_HEAD: Final = "INSERT INTO head SELECT 1, ? WHERE NOT EXISTS (SELECT 1 FR
 _MOVE_HEAD: Final = "UPDATE head SET value = ? WHERE id = 1 AND value = ?"
 _PUT: Final = "INSERT OR REPLACE INTO records VALUES (?, ?, ?)"
 _DELETE: Final = "DELETE FROM records WHERE id = ?"
+_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)  # The latter when SQLite quotes a damaged schema.
 _TROUBLE: Final = {  # Of the machine, not of the file.
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_NOMEM,
@@ -67,14 +68,14 @@ class SqliteFile:
         except FileNotFoundError:
             raise StoreDamaged(f"{self.path} is missing: restore it from a backup") from None
         check_log(Path(f"{self.path}-wal"))
-        self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=1)
         self._db.text_factory = bytes
         try:
             self._prepare(fresh=fresh)
             self._read_rows()
         except BaseException as error:
             self._db.close()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, _ERRORS):
                 raise self._meaning(error, while_committing=False) from None
             raise
         self._stretch_log()
@@ -110,7 +111,7 @@ class SqliteFile:
                 if size_bytes >= LOAD_BYTES or len(records) >= LOAD_ROWS:
                     break
             rows.close()
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise self._meaning(error, while_committing=False) from None
         return after, records
 
@@ -127,7 +128,7 @@ class SqliteFile:
                 deletes.append((row,))
         try:
             self._transact(commit, puts, deletes)
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise self._meaning(error, while_committing=True) from None
         for row, key, value in puts:
             self._rows[key] = row
@@ -149,7 +150,7 @@ class SqliteFile:
             return
         try:
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             if _code(error) != sqlite3.SQLITE_FULL:
                 self.stopped = f"moving its log failed: {_name(error)}"
 
@@ -211,7 +212,7 @@ class SqliteFile:
         self._check_running()
         try:
             row = self._db.execute(sql, arguments).fetchone()
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise self._meaning(error, while_committing=False) from None
         return None if row is None else self._blob(row[0])
 
@@ -229,7 +230,7 @@ class SqliteFile:
         if self.stopped:
             raise EngineStopped(self.stopped)
 
-    def _meaning(self, error: sqlite3.Error, *, while_committing: bool) -> VaultError:
+    def _meaning(self, error: Exception, *, while_committing: bool) -> VaultError:
         """Return what an SQLite error is to our callers; leaves no transaction open."""
         code = _code(error)
         if code == sqlite3.SQLITE_FULL:
@@ -246,9 +247,11 @@ class SqliteFile:
         return StoreDamaged(f"{self.path} is damaged ({why}): restore it from a backup")
 
 
-def _code(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+def _code(error: Exception) -> int:
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return code & 0xFF  # Without SQLite's details.
 
 
-def _name(error: sqlite3.Error) -> str:
-    return getattr(error, "sqlite_errorname", type(error).__name__)
+def _name(error: Exception) -> str:
+    name: str = getattr(error, "sqlite_errorname", type(error).__name__)
+    return name
