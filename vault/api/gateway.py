@@ -78,20 +78,21 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or WebSocket."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
         started = False
 
         async def note_start(message: Message) -> None:
             nonlocal started
-            if message["type"] == "http.response.start":
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 started = True
                 message["headers"] = [*message.get("headers", ()), *HEADERS]
             await send(message)
 
         try:
-            await self._serve(scope, receive, note_start)
+            serve = self._serve if scope["type"] == "http" else self.app
+            await serve(scope, receive, note_start)
         except VaultError as error:
             if not started:
                 await answers.failed(error)(scope, receive, note_start)
@@ -99,7 +100,7 @@ class Gateway:
             return
         except Exception as error:
             _log_fault(scope, error)
-            if not started:
+            if not started and scope["type"] == "http":
                 await answers.refused(HTTPStatus.INTERNAL_SERVER_ERROR, INTERNAL)(scope, receive, note_start)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -125,7 +126,6 @@ def _log_fault(scope: Scope, error: Exception) -> None:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "unknown"
-    log.error(
-        "api.fault",
-        extra={"method": scope["method"], "path": scope["path"], "error": type(error).__name__, "where": where},
-    )
+    method = scope.get("method", "WEBSOCKET")
+    found = {"method": method, "path": scope["path"], "error": type(error).__name__, "where": where}
+    log.error("api.fault", extra=found)
