@@ -1,5 +1,6 @@
 """What a real container sees of itself: its files, its rights, its limits."""
 
+import base64
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -250,7 +251,7 @@ def test_limits_are_those_of_the_cgroup(on_node: OnNode) -> None:
         assert 0 < usage.memory_bytes <= 32 << 20
         lines = [line async for line in _head(node, task, 4)]
         assert lines == ["77", str(32 << 20), "25000", "6"]
-        assert [each.command for each in await node.executor.top(task)][-1] == "sleep 100"
+        assert [each.command for each in await node.executor.top(task)][-1].endswith("sleep 100")
 
     on_node(body)
 
@@ -306,5 +307,53 @@ def test_a_tmpfs_mount_has_its_size_and_mode(on_node: OnNode) -> None:
 def test_with_a_terminal_output_is_one_stream_with_carriage_returns(on_node: OnNode) -> None:
     async def body(node: Node) -> None:
         assert await node.said("sh", "-c", "tty; echo err >&2", spec=ContainerSpec(tty=True)) == "/dev/pts/0\r\nerr\r\n"
+
+    on_node(body)
+
+
+def test_open_input_without_a_terminal_is_waited_on_and_closed_input_ends_at_once(on_node: OnNode) -> None:
+    async def body(node: Node) -> None:
+        assert (await node.exited("cat")).code == 0
+        waiting = await node.run("cat", spec=ContainerSpec(open_stdin=True, init=True))
+        assert (await node.exec(waiting, "true"))[0] == 0
+        await node.executor.stop(waiting)
+        assert (await node.executor.wait(waiting)).code == 143
+
+    on_node(body)
+
+
+def test_a_service_may_bring_its_own_seccomp_profile_or_none(on_node: OnNode) -> None:
+    def privileged(**seccomp: str) -> ContainerSpec:
+        return ContainerSpec(privileges={"Seccomp": seccomp})
+
+    async def body(node: Node) -> None:
+        seen = "busybox", "grep", "Seccomp:", "/proc/self/status"
+        assert await node.said(*seen, spec=privileged(Mode="unconfined")) == "Seccomp:\t0\n"
+        no_mkdir = b'{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": ['
+        no_mkdir += b'{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]}'
+        own = privileged(Mode="custom", Profile=base64.b64encode(no_mkdir).decode())
+        assert "Operation not permitted" in await node.said("mkdir", "/x", spec=own)
+        for bad in (privileged(Mode="custom", Profile="?"), privileged(Mode="wild"), privileged(Mode="custom")):
+            with pytest.raises(TaskRejected, match="seccomp"):
+                await node.run("true", spec=bad)
+
+    on_node(body)
+
+
+def test_a_container_makes_no_user_namespace_and_no_mount(on_node: OnNode) -> None:
+    async def body(node: Node) -> None:
+        script = "busybox unshare -U true; busybox unshare -m true; busybox mount -t tmpfs x /tmp; (echo forked); true"
+        said = await node.said("sh", "-c", script)
+        assert said.count("Operation not permitted") + said.count("permission denied") == 3
+        assert "forked" in said
+
+    on_node(body)
+
+
+def test_no_descriptor_of_vaultd_reaches_a_container_or_a_command_in_it(on_node: OnNode) -> None:
+    async def body(node: Node) -> None:
+        assert (await node.said("sh", "-c", "ls /proc/$$/fd; true")).split() == ["0", "1", "2"]
+        task = await node.run("sleep", "100")
+        assert (await node.exec(task, "sh", "-c", "ls /proc/$$/fd; true"))[1].split() == ["0", "1", "2"]
 
     on_node(body)

@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from vault.agent.executors.oci.paths import TaskPaths
+from vault.agent.executors.oci.record import Record
 from vault.agent.executors.oci.runtime import CLEAN_ENV, NoRuntime, Runtime, RuntimeFailed, explain
 
 CREATE_TIMEOUT_S: Final = 120
@@ -54,21 +55,18 @@ class Conmon:
             raise NoRuntime("conmon")
         return cls(program=program)
 
-    def launch(self, runtime: Runtime, paths: TaskPaths, *, tty: bool, log_max_bytes: int, runs: str) -> Launched:
-        """Create the container of a finished bundle.  Raises `RuntimeFailed` with the runtime's reason.
-
-        runs: the program in the container, for that reason's text.
-        """
+    def launch(self, runtime: Runtime, paths: TaskPaths, record: Record, *, log_max_bytes: int) -> Launched:
+        """Create the container of a finished bundle.  Raises `RuntimeFailed` with the runtime's reason."""
         with runtime.for_conmon() as (program, options):
-            arguments = self._arguments(paths, program, options, tty=tty, log_max_bytes=log_max_bytes)
+            arguments = self._arguments(paths, record, program, options, log_max_bytes=log_max_bytes)
             answer, complaint = _talk(arguments)
         pid = answer.pid or answer.data
         if pid <= 0:
-            raise RuntimeFailed("create", explain(answer.message or complaint, runs))
+            raise RuntimeFailed("create", explain(answer.message or complaint, record.program))
         return Launched(container_pid=pid, conmon_pid=int(paths.conmon_pid_file.read_text()))
 
     def _arguments(
-        self, paths: TaskPaths, program: str, options: tuple[str, ...], *, tty: bool, log_max_bytes: int
+        self, paths: TaskPaths, record: Record, program: str, options: tuple[str, ...], *, log_max_bytes: int
     ) -> list[str]:
         named = {
             "--api-version": "1",
@@ -86,7 +84,10 @@ class Conmon:
         }
         arguments = [self.program, *(part for pair in named.items() for part in pair), "--full-attach", "--no-sync-log"]
         arguments += [f"--runtime-arg={option}" for option in options]
-        return [*arguments, "--terminal"] if tty else arguments
+        if record.tty:
+            return [*arguments, "--terminal"]
+        # Without a terminal, a program that reads waits for ever instead of finding the end at once.
+        return [*arguments, "--stdin", "--leave-stdin-open"] if record.open_stdin else arguments
 
 
 def _talk(arguments: list[str]) -> tuple[Answer, str]:

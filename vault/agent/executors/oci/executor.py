@@ -7,8 +7,10 @@ exec and logs, by `vault.api`.
 import asyncio
 import logging
 import os
+import weakref
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -72,7 +74,9 @@ class OciExecutor:
         self._runtime = runtime
         self._conmon = conmon
         self._shop = shop
-        self._threads = Threads(parallel)
+        self._threads = Threads(parallel)  # For what may take long: preparing, starting, removing.
+        self._quick = Threads(parallel)  # For the rest, so that an end is seen while an image's files are copied.
+        self._sessions: weakref.WeakSet[execs.Session] = weakref.WeakSet()
         self._turns = Turns()
         self._live: dict[TaskID, _Live] = {}
         self._rotation = asyncio.ensure_future(self._rotate())
@@ -175,11 +179,13 @@ class OciExecutor:
                 await until_exit(conmon_pidfd)
             finally:
                 os.close(conmon_pidfd)
-        live.ended.set_result(await self._threads.run(adoption.collect_exit, self._runtime, paths))
         try:
-            await self._threads.run(adoption.settle, self._runtime, paths, live.record)
+            live.ended.set_result(await self._quick.run(adoption.collect_exit, self._runtime, paths))
+            await self._quick.run(adoption.settle, self._runtime, paths, live.record)
         except (OSError, VaultError):  # Tried again, and then told, when the task is removed.
             logger.exception("container_not_settled", extra={"task_id": task_id})
+            if not live.ended.done():
+                live.ended.set_result(Exit(code=adoption.LOST_CODE, finished_at=datetime.now(UTC), lost=True))
         finally:
             live.cleaned.set_result(None)
 
@@ -254,8 +260,7 @@ class OciExecutor:
     async def reap(self, known: Collection[TaskID]) -> tuple[TaskID, ...]:
         """Remove what belongs to no known task."""
         unknown = sorted((await self._threads.run(removal.found_on_disk, self._roots)) - set(known))
-        for task_id in unknown:
-            await self.remove(task_id)
+        await asyncio.gather(*(self.remove(task_id) for task_id in unknown))
         await self._threads.run(removal.unmount_unknown, self._roots, known)
         return tuple(unknown)
 
@@ -264,10 +269,12 @@ class OciExecutor:
         live = self._require(task_id)
         if live.ended.done():
             raise ContainerNotRunning(live.record.container_id)
-        begun = await self._threads.run(
+        begun = await self._quick.run(
             execs.begin, self._runtime, self._roots.task(task_id), spec, self._shop.capabilities
         )
-        return execs.Session(begun)
+        session = execs.Session(begun)
+        self._sessions.add(session)
+        return session
 
     async def logs(self, task_id: TaskID, query: LogQuery) -> AsyncIterator[LogLine]:
         """Yield what the container printed."""
@@ -276,11 +283,11 @@ class OciExecutor:
             raise NoSuchContainer(task_id)
         tailer = logfiles.Tailer(paths.log, query)
         try:
-            for line in await self._threads.run(tailer.first):
+            for line in await self._quick.run(tailer.first):
                 yield line
             while query.follow and task_id in self._live:
                 ended = self._live[task_id].ended.done()
-                while (lines := await self._threads.run(tailer.read)) is not None:
+                while (lines := await self._quick.run(tailer.read)) is not None:
                     for line in lines:
                         yield line
                 if ended:
@@ -296,21 +303,24 @@ class OciExecutor:
         live = self._require(task_id)
         if live.ended.done():
             raise ContainerNotRunning(live.record.container_id)
-        return await self._threads.run(cgroup.list_processes, self._runtime.hierarchy, self._roots.task(task_id).cgroup)
+        return await self._quick.run(cgroup.list_processes, self._runtime.hierarchy, self._roots.task(task_id).cgroup)
 
     async def usage(self, task_id: TaskID) -> Usage:
         """Return what the container has used."""
         self._require(task_id)
-        return await self._threads.run(cgroup.usage_of, self._runtime.hierarchy, self._roots.task(task_id).cgroup)
+        return await self._quick.run(cgroup.usage_of, self._runtime.hierarchy, self._roots.task(task_id).cgroup)
 
     async def close(self) -> None:
         """Stop watching; the containers run on."""
         self._rotation.cancel()
         await self._turns.idle()
+        for session in list(self._sessions):
+            session.close()
         for live in self._live.values():
             if live.watch is not None:
                 live.watch.cancel()
         await asyncio.to_thread(self._threads.close)
+        await asyncio.to_thread(self._quick.close)
         await asyncio.to_thread(cgroup.remove_parents, self._runtime.hierarchy, self._roots.cgroup)
 
     def _require(self, task_id: TaskID) -> _Live:
@@ -325,9 +335,12 @@ class OciExecutor:
         """Look after the size of every log."""
         while True:
             await asyncio.sleep(ROTATE_EVERY_S)
-            for task_id, live in list(self._live.items()):
-                if not live.ended.done():
-                    await self._threads.run(self._rotate_one, task_id, live.record)
+            running = [(task_id, live.record) for task_id, live in self._live.items() if not live.ended.done()]
+            await self._quick.run(self._rotate_all, running)
+
+    def _rotate_all(self, running: list[tuple[TaskID, Record]]) -> None:
+        for task_id, record in running:
+            self._rotate_one(task_id, record)
 
     def _rotate_one(self, task_id: TaskID, record: Record) -> bool:
         try:

@@ -33,13 +33,7 @@ def launch(runtime: Runtime, conmon: Conmon, paths: TaskPaths) -> Started:
     record = msgspec.structs.replace(record, launching=True)
     write_record(paths, record)
     try:
-        launched = conmon.launch(
-            runtime,
-            paths,
-            tty=record.tty,
-            log_max_bytes=record.log_max_bytes * _LOG_OVERRUN,
-            runs=record.program,
-        )
+        launched = conmon.launch(runtime, paths, record, log_max_bytes=record.log_max_bytes * _LOG_OVERRUN)
         record = msgspec.structs.replace(
             record,
             container=identify(launched.container_pid),

@@ -34,6 +34,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     stop_signal: str
     stop_grace_s: float
     tty: bool = False
+    open_stdin: bool = False
     log_max_bytes: int = 0
     log_files: int = 1
     volumes: tuple[str, ...] = ()  # Used by the task.

@@ -5,6 +5,7 @@ Called by `prepare` and `removal`.
 """
 
 import ctypes
+import errno
 import os
 import shutil
 import stat
@@ -44,11 +45,26 @@ def mount_rootfs(paths: TaskPaths, layers: Sequence[Path]) -> None:
         if len(options) > _OPTIONS_MAX_BYTES or any(c in "".join(names) for c in ":,\\"):
             opened = [os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for name in names]
             options = _overlay_options([f"/proc/self/fd/{fd}" for fd in opened], paths)
-        # volatile: the layer goes with the task, so nothing need be synced when it is unmounted.
-        mount("overlay", paths.rootfs, "overlay", MountFlag(0), options + ",volatile")
+        _mount_overlay(paths, options)
     finally:
         for fd in opened:
             os.close(fd)
+
+
+def _mount_overlay(paths: TaskPaths, options: str) -> None:
+    try:
+        # volatile: the layer goes with the task, so nothing need be synced when it is unmounted.
+        mount("overlay", paths.rootfs, "overlay", MountFlag(0), options + ",volatile")
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        try:
+            mount("overlay", paths.rootfs, "overlay", MountFlag(0), options)  # Linux before 5.10.
+        except OSError as refusal:
+            raise TaskRejected(
+                f"the file system of {paths.data.parent} cannot hold the writable layer of a task "
+                f"({refusal.strerror}): put the data root on ext4, xfs or btrfs"
+            ) from refusal
 
 
 def _overlay_options(lower: Sequence[str], paths: TaskPaths) -> str:

@@ -1,9 +1,10 @@
-"""The seccomp profile: Docker's allow list in the containers project's form, turned into the runtime's.
+"""The seccomp profile: the containers project's allow list, turned into the runtime's form and Docker's strictness.
 
 `convert` is pure; `load` reads the file.  Called by `prepare` through `Profile`, which keeps one result
 for each set of capabilities.
 """
 
+import base64
 import platform
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
+from vault.agent.executors.oci.withheld import withhold
+from vault.agent.executors.port import TaskRejected
 from vault.model.errors import VaultError
 
 SEARCHED: Final = (
@@ -47,17 +50,45 @@ class Profile:
         self._source: Mapping[str, Any] | None = None
         self._converted: dict[frozenset[str], msgspec.Raw] = {}
 
+    def wanted(self, privileges: Mapping[str, Any] | None, capabilities: Collection[str]) -> msgspec.Raw | None:
+        """Return what a service's privileges ask for: the default, none, or a profile of their own."""
+        asked = (privileges or {}).get("Seccomp") or {}
+        match asked.get("Mode") or "default":
+            case "default":
+                return self.for_capabilities(capabilities)
+            case "unconfined":
+                return None
+            case "custom":
+                own = _own_profile(asked.get("Profile"))
+                return msgspec.Raw(msgspec.json.encode(_for_here(own, capabilities)))
+            case other:
+                raise TaskRejected(f"invalid seccomp mode {other!r}: use default, unconfined or custom")
+
     def for_capabilities(self, capabilities: Collection[str]) -> msgspec.Raw:
         """Return `linux.seccomp` as JSON.  Raises `NoSeccompProfile`."""
         key = frozenset(capabilities)
         if key not in self._converted:
             if self._source is None:
                 self._source = load(self._path)
-            converted = convert(
-                self._source, key, machine=platform.machine(), kernel=kernel_version(platform.release())
-            )
-            self._converted[key] = msgspec.Raw(msgspec.json.encode(converted))
+            made = _for_here(self._source, key)
+            made["syscalls"] = withhold(made["syscalls"], key, machine=platform.machine())
+            self._converted[key] = msgspec.Raw(msgspec.json.encode(made))
         return self._converted[key]
+
+
+def _for_here(profile: Mapping[str, Any], capabilities: Collection[str]) -> dict[str, Any]:
+    return convert(profile, capabilities, machine=platform.machine(), kernel=kernel_version(platform.release()))
+
+
+def _own_profile(encoded: object) -> dict[str, Any]:
+    """Read a profile that came with a service: base64 of JSON."""
+    try:
+        profile = msgspec.json.decode(base64.b64decode(str(encoded), validate=True), type=dict[str, Any])
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise TaskRejected("the service's seccomp profile is not base64 of a JSON object") from error
+    if not isinstance(profile.get("defaultAction"), str):
+        raise TaskRejected("the service's seccomp profile has no defaultAction")
+    return profile
 
 
 def load(path: Path | None) -> Mapping[str, Any]:
@@ -80,9 +111,10 @@ def convert(
     """Return the runtime's form of a profile, with only the rules that hold for these capabilities here."""
     go_name, native = _ARCHITECTURES.get(machine, (machine, ""))
     rules = [_rule(entry) for entry in profile.get("syscalls", ()) if _applies(entry, capabilities, go_name, kernel)]
+    answer = {"defaultErrnoRet": profile["defaultErrnoRet"]} if "defaultErrnoRet" in profile else {}
     return {
         "defaultAction": profile["defaultAction"],
-        "defaultErrnoRet": profile.get("defaultErrnoRet", 1),
+        **answer,
         "architectures": _architectures(profile, native),
         "syscalls": rules,
     }
