@@ -40,9 +40,7 @@ numbers = st.integers(min_value=0, max_value=0o7777777)
 )
 @settings(max_examples=60, deadline=None)
 def test_files_come_back_as_they_were_written(format: int, files: list[tuple[str, bytes, int, int, int]]) -> None:
-    written = [
-        member(name, data, uid=uid, gid=gid, mode=mode, mtime=uid) for name, data, uid, gid, mode in files
-    ]
+    written = [member(name, data, uid=uid, gid=gid, mode=mode, mtime=uid) for name, data, uid, gid, mode in files]
     got = read(tar(*written, format=format))
     assert [(e.name, body, e.uid, e.gid, e.mode, e.mtime_ns) for e, body in got] == [
         (name, data, uid, gid, mode, uid * 10**9) for name, data, uid, gid, mode in files
