@@ -7,6 +7,8 @@ from vault.crypto.keys import RootKey
 from vault.crypto.plaintext import Plaintext
 from vault.model.ids import Kind
 from vault.model.secret import Secret, SecretSpec
+from vault.raftstore.engine import Engine
+from vault.raftstore.opening import Opened, found, take_over
 from vault.raftstore.store import Store
 from vault.store.changes import Put, PutValue
 
@@ -34,3 +36,15 @@ def new_secret(name: str, value: bytes, labels: dict[str, str] | None = None) ->
     """Return the changes that create a secret."""
     secret = Secret(id=new_id(), spec=SecretSpec(name=name, labels=labels or {}))
     return Put(secret), PutValue(Kind.SECRET, secret.id, Plaintext(value))
+
+
+async def store_on(engine: Engine) -> Store:
+    """Return a new store on an engine of the caller's."""
+    ledger, snapshot = await found(engine, root=ROOT, cluster_id=CLUSTER_ID, now=lambda: NOW_S, changes=())
+    return Store(Opened(engine=engine, ledger=ledger, snapshot=snapshot, release=lambda: None), lambda: NOW_S)
+
+
+async def store_again(engine: Engine) -> Store:
+    """Return the store that takes over an engine of the caller's."""
+    ledger, snapshot = await take_over(engine, root=ROOT, cluster_id=CLUSTER_ID)
+    return Store(Opened(engine=engine, ledger=ledger, snapshot=snapshot, release=lambda: None), lambda: NOW_S)

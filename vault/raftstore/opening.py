@@ -4,15 +4,16 @@ Called by `vault.raftstore.store` alone.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+import errno
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from vault.crypto.ids import new_id
 from vault.crypto.keyring import new_keyring
 from vault.crypto.keys import RootKey
-from vault.model.errors import Conflict, StoreDamaged
+from vault.model.errors import Conflict, DiskFull, StoreDamaged, Unavailable
 from vault.raftstore import files
 from vault.raftstore.engine import Commit, Engine
 from vault.raftstore.engines.sqlite import SqliteEngine
@@ -39,6 +40,13 @@ class StoreMissing(StoreDamaged):
         super().__init__(f"{directory} holds no store of a swarm: restore it from a backup, or leave the swarm")
 
 
+class StoreUnusable(Unavailable):
+    """The directory cannot be worked in."""
+
+    def __init__(self, directory: Path, why: str) -> None:
+        super().__init__(f"the store in {directory} cannot be used ({why}): check the directory and its rights")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
     """What a store works on."""
@@ -46,7 +54,7 @@ class Opened:
     engine: Engine
     ledger: Ledger
     snapshot: Snapshot
-    lock: DirectoryLock
+    release: Callable[[], None]  # Lets others have the directory.
 
 
 async def create(
@@ -54,64 +62,66 @@ async def create(
 ) -> Opened:
     """Make a store; the last step, the engine file, makes it one."""
     async with AsyncExitStack() as undo:
-        _make_private(directory)
-        lock = DirectoryLock(directory)
+        undo.enter_context(_named_errors(directory))
+        lock = _lock(directory)
         undo.callback(lock.release)
         if files.read(directory) is not None:
             raise StoreExists(directory)
         files.sweep(directory, keep="")
+        undo.callback(files.sweep, directory, keep="")
         content = files.EngineFile("sqlite", f"sqlite-{new_id()}")
         home = directory / content.directory
         home.mkdir(mode=0o700)
-        undo.callback(files.sweep, directory, keep="")
         engine = await SqliteEngine.create(home)
         undo.push_async_callback(engine.close)
-        ledger, snapshot = await _first_commit(engine, root, cluster_id, now, changes)
+        ledger, snapshot = await found(engine, root=root, cluster_id=cluster_id, now=now, changes=changes)
         await asyncio.to_thread(files.sync_directory, home)
         await asyncio.to_thread(files.write, directory, content)
         undo.pop_all()
-        return Opened(engine=engine, ledger=ledger, snapshot=snapshot, lock=lock)
+        return Opened(engine=engine, ledger=ledger, snapshot=snapshot, release=lock.release)
 
 
 async def open_store(directory: Path, *, root: RootKey, cluster_id: str) -> Opened:
     """Open a store and take the lead."""
     async with AsyncExitStack() as undo:
+        undo.enter_context(_named_errors(directory))
+        if files.read(directory) is None:
+            raise StoreMissing(directory)
+        lock = _lock(directory)
+        undo.callback(lock.release)
         content = files.read(directory)
         if content is None:
             raise StoreMissing(directory)
-        lock = DirectoryLock(directory)
-        undo.callback(lock.release)
         files.sweep(directory, keep=content.directory)
         engine = await SqliteEngine.open(directory / content.directory)
         undo.push_async_callback(engine.close)
-        loaded = await load(engine, root=root, cluster_id=cluster_id)
-        epoch = loaded.ledger.head.epoch
-        index = loaded.snapshot.index + 1
-        taken = Epoch(epoch.generation, epoch.counter + 1)
-        await commit(engine, loaded.ledger, lambda: loaded.ledger.seal(index, {}, epoch=taken))
+        ledger, snapshot = await take_over(engine, root=root, cluster_id=cluster_id)
         undo.pop_all()
-        snapshot = loaded.snapshot.apply((), index=index, now_s=0)
-        return Opened(engine=engine, ledger=loaded.ledger, snapshot=snapshot, lock=lock)
+        return Opened(engine=engine, ledger=ledger, snapshot=snapshot, release=lock.release)
 
 
-def _make_private(directory: Path) -> None:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    directory.chmod(0o700)
-
-
-async def _first_commit(
-    engine: Engine, root: RootKey, cluster_id: str, now: Callable[[], float], changes: Sequence[Change]
+async def found(
+    engine: Engine, *, root: RootKey, cluster_id: str, now: Callable[[], float], changes: Sequence[Change]
 ) -> tuple[Ledger, Snapshot]:
     """Commit keyring and first objects as index 1 of a new generation."""
     keyring = new_keyring(now_s=now())
     ledger = Ledger.fresh(cluster_id=cluster_id, root=root, keyring=keyring)
     batch = Proposals(Snapshot(), now).add(changes)
     epoch = Epoch(int(now()), 1)
-    await commit(engine, ledger, lambda: ledger.seal(batch.index, batch.contents, epoch=epoch, keyring=keyring))
+    await _commit(engine, ledger, lambda: ledger.seal(batch.index, batch.contents, epoch=epoch, keyring=keyring))
     return ledger, batch.after
 
 
-async def commit(engine: Engine, ledger: Ledger, seal: Callable[[], Sealed]) -> None:
+async def take_over(engine: Engine, *, root: RootKey, cluster_id: str) -> tuple[Ledger, Snapshot]:
+    """Load everything, believing nothing, and become the one who may write: a commit that only changes the epoch."""
+    loaded = await load(engine, root=root, cluster_id=cluster_id)
+    ledger, index = loaded.ledger, loaded.snapshot.index + 1
+    epoch = Epoch(ledger.head.epoch.generation, ledger.head.epoch.counter + 1)
+    await _commit(engine, ledger, lambda: ledger.seal(index, {}, epoch=epoch))
+    return ledger, loaded.snapshot.apply((), index=index, now_s=0)
+
+
+async def _commit(engine: Engine, ledger: Ledger, seal: Callable[[], Sealed]) -> None:
     """Commit outside the store's queue, before there is one."""
     made: list[Sealed] = []
 
@@ -121,3 +131,21 @@ async def commit(engine: Engine, ledger: Ledger, seal: Callable[[], Sealed]) -> 
 
     await engine.commit(make)
     ledger.accept(made[0])
+
+
+def _lock(directory: Path) -> DirectoryLock:
+    """Return the lock on the directory, which is made if need be."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory.chmod(0o700)
+    return DirectoryLock(directory)
+
+
+@contextmanager
+def _named_errors(directory: Path) -> Iterator[None]:
+    """Turn what the operating system says into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull from None
+        raise StoreUnusable(directory, error.strerror or type(error).__name__) from None

@@ -180,7 +180,7 @@ class Store:
         await self._idle.wait()
         self._stop(EngineStopped("it was closed"))
         await self._engine.close()
-        self._opened.lock.release()
+        self._opened.release()
 
     def _fits(self, group: "Group", taken: "list[tuple[Group, asyncio.Future[int]]]") -> bool:
         """Propose changes together, unless one is stale; note in `taken` what will settle them."""

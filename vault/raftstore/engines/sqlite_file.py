@@ -73,10 +73,12 @@ class SqliteFile:
         try:
             self._prepare(fresh=fresh)
             self._read_rows()
-        except BaseException as error:
+        except _ERRORS as error:
+            meaning = self._meaning(error, while_committing=False)
             self._db.close()
-            if isinstance(error, _ERRORS):
-                raise self._meaning(error, while_committing=False) from None
+            raise meaning from None
+        except VaultError:
+            self._db.close()
             raise
         self._stretch_log()
 
@@ -167,16 +169,16 @@ class SqliteFile:
         for pragma in _PRAGMAS:
             self._db.execute(f"PRAGMA {pragma}").fetchall()
         if fresh:
-            self._db.execute("BEGIN IMMEDIATE")
-            for statement in _SCHEMA:
+            for statement in ("BEGIN IMMEDIATE", *_SCHEMA, "COMMIT"):
                 self._db.execute(statement)
-            self._db.execute("COMMIT")
 
     def _read_rows(self) -> None:
-        """Learn which row holds a key."""
-        self._db.execute("SELECT value FROM head").fetchone()
+        """Learn which row holds a key; believe the file only if its tables are ours."""
+        schema = [sql for (sql,) in self._db.execute("SELECT sql FROM sqlite_master ORDER BY rowid")]
+        if schema != [statement.encode() for statement in _SCHEMA]:
+            raise self._damage("its tables are not ours")
         for row, key in self._db.execute("SELECT id, key FROM records"):
-            if self._rows.setdefault(self._text(key), row) != row:
+            if not isinstance(row, int) or self._rows.setdefault(self._text(key), row) != row:
                 raise self._damage("a key is there twice")
             self._last_row = max(self._last_row, row)
 
@@ -185,12 +187,14 @@ class SqliteFile:
         self.log_bytes = 1  # Whatever a crash left in it is moved soon.
         with contextlib.suppress(OSError), open(f"{self.path}-wal", "r+b", buffering=0) as log:
             size = log.seek(0, os.SEEK_END)
+            missing = max(0, LOG_BYTES - size)
+            written = 0
             try:
-                if size < LOG_BYTES:
-                    log.write(bytes(LOG_BYTES - size))
-                    os.fsync(log.fileno())
-            except OSError:
-                log.truncate(size)
+                written = log.write(bytes(missing))  # Less than asked for if the disk is full.
+                os.fsync(log.fileno())
+            finally:
+                if written < missing:
+                    log.truncate(size)
 
     def _transact(self, commit: Commit, puts: list[tuple[int, str, bytes]], deletes: list[tuple[int]]) -> None:
         execute = self._db.execute
