@@ -103,7 +103,7 @@ SERVICES = st.lists(st.sampled_from(SERVICE.keys), max_size=3).flatmap(
 READ = Files({"/a": b"A=1\n", "/s1": b"secret"})
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(values(DOCUMENT), min_size=1, max_size=2))
 def test_any_document_is_deployed_or_refused(documents: list[dict[str, Any]]) -> None:
     texts = [json.dumps({**document, "version": "3.13"}) for document in documents]
@@ -111,7 +111,7 @@ def test_any_document_is_deployed_or_refused(documents: list[dict[str, Any]]) ->
         deploy(*texts)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.dictionaries(NAMES, SERVICES, max_size=2), min_size=1, max_size=2))
 def test_any_services_are_deployed_or_refused(documents: list[dict[str, Any]]) -> None:
     with contextlib.suppress(VaultError):

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.stack.builders import Files, service, stack
+from vault.stack import services
 from vault.stack.errors import NotLoaded, StackError
 from vault.stack.load import Source, check_images, load
 
@@ -53,6 +54,17 @@ def test_paths_start_at_the_directory_of_the_first_file() -> None:
     sources = [volume.source for volume in document.services["web"].volumes]
     assert sources == ["/stack/a", "/home/me/b", "/c", "/d"]
     assert [secret.file for secret in document.secrets.values()] == ["/stack/s.txt", "/t"]
+
+
+def test_the_last_of_ro_and_rw_counts() -> None:
+    volumes = stack(service("volumes: ['/a:/a:ro,rw', '/b:/b:rw,ro', '/c:/c']")).document.services["web"].volumes
+    assert [volume.read_only for volume in volumes] == [False, True, False]
+
+
+def test_a_variable_that_is_no_text_is_replaced_as_docker_replaces_it() -> None:
+    document = stack(service("environment: [A]\nuser: $A"), env={"A": "x\udcff"}).document
+    assert document.services["web"].environment == {"A": "x\ufffd"}
+    assert document.services["web"].user == "x\ufffd"
 
 
 def test_loading_reads_no_file_of_a_secret() -> None:
@@ -137,7 +149,6 @@ def test_a_service_needs_an_image_to_be_deployed(image: str, error: str) -> None
         ("volumes: ['a::b']", "services.web.volumes.0: invalid spec: a::b: empty section between colons"),
         ("volumes: [{type: bind, target: /x}]", 'invalid mount config for type "bind": field Source must not be empty'),
         ("volumes: ['~/a:/b']", "services.web.volumes: cannot expand ~/a: HOME is not set"),
-        ("ports: ['0-65535:80', '1:1']", "services.web.ports: more than 65536 ports"),
     ],
 )
 def test_a_value_that_cannot_be_read_is_named_with_its_place(keys: str, error: str) -> None:
@@ -171,6 +182,13 @@ def test_a_secret_comes_from_one_place(section: str, error: str) -> None:
     with pytest.raises(NotLoaded) as raised:
         stack(f"services: {{}}\n{section}")
     assert str(raised.value) == error
+
+
+def test_ranges_of_ports_unfold_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "MAX_PORTS", 10)
+    assert len(stack(service("ports: ['1-10:80']")).document.services["web"].ports) == 10
+    with pytest.raises(NotLoaded, match=r"^services\.web\.ports: more than 10 ports$"):
+        stack(service("ports: ['1-10:80', '11:11']"))
 
 
 def test_an_unquoted_yes_is_a_boolean_where_one_is_asked_for() -> None:

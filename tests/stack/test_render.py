@@ -34,7 +34,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(TREES)
 def test_any_extension_is_read_as_it_was_printed(tree: Any) -> None:
     text = render(Document(version="3.8", extensions={"x-any": tree}))

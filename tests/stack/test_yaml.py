@@ -206,7 +206,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.dictionaries(st.text("abcxyz", max_size=8), VALUES, max_size=5))
 def test_what_json_writes_is_read_as_json_reads_it(value: dict[str, object]) -> None:
     assert read_yaml(json.dumps(value).encode()) == value

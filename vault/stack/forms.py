@@ -202,8 +202,7 @@ def parse_port(text: str) -> tuple[PublishedPort, ...]:
 def is_port(text: str) -> bool:
     """Return whether `text` is a short form of a port."""
     try:
-        # A number written with a fraction is judged by its whole part, and refused later.
-        parse_port(text.partition(".")[0] if re.fullmatch(r"-?[0-9]+\.[0-9]+", text) else text)
+        parse_port(text)
     except ValueError:
         return False
     return True

@@ -50,6 +50,8 @@ def load(files: Sequence[Source], env: Mapping[str, str], read_file: ReadFile, *
     """
     if not files:
         raise StackError("specify a Compose file (with --compose-file)")
+    # A variable may hold bytes that are no text; Docker sends the replacement character, too.
+    env = {name: value.encode(errors="surrogateescape").decode(errors="replace") for name, value in env.items()}
     mappings = [read_yaml(file.text) for file in files]
     version = _version(mappings[0])
     notices: list[str] = []

@@ -189,7 +189,7 @@ def _wrong_scalar(value: Any, wanted: Plain, path: str) -> Iterator[_Problem]:
     if wanted.minimum is not None and value < wanted.minimum:
         text = f"Must be greater than or equal to {wanted.minimum}"
         yield _Problem(path=path, fault=_Fault.OTHER, text=text)
-    if wanted.format is not None and not wanted.format.accepts(str(value)):
+    if wanted.format is not None and not wanted.format.accepts(value if isinstance(value, str) else str(int(value))):
         yield _Problem(path=path, fault=_Fault.OTHER, text=f"Does not match format '{wanted.format.name}'")
 
 

@@ -14,11 +14,11 @@ from vault.stack import document as doc
 from vault.stack import values
 from vault.stack.env_file import parse_env_file
 from vault.stack.errors import NotLoaded
-from vault.stack.forms import parse_port
+from vault.stack.forms import PublishedPort, parse_port
 from vault.stack.mounts import parse_volume
 from vault.stack.values import fields
 
-_MAX_PORTS = 65_536  # Of one service; ranges unfold.
+MAX_PORTS = 65_536  # Of one service; ranges unfold.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,15 +90,22 @@ def _ports(entries: list[Any], where: str, context: Context) -> tuple[doc.Port, 
             continue
         if isinstance(entry, float):
             raise NotLoaded(f"{where}.{index}: {entry} is not a port: put it in quotes")
-        for port in parse_port(values.text(entry)):
+        for port in _unfolded(values.text(entry), f"{where}.{index}"):
             if port.ip.strip("0:."):
                 context.notices.append(
                     f"ignoring IP-address ({values.text(entry)}/{port.protocol}) service will listen on '0.0.0.0'"
                 )
             ports.append(doc.Port(mode="ingress", target=port.target, published=port.published, protocol=port.protocol))
-        if len(ports) > _MAX_PORTS:
-            raise NotLoaded(f"{where}: more than {_MAX_PORTS} ports")
+        if len(ports) > MAX_PORTS:
+            raise NotLoaded(f"{where}: more than {MAX_PORTS} ports")
     return tuple(ports)
+
+
+def _unfolded(text: str, where: str) -> tuple[PublishedPort, ...]:
+    try:
+        return parse_port(text)
+    except ValueError as error:
+        raise NotLoaded(f"{where}: {error}") from None
 
 
 def _file_references(entries: list[Any], where: str) -> tuple[doc.FileReference, ...]:
