@@ -100,6 +100,9 @@ class FakeNetworks:
         self.made[task_id] = ports
         return Path("/run/netns") / task_id
 
+    def published(self, task_id: str) -> tuple[PortConfig, ...]:
+        return self.made.get(task_id, ())
+
     async def remove(self, task_id: str) -> None:
         self.made.pop(task_id, None)
 

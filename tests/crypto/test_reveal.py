@@ -41,6 +41,8 @@ ALLOWED = {
     # Into the sealed records of the store.
     "daemon.founding:found",
     "raftstore.ledger:_bytes",
+    # A registry's password, on its way to the process that pulls.
+    "agent.images.store:ImageStore.pull",
     # Configs are readable through the API, unlike secrets.
     "api.configs:_shown",
 }

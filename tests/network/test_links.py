@@ -32,7 +32,7 @@ def host() -> Iterator[None]:
 @pytest.fixture
 def run_root(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
-    for each in (tmp_path / "netns").glob("*"):
+    for each in tmp_path.rglob("netns/*"):
         drop_namespace(each)
 
 
@@ -369,8 +369,10 @@ def test_a_task_prepared_twice_gets_a_fresh_link(run_root: Path) -> None:
     with_network(run_root, test)
 
 
-def test_two_vaultd_on_one_machine_stay_apart(run_root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    other_root = tmp_path_factory.mktemp("other")
+def test_two_vaultd_on_one_machine_stay_apart(run_root: Path) -> None:
+    one_root, other_root = run_root / "one", run_root / "other"
+    for root in (one_root, other_root):
+        root.mkdir()
 
     async def test(network: NodeNetwork) -> None:
         other = await NodeNetwork.open(other_root)
@@ -385,8 +387,8 @@ def test_two_vaultd_on_one_machine_stay_apart(run_root: Path, tmp_path_factory: 
             assert ask("127.0.0.1", 8081)
         await other.remove(A)
 
-    with_network(run_root, test)
-    assert traces(run_root) == []
+    with_network(one_root, test)
+    assert traces(one_root) == []
     assert traces(other_root) == []
 
 

@@ -41,6 +41,10 @@ class Networks(Protocol):
         """Make a namespace whose ports answer on the host; return its file."""
         ...
 
+    def published(self, task_id: str) -> tuple[PortConfig, ...]:
+        """Return the ports that are open for a task, with the numbers that were chosen."""
+        ...
+
     async def remove(self, task_id: str) -> None:
         """Remove a task's namespace and ports; nothing to do is no error."""
         ...
@@ -204,6 +208,6 @@ class Runner:
             message=message,
             err=err,
             container_status=self.container if self.container.container_id else None,
-            port_status=PortStatus(ports=self.local.task.host_ports) if running else PortStatus(),
+            port_status=PortStatus(ports=self._machine.networks.published(self.task_id)) if running else PortStatus(),
         )
         self._report(self.local.task.id, status)

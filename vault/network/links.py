@@ -38,7 +38,6 @@ class _Held:
 
     attachment: Attachment
     sockets: list[socket.socket]
-    made: "asyncio.Task[None] | None" = None  # None: an earlier vaultd made it.
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -50,6 +49,7 @@ class NodeNetwork:
         self._records = run_root / "network"
         self._namespaces = run_root / "netns"
         self._held: dict[str, _Held] = {}
+        self._jobs: dict[str, asyncio.Task[None]] = {}  # Creations under way.
         self._subnet: IPv4Network | None = None
         self._last_address = IPv4Address(0)
         self._table = asyncio.Lock()  # Subnet and table: made with the first task, removed with the last.
@@ -84,39 +84,18 @@ class NodeNetwork:
         Raises `PortNotPublished` in Docker's words when a port is taken, `NetworkFailed` when the kernel refuses; then
         nothing is left.  Cancelled, it finishes in the background, and `remove` waits for it.
         """
-        await self.remove(task_id)  # What a vaultd left that ended in the middle of this.
-        try:
-            async with self._table:
-                await self._ready()
-                held = self._hold(task_id, ports)
-        except Exception:
-            await self._tidy()
-            raise
-        held.made = asyncio.create_task(self._make(held.attachment), name=f"link {task_id}")
-        try:
-            await asyncio.shield(held.made)
-        except Exception:
-            await self.remove(task_id)
-            raise
+        assert task_id not in self._jobs, "a creation that was broken off is waited for by remove"
+        job = asyncio.create_task(self._create(task_id, ports), name=f"link {task_id}")
+        self._jobs[task_id] = job
+        job.add_done_callback(lambda done: self._ended(task_id, done))
+        await asyncio.shield(job)
         return self.namespace(task_id)
 
     async def remove(self, task_id: str) -> None:
         """Remove a task's namespace, link and ports; nothing to do is no error.  Safe to repeat."""
-        held = self._held.get(task_id)
-        if held is None:
-            return
-        async with held.lock:
-            if self._held.get(task_id) is not held:
-                return
-            if held.made is not None:
-                await asyncio.wait({held.made})
-            await _both(self._withdraw(held.attachment), self._unlink(self._names.link(task_id)))
-            kernel.drop_namespace(self.namespace(task_id))
-            (self._records / f"{task_id}.json").unlink(missing_ok=True)
-            del self._held[task_id]
-            for each in held.sockets:
-                each.close()
-        await self._tidy()
+        if (job := self._jobs.get(task_id)) is not None:
+            await asyncio.wait({job})
+        await self._remove(task_id)
 
     async def reap(self, known: Collection[str]) -> None:
         """Remove what belongs to no known task, and restore the rules of those that do."""
@@ -128,13 +107,46 @@ class NodeNetwork:
                 await self._rewrite()
         await self._tidy()
 
+    async def _create(self, task_id: str, ports: tuple[PortConfig, ...]) -> None:
+        await self._remove(task_id)  # What a vaultd left that ended in the middle of this.
+        try:
+            async with self._table:
+                await self._ready()
+                attachment = self._hold(task_id, ports)
+            await _both(self._publish(attachment), self._link(attachment))
+        except Exception:
+            try:
+                await self._remove(task_id)
+                await self._tidy()
+            except kernel.NetworkFailed as failed:  # The first error is the one to tell; `reap` removes the rest.
+                logger.warning("link_not_undone", extra={"task_id": task_id, "err": failed.message})
+            raise
+
+    def _ended(self, task_id: str, job: "asyncio.Task[None]") -> None:
+        del self._jobs[task_id]
+        if not job.cancelled():
+            job.exception()  # Seen; a caller that still waits gets it as well.
+
+    async def _remove(self, task_id: str) -> None:
+        held = self._held.get(task_id)
+        if held is None:
+            return
+        async with held.lock:
+            if self._held.get(task_id) is not held:
+                return
+            await _both(self._withdraw(held.attachment), self._unlink(self._names.link(task_id)))
+            kernel.drop_namespace(self.namespace(task_id))
+            (self._records / f"{task_id}.json").unlink(missing_ok=True)
+            del self._held[task_id]
+            for each in held.sockets:
+                each.close()
+        await self._tidy()
+
     def _take_over(self, path: Path) -> None:
         try:
             attachment = msgspec.json.decode(path.read_bytes(), type=Attachment)
         except (OSError, msgspec.MsgspecError):
-            logger.warning(
-                "link_record_unreadable", extra={"path": str(path)}
-            )  # Cut off while written: nothing was made.
+            logger.warning("link_record_unreadable", extra={"path": str(path)})
             path.unlink(missing_ok=True)
             return
         sockets, lost = hold_again(attachment)
@@ -143,7 +155,7 @@ class NodeNetwork:
             logger.warning("ports_taken_meanwhile", extra={"task_id": attachment.task_id, "ports": ports})
         self._held[attachment.task_id] = _Held(attachment=attachment, sockets=sockets)
 
-    def _hold(self, task_id: str, ports: tuple[PortConfig, ...]) -> _Held:
+    def _hold(self, task_id: str, ports: tuple[PortConfig, ...]) -> Attachment:
         """Choose address and ports and write the record, in one step that no other task can come between."""
         assert self._subnet is not None
         others = [held.attachment for held in self._held.values()]
@@ -153,12 +165,9 @@ class NodeNetwork:
             raise kernel.NetworkFailed("addresses", f"all of {self._subnet} are in use: stop tasks on this node")
         self._last_address = address
         attachment = Attachment(task_id=task_id, address=str(address), bindings=tuple(bindings))
-        self._held[task_id] = held = _Held(attachment=attachment, sockets=sockets)
+        self._held[task_id] = _Held(attachment=attachment, sockets=sockets)
         _write(self._records / f"{task_id}.json", msgspec.json.encode(attachment))
-        return held
-
-    async def _make(self, attachment: Attachment) -> None:
-        await _both(self._publish(attachment), self._link(attachment))
+        return attachment
 
     async def _link(self, attachment: Attachment) -> None:
         """Make namespace and link, addresses and routes at both ends."""
@@ -184,7 +193,11 @@ class NodeNetwork:
 
     async def _unlink(self, link: str) -> None:
         if link in kernel.links_named(link):
-            await kernel.run("ip", "link", "delete", link)
+            try:
+                await kernel.run("ip", "link", "delete", link)
+            except kernel.NetworkFailed:
+                if link in kernel.links_named(link):  # Else it went with its namespace, a moment earlier.
+                    raise
 
     async def _publish(self, attachment: Attachment) -> None:
         async with self._table:
@@ -217,7 +230,10 @@ class NodeNetwork:
         """Have a subnet, claimed by a route that shows it as taken to every other program."""
         if self._subnet is not None:
             return
+        for directory in (self._records, self._namespaces):
+            directory.mkdir(mode=0o700, exist_ok=True)
         for subnet in rules.free_subnets(await kernel.taken_networks(), self._names.seed):
+            _write(self._records / _SUBNET, str(subnet).encode())  # First, so that a route never outlives its record.
             try:
                 await kernel.run("ip", "route", "add", "unreachable", str(subnet))
             except kernel.NetworkFailed:  # Another vaultd was faster.
@@ -227,9 +243,6 @@ class NodeNetwork:
             raise kernel.NetworkFailed(
                 "addresses", "no free subnet in 172.20.0.0/14, 192.168.128.0/17 or 10.240.0.0/12"
             )
-        for directory in (self._records, self._namespaces):
-            directory.mkdir(mode=0o700, exist_ok=True)
-        _write(self._records / _SUBNET, str(subnet).encode())
         self._subnet = subnet
         if kernel.forward_packets():
             logger.warning("ip_forward_enabled")
