@@ -27,12 +27,12 @@ class Screen:
 
     def draw(self, line: Line) -> None:
         """Show one line."""
-        if self._quiet or self._last.get(line.key) == line.text:
+        if self._quiet or self._last.get(line.key) == line.text or (line.bar and not self._terminal):
             return
         self._last[line.key] = line.text
         if self._terminal:
             self._place(line if self._bars or not line.bar else Line(line.key, line.text.partition("[")[0]))
-        elif not line.bar:
+        else:
             self._out.write(f"{line.key}: {line.text}\n")
         self._out.flush()
 

@@ -5,6 +5,7 @@ must stay so for its monitor time.  A task that completed and will not be restar
 (cli#5299).
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,12 @@ class Picture:
     def converged(self) -> bool:
         """Whether every task is where it should be."""
         return self.wanted is not None and self.there == self.wanted
+
+    @property
+    def opening(self) -> tuple[Line, ...]:
+        """The lines that are drawn first, so that bars stand in their order: nothing is there yet."""
+        text = re.sub(r"\d+ out of", "0 out of", self.lines[0].text)
+        return (Line(self.lines[0].key, text), *(Line(line.key, " ") for line in self.lines[1:]))
 
     @property
     def hopeless(self) -> bool:

@@ -61,6 +61,7 @@ class _Watch:
         self._service = service
         self._rollback_wanted = rollback_wanted
         self._state = ""
+        self._opened = False
         self._reason = ""  # Why it went back to the former spec.
         self._since_s: float | None = None
         self._hopeless_since_s: float | None = None
@@ -87,6 +88,10 @@ class _Watch:
         """Draw what was seen; return whether the wait is over."""
         monitor_ns = (service["Spec"].get("UpdateConfig") or {}).get("Monitor") or 0
         monitor_s = monitor_ns / SECOND_NS if monitor_ns else DEFAULT_MONITOR_S
+        if not self._opened and seen.wanted is not None:
+            self._opened = True
+            for line in seen.opening:
+                screen.draw(line)
         for line in seen.lines:
             screen.draw(line)
         was_converged, self.converged = self.converged, seen.converged
