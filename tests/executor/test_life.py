@@ -160,6 +160,18 @@ def test_a_command_that_is_not_in_the_image_fails_the_start_and_leaves_no_proces
     on_node(body)
 
 
+def test_a_second_start_is_refused_and_leaves_the_container_running(on_node: OnNode) -> None:
+    async def body(node: Node) -> None:
+        task = await node.run(*FOREVER)
+        await until_ready(node, task)
+        with pytest.raises(TaskStartFailed, match="the task was started before"):
+            await node.executor.start(task)
+        await node.executor.stop(task)
+        assert (await node.executor.wait(task)).code == 5
+
+    on_node(body)
+
+
 def test_many_tasks_start_and_go_side_by_side(on_node: OnNode) -> None:
     async def body(node: Node) -> None:
         tasks = await asyncio.gather(*(node.run(*FOREVER) for _ in range(8)))

@@ -187,7 +187,6 @@ def test_bad_ulimits_are_refused(ulimit: Ulimit, text: str) -> None:
 
 def facts(**changes: Any) -> Facts:
     fields: dict[str, Any] = {
-        "container_id": "c" * 64,
         "rootfs": Path("/r"),
         "cgroup": "/vault/i/t",
         "identity": Identity(uid=0, gid=0, groups=(0,)),

@@ -39,7 +39,6 @@ _SHM_BYTES: Final = 64 << 20
 class Facts:
     """What was looked up for a task before its configuration is written."""
 
-    container_id: str
     rootfs: Path
     cgroup: str
     identity: Identity

@@ -30,6 +30,8 @@ def launch(runtime: Runtime, conmon: Conmon, paths: TaskPaths) -> Started:
     record = read_record(paths)
     if record is None:
         raise RuntimeFailed("start", "the task is not prepared")
+    if record.launching:
+        raise RuntimeFailed("start", "the task was started before: prepare it again")
     record = msgspec.structs.replace(record, launching=True)
     write_record(paths, record)
     try:

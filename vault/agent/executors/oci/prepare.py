@@ -7,7 +7,7 @@ left when something here fails.
 import os
 import resource
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -87,39 +87,19 @@ def own_capabilities() -> tuple[str, ...]:
     return tuple(name for number, name in enumerate(ALL_CAPABILITIES) if bits >> number & 1)
 
 
-def prepare(shop: Workshop, paths: TaskPaths, wanted: Wanted) -> Record:
+def prepare(shop: Workshop, paths: TaskPaths, wanted: Wanted) -> None:
     """Make the bundle and its mounts.  Raises `TaskRejected`, or another `VaultError`, or `OSError`."""
     task, spec, image = wanted.task, wanted.task.spec.container_spec, wanted.image.config
-    command = command_of(spec, image)  # The cheap refusals come first.
+    # The cheap refusals come first.
     planned = plan_mounts(spec.mounts, image.volumes)
     memory = plan_memory(spec, secrets=wanted.secrets, configs=wanted.configs, at=paths.secrets)
-    stop_signal = spec.stop_signal or image.stop_signal or "SIGTERM"
-    signal_number(stop_signal)
-    log_max_bytes, log_files = _log_limits(task)
+    record = _record_of(paths, wanted, planned)
 
     paths.data.mkdir(mode=0o700, parents=True)
     paths.run.mkdir(mode=0o700, parents=True)
     paths.exits.mkdir()
-    record = Record(
-        boot_id=boot_id(),
-        task_id=task.id,
-        container_id=paths.container_id,
-        name=task.name,
-        program=command[2 if spec.init else 0],
-        stop_signal=stop_signal,
-        stop_grace_s=(DEFAULT_STOP_GRACE_NS if spec.stop_grace_period is None else spec.stop_grace_period) / SECOND_NS,
-        tty=spec.tty,
-        open_stdin=spec.open_stdin,
-        log_max_bytes=log_max_bytes,
-        log_files=log_files,
-        volumes=tuple(_volume_name(each, task) for each in planned if isinstance(each, VolumeMount)),
-        anonymous_volumes=tuple(
-            _volume_name(each, task) for each in planned if isinstance(each, VolumeMount) and not each.name
-        ),
-    )
     write_record(paths, record)  # Before the mounts: whoever finds them knows whose they are.
     rootfs.mount_rootfs(paths, wanted.image.layers)
-    accounts = rootfs.read_accounts(paths.rootfs)
     rootfs.make_directory(paths.rootfs, working_dir_of(spec, image))
     if memory.files:
         paths.secrets.mkdir()
@@ -129,12 +109,46 @@ def prepare(shop: Workshop, paths: TaskPaths, wanted: Wanted) -> Record:
         *write_etc(paths, spec, wanted.network, hostname=hostname, taken={each.target for each in planned}),
         *(_host_side(shop, paths, each, task) for each in planned),
         *memory.mounts,
+        *([init_mount(_find_tini())] if spec.init else []),
     ]
-    if spec.init:
-        mounts.append(init_mount(_find_tini()))
-    capabilities = capabilities_of(spec.capability_add, spec.capability_drop, available=shop.capabilities)
-    facts = Facts(
+    facts = _facts_of(shop, paths, wanted, hostname=hostname, mounts=mounts)
+    paths.config.write_bytes(msgspec.json.encode(runtime_config(task, image, facts)))
+
+
+def _record_of(paths: TaskPaths, wanted: Wanted, planned: Sequence[Planned]) -> Record:
+    """Return what the next vaultd must know; refuses a bad command, stop signal or log driver."""
+    task, spec, image = wanted.task, wanted.task.spec.container_spec, wanted.image.config
+    command = command_of(spec, image)
+    stop_signal = spec.stop_signal or image.stop_signal or "SIGTERM"
+    signal_number(stop_signal)
+    log_max_bytes, log_files = _log_limits(task)
+    volumes = [each for each in planned if isinstance(each, VolumeMount)]
+    grace_ns = DEFAULT_STOP_GRACE_NS if spec.stop_grace_period is None else spec.stop_grace_period
+    return Record(
+        boot_id=boot_id(),
+        task_id=task.id,
         container_id=paths.container_id,
+        name=task.name,
+        program=command[2 if spec.init else 0],
+        stop_signal=stop_signal,
+        stop_grace_s=grace_ns / SECOND_NS,
+        tty=spec.tty,
+        open_stdin=spec.open_stdin,
+        log_max_bytes=log_max_bytes,
+        log_files=log_files,
+        volumes=tuple(_volume_name(each, task) for each in volumes),
+        anonymous_volumes=tuple(_volume_name(each, task) for each in volumes if not each.name),
+    )
+
+
+def _facts_of(
+    shop: Workshop, paths: TaskPaths, wanted: Wanted, *, hostname: str, mounts: Sequence[dict[str, Any]]
+) -> Facts:
+    """Look up, in the image and on this node, what the configuration needs."""
+    spec, image = wanted.task.spec.container_spec, wanted.image.config
+    capabilities = capabilities_of(spec.capability_add, spec.capability_drop, available=shop.capabilities)
+    accounts = rootfs.read_accounts(paths.rootfs)
+    return Facts(
         rootfs=paths.rootfs,
         cgroup=paths.cgroup,
         identity=identity_of(spec.user or image.user, accounts, extra_groups=spec.groups),
@@ -145,10 +159,8 @@ def prepare(shop: Workshop, paths: TaskPaths, wanted: Wanted) -> Record:
         hostname=hostname,
         host_limits=shop.limits,
         cgroup_v2=shop.hierarchy is Hierarchy.V2,
-        node_id=task.node_id,
+        node_id=wanted.task.node_id,
     )
-    paths.config.write_bytes(msgspec.json.encode(runtime_config(task, image, facts)))
-    return record
 
 
 def _host_side(shop: Workshop, paths: TaskPaths, planned: Planned, task: Task) -> dict[str, Any]:
