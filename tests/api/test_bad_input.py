@@ -31,7 +31,7 @@ def daemon() -> Daemon:
 PORT = {"TargetPort": 80, "PublishedPort": 8080}
 
 
-def secret(name: str, data: str = "eA==") -> dict[str, str]:
+def secret(name: str, data: str = "eA==") -> dict[str, Any]:
     return {"Name": name, "Data": data}
 
 
@@ -231,6 +231,7 @@ LATER = [
         "TaskTemplate.Resources.Reservations.GenericResources",
     ),
     (task(LogDriver={"Name": "syslog"}), "TaskTemplate.LogDriver syslog"),
+    (task(Networks=[{"Target": "ingress", "DriverOpts": {"a": "b"}}]), "TaskTemplate.Networks.DriverOpts"),
     (task(Runtime="plugin"), "TaskTemplate.Runtime plugin"),
     (service("new", Privileges={"CredentialSpec": {"File": "x"}}), "ContainerSpec.Privileges.CredentialSpec"),
     (service("new", Mounts=[{"Type": "cluster", "Source": "v", "Target": "/a"}]), "ContainerSpec.Mounts type cluster"),
@@ -303,6 +304,20 @@ def test_an_update_may_not_rename_or_change_the_mode(daemon: Daemon) -> None:
             {"Name": "n", "IPAM": {"Config": [{"Subnet": "10.0.0.1/8"}]}},
             400,
             BAD + "invalid network config: subnet, range and gateway must be IPv4, like 10.1.0.0/24",
+        ),
+        (
+            "POST",
+            "/networks/create",
+            {"Name": "n", "Options": {"com.docker.network.driver.mtu": "9000"}},
+            501,
+            "rpc error: code = Unimplemented desc = network option com.docker.network.driver.mtu is not supported yet",
+        ),
+        (
+            "POST",
+            "/secrets/create",
+            secret("x") | {"Templating": {"Name": "jinja"}},
+            400,
+            BAD + 'template driver "jinja" is not supported: use golang',
         ),
         ("POST", "/networks/create", {"Name": "host"}, 403, "operation is not permitted on predefined host network"),
         ("POST", "/swarm/init", {"Availability": "lazy"}, 400, 'invalid Availability: "lazy"'),

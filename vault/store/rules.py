@@ -18,12 +18,14 @@ from vault.store.changes import AnyObject, Change, Delete, Put
 from vault.store.snapshot import Snapshot
 
 ObjectT = TypeVar("ObjectT", bound=AnyObject)
+TEMPLATE_DRIVERS = ("", "golang")
 ONLY_LABELS = "only updates to Labels are allowed"
 
 
 def check_secret(spec: SecretSpec, size_bytes: int) -> None:
     """Raise `InvalidArgument` unless a secret may be made of `spec` and a value of that size; needs no snapshot."""
     check_object_name(spec.name)
+    _check_templating(spec)
     if spec.driver is not None and spec.driver.name:
         raise InvalidArgument(f'plugin "{spec.driver.name}" not found: secret drivers are not supported yet')
     check_secret_size(size_bytes)
@@ -32,6 +34,7 @@ def check_secret(spec: SecretSpec, size_bytes: int) -> None:
 def check_config(spec: ConfigSpec, size_bytes: int) -> None:
     """Raise `InvalidArgument` unless a config may be made of `spec` and a value of that size; needs no snapshot."""
     check_object_name(spec.name)
+    _check_templating(spec)
     check_config_size(size_bytes)
 
 
@@ -82,6 +85,11 @@ def removed(snapshot: Snapshot, kind: Kind, object_id: str) -> tuple[Change, ...
     if users:
         raise InUse(kind, found.spec.name, users)
     return (Delete(kind, object_id, found.version.index),)
+
+
+def _check_templating(spec: SecretSpec | ConfigSpec) -> None:
+    if spec.templating is not None and spec.templating.name not in TEMPLATE_DRIVERS:
+        raise InvalidArgument(f'template driver "{spec.templating.name}" is not supported: use golang')
 
 
 def _user(service: Service, kind: Kind, object_id: str) -> str:

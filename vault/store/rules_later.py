@@ -27,6 +27,8 @@ def check_network_supported(spec: NetworkSpec) -> None:
     options = spec.driver_configuration.options if spec.driver_configuration else {}
     if ENCRYPTED in options and options[ENCRYPTED].lower() not in ("false", "0"):
         raise Unimplemented("network option encrypted is not supported yet")
+    for option in sorted(options.keys() - {ENCRYPTED}):
+        raise Unimplemented(f"network option {option} is not supported yet")
     if spec.ipv6_enabled:
         raise Unimplemented("network option EnableIPv6 is not supported yet")
     if spec.ipam_options and spec.ipam_options.driver and spec.ipam_options.driver.name not in ("", "default"):
@@ -79,6 +81,8 @@ def _task(task: TaskSpec) -> Iterator[str]:
         yield "TaskTemplate.Placement.MaxReplicas"
     if task.resources and task.resources.reservations and task.resources.reservations.generic_resources:
         yield "TaskTemplate.Resources.Reservations.GenericResources"
+    if any(attachment.driver_opts for attachment in task.networks):
+        yield "TaskTemplate.Networks.DriverOpts"
     if task.log_driver and task.log_driver.name not in LOG_DRIVERS:
         yield f"TaskTemplate.LogDriver {task.log_driver.name}"
 
