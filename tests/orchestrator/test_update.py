@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from tests.orchestrator.world import SECOND, World, labelled, spec
+from tests.orchestrator.world import SECOND, World, availability, labelled, spec
 from vault.model.service import RestartPolicy, UpdateConfig, UpdateState, UpdateStatus
 from vault.model.task import State
 from vault.store.changes import Put
@@ -190,6 +190,23 @@ def test_global_services_are_updated_node_by_node() -> None:
     world.wait(6)
     assert world.status == ("completed", "update completed")
     assert sorted(task.node_id for task in world.wanted()) == ["n1", "n2", "n3"]
+
+
+def test_a_paused_node_is_updated_when_it_serves_again() -> None:
+    world = World(nodes=2)
+    world.run(spec(None, update=ONE))
+    world.set_node("n1", availability("pause"))
+    world.update(spec(None, image="v2", update=ONE))
+    for _ in range(2):
+        follow(world)
+    world.wait(6)
+    assert world.status == ("completed", "update completed")
+    assert [task.spec.container_spec.image for task in world.wanted()] == ["v1", "v2"]
+    world.set_node("n1", availability("active"))
+    follow(world)
+    world.wait(6)
+    assert [task.spec.container_spec.image for task in world.wanted()] == ["v2", "v2"]
+    assert world.status == ("completed", "update completed")
 
 
 def test_a_rollback_somebody_asked_for_keeps_its_words() -> None:

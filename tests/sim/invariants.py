@@ -105,7 +105,7 @@ ALLOWED = {
     None: {UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED},
     UpdateState.UPDATING: {UpdateState.PAUSED, UpdateState.COMPLETED, None},
     UpdateState.PAUSED: {None},
-    UpdateState.COMPLETED: {None},
+    UpdateState.COMPLETED: {None, UpdateState.UPDATING},  # A paused node's turn may come late.
 }
 
 

@@ -93,10 +93,10 @@ def look(work: Work) -> Work:
         restart.restart_ended(work)
         if work.keys is None:
             replicated.reconcile(work)
-        elif any(map(work.misses, work.keys)):
-            return look(work.as_whole())
     if work.keys is None:
         update.advance(work)
+    elif update.is_due(work) or (not work.service.is_global and any(map(work.misses, work.keys))):
+        return look(work.as_whole())
     restart.release_held(work)
     return work
 

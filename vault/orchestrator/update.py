@@ -24,6 +24,7 @@ from vault.orchestrator.work import SlotKey, Work, after_ns, asked_to_stop
 from vault.scheduler.constraint import node_matches, parse_stored
 
 ROLLING_BACK = (UpdateState.ROLLBACK_STARTED, UpdateState.ROLLBACK_PAUSED, UpdateState.ROLLBACK_COMPLETED)
+PAUSED = (UpdateState.PAUSED, UpdateState.ROLLBACK_PAUSED)
 IN_PROGRESS = (UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED)
 
 
@@ -50,9 +51,13 @@ class Progress:
 def advance(work: Work) -> None:
     """Take a service's update one step further, or start one when tasks are of an older spec."""
     status = current_status(work.service)
-    if status is not None and status.state not in IN_PROGRESS:
+    if status is not None and status.state in PAUSED:
         return
-    dirty = [key for key in work.in_order() if any(is_dirty(work, task) for task in updatable(work, key))]
+    dirty = dirty_slots(work)
+    if status is not None and status.state not in IN_PROGRESS:
+        if not dirty:
+            return
+        status = None  # A node that was paused while the others were updated serves again.
     if status is None or status.started_at is None or status.spec_version is None:
         if not dirty and (status is None or status.state is UpdateState.UPDATING):
             return
@@ -69,6 +74,27 @@ def advance(work: Work) -> None:
     exchange(work, progress)
     if not progress.dirty and not settling(work, progress):
         complete(work, progress)
+
+
+def is_due(work: Work) -> bool:
+    """Whether an update has to begin for the slots looked at."""
+    status = current_status(work.service)
+    return (status is None or status.state not in (*PAUSED, *IN_PROGRESS)) and bool(dirty_slots(work))
+
+
+def dirty_slots(work: Work) -> list[SlotKey]:
+    """Return the slots whose task is to be exchanged, in order; on a paused node a global service keeps its task."""
+    return [
+        key
+        for key in work.in_order()
+        if any(is_dirty(work, task) for task in updatable(work, key)) and not is_paused(work, key)
+    ]
+
+
+def is_paused(work: Work, key: SlotKey) -> bool:
+    """Whether a slot is that of a global service on a node that takes no new task for now."""
+    node = work.snap.nodes.get(key) if isinstance(key, str) else None
+    return node is not None and node.spec.availability == "pause"
 
 
 def current_status(service: Service) -> UpdateStatus | None:
