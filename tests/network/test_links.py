@@ -352,7 +352,7 @@ def test_a_creation_broken_off_at_any_moment_leaves_nothing(run_root: Path) -> N
 def test_a_creation_that_fails_half_way_leaves_nothing(run_root: Path) -> None:
     async def test(network: NodeNetwork) -> None:
         sh(f"ip link add {Names(run_root).link(A)} type veth peer name stray")
-        with pytest.raises(NetworkFailed, match="ip: RTNETLINK answers: File exists"):
+        with pytest.raises(NetworkFailed, match=f"link {Names(run_root).link(A)}: File exists"):
             await network.create(A, ports=(tcp(8080),))
 
     with_network(run_root, test)
@@ -427,7 +427,7 @@ def test_a_missing_program_is_named_with_its_package(run_root: Path, monkeypatch
 
 
 def test_creating_a_link_takes_milliseconds(run_root: Path) -> None:
-    """15 ms is the aim (about 12 measured, most of it three programs); the limit leaves room for a loaded machine."""
+    """15 ms is the aim (5 to 8 measured, most of it nft); the limit leaves room for a loaded machine."""
 
     async def test(network: NodeNetwork) -> None:
         await network.create(A, ports=(tcp(8080),))

@@ -134,7 +134,7 @@ class NodeNetwork:
         async with held.lock:
             if self._held.get(task_id) is not held:
                 return
-            await _both(self._withdraw(held.attachment), self._unlink(self._names.link(task_id)))
+            await _both(self._withdraw(held.attachment), kernel.delete_link(self._names.link(task_id)))
             kernel.drop_namespace(self.namespace(task_id))
             (self._records / f"{task_id}.json").unlink(missing_ok=True)
             del self._held[task_id]
@@ -170,34 +170,13 @@ class NodeNetwork:
         return attachment
 
     async def _link(self, attachment: Attachment) -> None:
-        """Make namespace and link, addresses and routes at both ends."""
         assert self._subnet is not None
-        path, address, host = self.namespace(attachment.task_id), attachment.address, rules.gateway(self._subnet)
-        link = self._names.link(attachment.task_id)
-        await kernel.make_namespace(path)
-        outside = (
-            f"link add {link} type veth peer name eth0 netns {path}\n"
-            f"link set {link} addrgenmode none\n"
-            f"addr add {host} peer {address}/32 dev {link}\n"
-            f"link set {link} up\n"
+        await kernel.make_link(
+            self.namespace(attachment.task_id),
+            self._names.link(attachment.task_id),
+            host=rules.gateway(self._subnet),
+            task=IPv4Address(attachment.address),
         )
-        await kernel.run("ip", "-batch", "-", script=outside)
-        kernel.let_loopback_through(link)
-        inside = (
-            "link set eth0 addrgenmode none\n"
-            f"addr add {address} peer {host}/32 dev eth0\n"
-            "link set eth0 up\n"
-            f"route add default via {host}\n"
-        )
-        await kernel.run("nsenter", f"--net={path}", "ip", "-batch", "-", script=inside)
-
-    async def _unlink(self, link: str) -> None:
-        if link in kernel.links_named(link):
-            try:
-                await kernel.run("ip", "link", "delete", link)
-            except kernel.NetworkFailed:
-                if link in kernel.links_named(link):  # Else it went with its namespace, a moment earlier.
-                    raise
 
     async def _publish(self, attachment: Attachment) -> None:
         async with self._table:
@@ -266,7 +245,7 @@ class NodeNetwork:
         mine = {self._names.link(task_id) for task_id in self._held}
         for link in kernel.links_named(self._names.link_prefix):
             if link not in mine:
-                await self._unlink(link)
+                await kernel.delete_link(link)
         for path in self._namespaces.glob("*"):
             if path.name not in self._held:
                 kernel.drop_namespace(path)

@@ -1,31 +1,31 @@
-"""What `vault.network.links` does to the kernel: namespaces, and the programs ip, nft and conntrack.
+"""What `vault.network.links` does to the kernel: namespaces, links, and the programs ip, nft and
+conntrack.
 
 Not pure.  Everything here acts on the network namespace of the calling thread, and so on the host's.
 """
 
 import asyncio
 import ctypes
-import fcntl
+import errno
 import json
 import os
 import socket
-import struct
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Final
 
 from vault.model.errors import VaultError
+from vault.network.links_netlink import Netlink
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET: Final = 0x40000000
 _MS_BIND: Final = 4096
 _MNT_DETACH: Final = 2
-_SIOCSIFFLAGS: Final = 0x8914
-_IFF_UP: Final = 1
+_OWN_NAMESPACE: Final = b"/proc/thread-self/ns/net"
 _PROGRAM_TIMEOUT_S: Final = 10.0
 _FLOW_ATTEMPTS: Final = 5
-_PACKAGES: Final = {"ip": "iproute2", "nft": "nftables", "nsenter": "util-linux", "conntrack": "conntrack"}
+_PACKAGES: Final = {"ip": "iproute2", "nft": "nftables", "conntrack": "conntrack"}
 
 
 class NetworkFailed(VaultError):
@@ -56,24 +56,52 @@ async def run(program: str, *arguments: str, script: str = "") -> str:
     return out.decode()
 
 
-async def make_namespace(path: Path) -> None:
-    """Make a network namespace with its loopback up, held by a mount on `path`, which must not exist.
+async def make_link(path: Path, link: str, *, host: IPv4Address, task: IPv4Address) -> None:
+    """Make a task's namespace, held by a mount on `path`, which must not exist, and its link to the host.
 
-    A thread enters it and ends there, so that none of ours stays inside.  Raises `NetworkFailed`.
+    A thread enters the namespace and ends there, so that none of ours stays inside.  Raises `NetworkFailed`.
     """
-    with ThreadPoolExecutor(1, "netns") as thread:
-        await asyncio.get_running_loop().run_in_executor(thread, _make_namespace, path)
+    with ThreadPoolExecutor(1, "link") as thread:
+        await asyncio.get_running_loop().run_in_executor(thread, _make_link, path, link, host, task)
+    _let_loopback_through(link)
 
 
-def _make_namespace(path: Path) -> None:
+def _let_loopback_through(link: str) -> None:
+    """Let packets from 127.0.0.1 leave through a link, so that `localhost:PORT` reaches the task."""
+    Path(f"/proc/sys/net/ipv4/conf/{link}/route_localnet").write_text("1")
+
+
+def _make_link(path: Path, link: str, host: IPv4Address, task: IPv4Address) -> None:
     try:
-        path.touch(mode=0o400, exist_ok=False)
-        _check(_LIBC.unshare(_CLONE_NEWNET))
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-            fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
-        _check(_LIBC.mount(b"/proc/thread-self/ns/net", os.fsencode(path), None, ctypes.c_ulong(_MS_BIND), None))
+        with Netlink() as here:
+            path.touch(mode=0o400, exist_ok=False)
+            _check(_LIBC.unshare(_CLONE_NEWNET))
+            _check(_LIBC.mount(_OWN_NAMESPACE, os.fsencode(path), None, ctypes.c_ulong(_MS_BIND), None))
+            with Netlink() as there, path.open("rb") as namespace:
+                here.add_pair(link, "eth0", namespace.fileno())
+                here.add_address(link, host, task)
+                here.up(link)
+                there.up("lo")
+                there.add_address("eth0", task, host)
+                there.up("eth0")
+                there.add_default_route("eth0", host)
     except OSError as error:
-        raise NetworkFailed("namespace", str(error)) from None
+        raise NetworkFailed(f"link {link}", error.strerror or str(error)) from None
+
+
+async def delete_link(link: str) -> None:
+    """Delete a link; none of that name is no error.  The kernel takes its time (20 ms).  Raises `NetworkFailed`."""
+    with ThreadPoolExecutor(1, "link") as thread:
+        await asyncio.get_running_loop().run_in_executor(thread, _delete_link, link)
+
+
+def _delete_link(link: str) -> None:
+    try:
+        with Netlink() as here:
+            here.delete(link)
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise NetworkFailed(f"link {link}", error.strerror or str(error)) from None
 
 
 def drop_namespace(path: Path) -> None:
@@ -114,11 +142,6 @@ async def forget_flows(*which: str) -> None:
 def links_named(prefix: str) -> list[str]:
     """Return the names of this host's links that begin with the prefix."""
     return [name for _, name in socket.if_nameindex() if name.startswith(prefix)]
-
-
-def let_loopback_through(link: str) -> None:
-    """Let packets from 127.0.0.1 leave through a link, so that `localhost:PORT` reaches a task."""
-    Path(f"/proc/sys/net/ipv4/conf/{link}/route_localnet").write_text("1")
 
 
 def forward_packets() -> bool:
