@@ -25,11 +25,10 @@ from vault.daemon.machine import description
 from vault.model.base import from_s
 from vault.model.cluster import DEFAULT_SPEC, Cluster, JoinTokens
 from vault.model.ids import ClusterID, NodeID
-from vault.model.network import Network, NetworkSpec
 from vault.model.node import ManagerStatus, Node, NodeSpec, NodeStatus, TLSInfo
-from vault.model.secret import Driver
 from vault.store.changes import Put
 from vault.store.rules_cluster import merged
+from vault.store.rules_network import predefined
 
 PORT = 2377  # Control plane.
 DATA_PATH_PORT = 4789  # VXLAN.
@@ -86,7 +85,7 @@ def found(request: InitRequest, info: NodeInfo, address: str, *, now_s: float) -
     return Founding(
         identity=Identity(keys=keys, certificate=certificate, address=address),
         unlock=UnlockKey.generate(),
-        changes=(Put(cluster), Put(node), Put(ingress_network())),
+        changes=(Put(cluster), Put(node), *predefined(new_id)),
     )
 
 
@@ -99,8 +98,3 @@ def tls_info_of(authority: Authority) -> TLSInfo:
         cert_issuer_public_key=facts.public_key,
     )
 
-
-def ingress_network() -> Network:
-    """Return the network that published ports use; the allocator gives it its addresses."""
-    spec = NetworkSpec(name="ingress", driver_configuration=Driver(name="overlay"), ingress=True, scope="swarm")
-    return Network(id=new_id(), spec=spec)
