@@ -1,6 +1,6 @@
 """Head: who may write (epoch), how far the store is (commit index), and a tally of every live record.  Pure.
 
-Layout: version (1) ‖ generation (8) ‖ counter (8) ‖ index (8) ‖ tally (count 8, indexes 8, places 48, products 48,
+Layout: version (1) ‖ generation (8) ‖ counter (8) ‖ index (8) ‖ tally (count 8, indexes 48, places 48, products 48,
 sum 32) ‖ tag (32); numbers big endian.  The tag is HMAC-SHA256 under the integrity key.
 """
 
@@ -17,8 +17,7 @@ from vault.raftstore.keys import number_of
 _VERSION: Final = 1
 _WIDE_BYTES: Final = 48
 _WIDE: Final = 1 << (8 * _WIDE_BYTES)
-_U64: Final = 1 << 64
-_LAYOUT: Final = Struct(f">BQQQQQ{_WIDE_BYTES}s{_WIDE_BYTES}s{SUM_BYTES}s")
+_LAYOUT: Final = Struct(f">BQQQQ{_WIDE_BYTES}s{_WIDE_BYTES}s{_WIDE_BYTES}s{SUM_BYTES}s")
 HEAD_BYTES: Final = _LAYOUT.size + SUM_BYTES
 
 
@@ -54,13 +53,15 @@ class Tally:
             number = number_of(key)
             count, indexes, places, products = count + 1, indexes + index, places + number, products + number * index
             total = add(total, mac)
-        return Tally(count=count, indexes=indexes % _U64, places=places % _WIDE, products=products % _WIDE, total=total)
+        return Tally(
+            count=count, indexes=indexes % _WIDE, places=places % _WIDE, products=products % _WIDE, total=total
+        )
 
     def less(self, other: "Tally") -> "Tally":
         """Return the difference of two tallies; its count may be negative."""
         return Tally(
             count=self.count - other.count,
-            indexes=(self.indexes - other.indexes) % _U64,
+            indexes=(self.indexes - other.indexes) % _WIDE,
             places=(self.places - other.places) % _WIDE,
             products=(self.products - other.products) % _WIDE,
             total=subtract(self.total, other.total),
@@ -68,8 +69,8 @@ class Tally:
 
     def is_of_one(self, key: str) -> bool:
         """Return whether this difference is that of one record under `key` with another index than the newest."""
-        by = self.indexes if self.indexes < _U64 // 2 else self.indexes - _U64
-        return by != 0 == self.count == self.places and self.products == number_of(key) * by % _WIDE
+        moved = self.count == self.places == 0 != self.indexes
+        return moved and self.products == number_of(key) * self.indexes % _WIDE
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -97,7 +98,7 @@ class Head:
             self.epoch.counter,
             self.index,
             tally.count,
-            tally.indexes,
+            tally.indexes.to_bytes(_WIDE_BYTES, "big"),
             tally.places.to_bytes(_WIDE_BYTES, "big"),
             tally.products.to_bytes(_WIDE_BYTES, "big"),
             tally.total.to_bytes(SUM_BYTES, "big"),
@@ -113,11 +114,11 @@ def decode_head(key: IntegrityKey, encoded: bytes) -> Head:
     _, generation, counter, index, count, indexes, places, products, total = _LAYOUT.unpack(body)
     if not hmac.compare_digest(tag, _tag(key, index, body)):
         raise StoreDamaged("the record head was altered, or belongs to another swarm: restore it from a backup")
-    wide = [int.from_bytes(number, "big") for number in (places, products, total)]
+    wide = [int.from_bytes(number, "big") for number in (indexes, places, products, total)]
     return Head(
         epoch=Epoch(generation, counter),
         index=index,
-        tally=Tally(count=count, indexes=indexes, places=wide[0], products=wide[1], total=wide[2]),
+        tally=Tally(count=count, indexes=wide[0], places=wide[1], products=wide[2], total=wide[3]),
     )
 
 

@@ -123,7 +123,10 @@ def _records(change: Change, after: Snapshot) -> Sequence[tuple[str, Content]]:
     match change:
         case Put(obj=obj):
             kind = kind_of(obj)
-            return ((object_key(kind, obj.id), codec.encode(after.objects[kind][obj.id])),)
+            stored = after.objects[kind].get(obj.id)
+            if stored is None:  # The same caller removes it again.
+                raise Stale(kind, obj.id)
+            return ((object_key(kind, obj.id), codec.encode(stored)),)
         case PutValue(kind=kind, id=object_id, value=value):
             assert object_id in after.objects[kind], "a value goes with its object"
             return ((value_key(kind, object_id), value),)

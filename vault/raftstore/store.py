@@ -51,7 +51,7 @@ class Store:
         self._flying: Batch | None = None  # The batch that the engine is making durable.
         self._woken = False
         self._closing = False
-        self._next: asyncio.Future[None] = self._loop.create_future()  # Done at the next commit, or the end.
+        self._readers: list[asyncio.Future[None]] = []  # Of snapshots; done at the next commit, or the end.
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopped: asyncio.Future[VaultError] = self._loop.create_future()
@@ -150,7 +150,9 @@ class Store:
                 seen = self._committed
                 yield seen
             else:
-                await asyncio.shield(self._next)
+                reader: asyncio.Future[None] = self._loop.create_future()
+                self._readers.append(reader)
+                await reader
 
     async def value(self, kind: Kind, id: str) -> Plaintext:
         """Return the value of a secret or config.  Raises `NoValue`, or `StoreDamaged` naming the record."""
@@ -247,11 +249,16 @@ class Store:
         assert batch.sealed is not None
         self._ledger.accept(batch.sealed)
         self._committed = batch.after
-        woken, self._next = self._next, self._loop.create_future()
-        woken.set_result(None)
-        for waiter in batch.waiters:
+        for waiter in batch.waiters:  # Before the readers: an answer does not wait for what others make of it.
             if not waiter.done():
                 waiter.set_result(batch.index)
+        self._wake_readers()
+
+    def _wake_readers(self) -> None:
+        readers, self._readers = self._readers, []
+        for reader in readers:
+            if not reader.done():
+                reader.set_result(None)
 
     def _stop(self, error: VaultError) -> None:
         """Promise nothing more; tell everybody who waits."""
@@ -260,7 +267,7 @@ class Store:
         self._stopped.set_result(error)
         for batch in self._proposals.reset(self._committed):
             _settle(batch, EngineStopped("a write before this one failed"))
-        self._next.set_result(None)
+        self._wake_readers()
 
     def _check_running(self) -> None:
         if self._closing:
