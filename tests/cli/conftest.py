@@ -67,6 +67,9 @@ class _Server(ThreadingMixIn, UnixStreamServer):
     daemon_threads = True
     fake: FakeDaemon
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A command line may leave before its answer has gone; that is no failure of the daemon."""
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"

@@ -231,7 +231,7 @@ class Client:
             if "chunked" in headers.get("transfer-encoding", ""):
                 yield from _chunks(reader)
             elif "content-length" in headers:
-                yield from _exactly(reader, int(headers["content-length"]))
+                yield from _exactly(reader, _number(headers["content-length"], 10))
             else:
                 while piece := reader.read1(CHUNK_BYTES):
                     yield piece
@@ -286,11 +286,18 @@ def _line(reader: BufferedReader) -> str:
 
 
 def _chunks(reader: BufferedReader) -> Iterator[bytes]:
-    while size := int(_line(reader).partition(";")[0], 16):
+    while size := _number(_line(reader).partition(";")[0], 16):
         yield from _exactly(reader, size)
         _line(reader)
     while _line(reader):
         continue
+
+
+def _number(text: str, base: int) -> int:
+    digits = "0123456789abcdef"[:base]
+    if not text or len(text) > 15 or not set(text.lower()) <= set(digits):
+        raise ValueError("the answer is not HTTP")
+    return int(text, base)
 
 
 def _exactly(reader: BufferedReader, size: int) -> Iterator[bytes]:

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 MANAGEMENT = ("config", "image", "network", "node", "secret", "service", "stack", "swarm", "volume")
 
 
-def command_help(command: "Command", path: str) -> str:
-    """Return the help of a command."""
+def command_help(command: "Command", path: str, *, width: int | None = None) -> str:
+    """Return the help of a command.  width: columns, those of the terminal if None."""
     parts = [f"Usage:  {path} {command.usage}".rstrip(), command.help or ""]
     if command.aliases:
         parts.append("Aliases:\n  " + ", ".join(command.aliases))
     options = command.options()
     if options:
-        parts.append("Options:\n" + option_lines(options))
+        parts.append("Options:\n" + option_lines(options, width))
     return "\n\n".join(parts)
 
 
@@ -45,11 +45,11 @@ def group_help(group: "Group", path: str) -> str:
     return "\n\n".join(parts)
 
 
-def option_lines(options: "list[Option]") -> str:
+def option_lines(options: "list[Option]", columns: int | None = None) -> str:
     """Return the table of options: names and type left, wrapped text right."""
     names = [_names(option) for option in options]
     indent = max(len(name) for name in names) + 3
-    width = max(24, shutil.get_terminal_size((80, 24)).columns - 1 - indent)
+    width = max(24, (columns or shutil.get_terminal_size((80, 24)).columns) - 1 - indent)
     lines: list[str] = []
     for option, name in zip(options, names, strict=True):
         text = (option.help or "") + (f" (default {option.shown_default})" if option.shown_default else "")

@@ -22,7 +22,7 @@ ENV = Kind("list", container.variable)
 HOST = Kind("list", container.extra_host)
 DNS = Kind("list", container.dns_server)
 DOMAIN = Kind("list", container.dns_search)
-_ORDER = '("start-first", "stop-first")'
+_ORDER = '("stop-first"; "start-first" is not supported yet)'
 
 
 def apply(declarations: Sequence[Declaration]) -> Callable[[Function], Function]:
@@ -81,7 +81,7 @@ def common(*, defaults: bool) -> list[Declaration]:
         option(
             "--restart-window", kind=kinds.DURATION, text="Window used to evaluate the restart policy (ns|us|ms|s|m|h)"
         ),
-        *_exchange("update", "update", '("pause", "continue", "rollback")', shown),
+        *_exchange("update", "update", '("pause", "continue"; "rollback" is not supported yet)', shown),
         *_exchange("rollback", "rollback", '("pause", "continue")', shown),
         option(
             "--stop-grace-period",

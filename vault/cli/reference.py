@@ -1,0 +1,68 @@
+"""`docs/commands.md`, written from the commands themselves: `python -m vault.cli.reference > docs/commands.md`.
+
+Pure, but for the last lines.  A test compares the file with what this module writes.
+"""
+
+from collections.abc import Iterator
+
+import click
+
+from vault.cli.command import Command, Group
+from vault.cli.helptext import command_help
+from vault.cli.main import vault
+
+WIDTH = 100
+INTRODUCTION = """# Commands
+
+Written by `python -m vault.cli.reference` from the commands' own help; a test keeps the two the same.
+
+`vault` follows the `docker` command line: the same grammar, tables, messages and exit codes for what both can do. It
+talks to `vaultd` over the unix socket that `-H unix://PATH` names, else `$VAULT_HOST`, else
+`unix:///run/vault/vault.sock`. Objects may be named by name, id, or the beginning of an id.
+
+| exit code | when |
+|---|---|
+| 0 | it was done |
+| 1 | it failed: one sentence on standard error, for several names one a line |
+| 125 | a flag is unknown or its value is wrong |
+| others | of the command that `vault exec` ran; 126 and 127 when it could not be run |
+
+Where we differ from Docker on purpose:
+
+- A command that waits for a service ends with 1 when the update was paused *or rolled back*, and when tasks failed and
+  their restart policy does not try again. Tasks that completed and are not restarted count as converged.
+- Off a terminal a line of progress is printed when it changes, not five times a second.
+- `service update --secret-rm` and `--config-rm` take names and ids, so that
+  `--secret-rm ID --secret-add source=NEW,target=OLD` rotates in one step.
+- Everything about a stack is checked before the first object is made: a refused `stack deploy` leaves nothing behind.
+- No registry is asked by the command line; a node uses a local image as it is, and pulls what it does not have.
+- `--format` knows `table`, `json`, `{{.Field}}`, `{{json .Field}}`, `{{.Label "name"}}`, `{{index .Field "key"}}`,
+  `{{join .Field ","}}`, `upper`, `lower`, `title`, `len` and `println`; anything else is refused with a sentence.
+- `vault exec` without a terminal passes Ctrl-C and SIGTERM on to the command; the second Ctrl-C ends `vault` itself.
+
+Shell completion: `eval "$(_VAULT_COMPLETE=bash_source vault)"` (also `zsh_source`, `fish_source`).
+"""
+
+
+def document() -> str:
+    """Return the text of the document."""
+    parts = [INTRODUCTION]
+    for path, command in commands(vault, "vault"):
+        text = command_help(command, path, width=WIDTH)
+        parts.append(f"## {path}\n\n```\n{text}\n```\n")
+    return "\n".join(parts)
+
+
+def commands(group: Group, path: str) -> Iterator[tuple[str, Command]]:
+    """Yield every command below a group, by path."""
+    context = click.Context(group, info_name=path)
+    for name in group.list_commands(context):
+        child = group.get_command(context, name)
+        if isinstance(child, Group):
+            yield from commands(child, f"{path} {name}")
+        elif isinstance(child, Command):
+            yield f"{path} {name}", child
+
+
+if __name__ == "__main__":
+    click.echo(document(), nl=False)
