@@ -17,6 +17,7 @@ from tests.executor.test_life import traces
 from vault.agent.executors.oci.paths import TaskPaths
 from vault.agent.executors.oci.record import Record, identify, read_record, write_record
 from vault.agent.executors.port import Adopted, Phase, TaskStartFailed
+from vault.model.container import ContainerSpec
 from vault.model.ids import TaskID
 from vault.tmpfs.mount import mounts_under
 
@@ -198,3 +199,48 @@ def test_a_record_that_cannot_be_read_is_rubbish_and_is_removed(crashed: Path, b
         assert traces(crashed, ENDED) == []
 
     after(crashed, busybox, body)
+
+
+def test_a_vaultd_killed_amid_a_start_leaves_nothing_that_runs(base: Path, busybox: Path) -> None:
+    """The container may be there while nobody noted its pids yet."""
+
+    async def main() -> None:
+        async with open_node(base, FakeImage(layers=(busybox,))) as node:
+            task_id = await node.prepare(node.task(ContainerSpec(args=("sleep", "100"))))
+            paths, executor = paths_of(node, task_id), node.executor
+            record = msgspec.structs.replace(record_of(node, task_id), launching=True)
+            write_record(paths, record)
+            launched = await asyncio.to_thread(
+                executor._conmon.launch, executor._runtime, paths, record, log_max_bytes=1 << 20
+            )
+            assert identify(launched.conmon_pid) is not None
+            assert await executor.adopt() == ()
+            assert identify(launched.conmon_pid) is None
+            assert identify(launched.container_pid) is None
+            assert traces(base, task_id) == []
+
+    asyncio.run(main())
+
+
+def test_a_vaultd_killed_just_before_the_start_itself_has_it_done_by_the_next(base: Path, busybox: Path) -> None:
+    async def main() -> None:
+        async with open_node(base, FakeImage(layers=(busybox,))) as node:
+            task_id = await node.prepare(node.task(ContainerSpec(args=("echo", "late"))))
+            paths, executor = paths_of(node, task_id), node.executor
+            record = msgspec.structs.replace(record_of(node, task_id), launching=True)
+            launched = await asyncio.to_thread(
+                executor._conmon.launch, executor._runtime, paths, record, log_max_bytes=1 << 20
+            )
+            noted = msgspec.structs.replace(
+                record,
+                container=identify(launched.container_pid),
+                conmon=identify(launched.conmon_pid),
+                started_at=1.0,
+            )
+            write_record(paths, noted)
+            (found,) = await executor.adopt()
+            assert found.phase is Phase.RUNNING
+            assert (await executor.wait(task_id)).code == 0
+            assert await node.output(task_id) == "late\n"
+
+    asyncio.run(main())

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -189,6 +190,22 @@ def test_a_secret_is_read_byte_for_byte_through_exec(on_node: OnNode) -> None:
         session = await node.executor.exec(task, ExecSpec(args=("cat", "/run/secrets/deep/key.bin")))
         parts = [data async for channel, data in session.output() if channel is Channel.OUT]
         assert b"".join(parts) == every_byte
+        session.close()
+
+    on_node(body)
+
+
+def test_a_long_command_keeps_no_mount_of_any_task_alive(on_node: OnNode) -> None:
+    """Else the secrets of a task that has gone would stay in memory as long as somebody's shell is open."""
+
+    async def body(node: Node) -> None:
+        task = await node.run(*IDLE)
+        other = await node.run(*IDLE, spec=ContainerSpec(secrets=(secret("k", "db"),)), secrets={"k": b"x"})
+        session = await node.executor.exec(task, ExecSpec(args=("sh", "-c", "echo on; sleep 100")))
+        await read_until(session, b"on\n")
+        seen = Path(f"/proc/{session._begun.process.pid}/mountinfo").read_text()  # type: ignore[attr-defined]
+        assert str(node.base / "run/tasks") not in seen or node.executor._runtime.needs_namespace is False
+        await node.executor.remove(other)
         session.close()
 
     on_node(body)

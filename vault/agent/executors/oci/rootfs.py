@@ -112,9 +112,10 @@ def _read_text(rootfs: Path, name: str) -> str:
         fd = open_in_root(rootfs, name)
     except OSError:
         return ""
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return ""
     with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return ""
         return file.read(_ACCOUNT_FILE_MAX_BYTES).decode(errors="replace")
 
 
