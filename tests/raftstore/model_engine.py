@@ -1,4 +1,4 @@
-"""An engine that is a dict: what every engine must look like from outside, and a disk that fails on demand."""
+"""An engine that is a dict: what every engine must look like from outside, and that fails on demand."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
@@ -14,11 +14,15 @@ class Disk:
 
 
 class ModelEngine:
-    """Records in memory.  `fails` holds what the next commits raise; None in it = the commit succeeds."""
+    """Records in memory.
+
+    fails: what the next commits raise; None in it = the commit succeeds.  fails_after_commit: they happen all the same.
+    """
 
     def __init__(self, disk: Disk | None = None) -> None:
         self.disk = disk or Disk()
         self.fails: list[Exception | None] = []
+        self.fails_after_commit = False
         self.commits: list[Commit] = []
         self._closed = False
 
@@ -44,7 +48,8 @@ class ModelEngine:
     async def _commit(self, make: Callable[[], Commit]) -> Commit:
         self._check()
         commit = make()
-        if self.fails and (failure := self.fails.pop(0)) is not None:
+        failure = self.fails.pop(0) if self.fails else None
+        if failure is not None and not self.fails_after_commit:
             raise failure
         if commit.expected != self.disk.head:
             raise HeadMoved
@@ -55,6 +60,8 @@ class ModelEngine:
             else:
                 self.disk.records[key] = value
         self.commits.append(commit)
+        if failure is not None:
+            raise failure
         return commit
 
     async def members(self) -> Sequence[Member]:
