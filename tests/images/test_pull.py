@@ -248,6 +248,14 @@ def test_another_manifest_than_the_digest_asked_for_is_refused(script: Scripted,
         fetch(content, f"{script.address}/app@{digest(ONE.manifest)}")
 
 
+def test_a_task_is_told_when_an_image_is_there_but_damaged(script: Scripted, tmp_path: Path) -> None:
+    """Here "No such image" would send its owner looking in the wrong place."""
+    script.offer("app", "1", TWO)
+    script.answers[blob(TWO, 0)] = (200, {}, bytes(len(TWO.layers[0])))
+    with pytest.raises(BadArchive, match="something else than sha256:"):
+        asyncio.run(ImageStore(tmp_path / "images").ensure(f"{script.address}/app:1"))
+
+
 def test_a_connection_that_breaks_is_tried_again(script: Scripted, content: Content) -> None:
     script.offer("app", "1", TWO)
     whole, tries = TWO.layers[0], []

@@ -17,7 +17,14 @@ from typing import Final
 
 from vault.agent.images.child import run_worker
 from vault.agent.images.content import Content
-from vault.agent.images.errors import BadArchive, BadReference, ImageError
+from vault.agent.images.errors import (
+    BadArchive,
+    BadReference,
+    ImageError,
+    ManifestUnknown,
+    PullDenied,
+    RegistryFailed,
+)
 from vault.agent.images.image import Image, read_image
 from vault.agent.images.index import read_index, write_index
 from vault.agent.images.protocol import Collect, Import, Load, Progress, Pull, Request, Stored
@@ -95,7 +102,8 @@ class ImageStore:
     async def ensure(self, reference: str, *, auth: Credentials | None = None) -> Image:
         """Return the local image; only without one is a registry asked, once for all who wait for it.
 
-        Raises `NoSuch` with Docker's text when it cannot be had; the log says why.
+        Raises `NoSuch` with Docker's text when no registry has it for us, and the log says why; `BadArchive`, `NoSpace`
+        or `WorkerFailed` when one has it and it cannot be used.
         """
         if (image := self.find(reference)) is not None:
             return image
@@ -105,7 +113,7 @@ class ImageStore:
                 return image
             try:
                 return await self.pull(reference, auth=auth)
-            except (ImageError, TimeoutError) as error:
+            except (ManifestUnknown, PullDenied, RegistryFailed, BadReference, TimeoutError) as error:
                 logger.warning("image_not_pulled", extra={"image": reference, "reason": str(error)})
                 raise NoSuch("image", reference) from error
             finally:

@@ -19,6 +19,7 @@ from vault.model.errors import VaultError
 SEARCHED: Final = (
     Path("/etc/containers/seccomp.json"),
     Path("/usr/share/containers/seccomp.json"),
+    Path("/usr/local/lib/vault/seccomp.json"),  # Where `make setup` puts Debian's.
 )
 _MAX_BYTES: Final = 1 << 20
 # Machine names of uname, as the profile (Go's names) and libseccomp write them.
