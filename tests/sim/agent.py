@@ -53,7 +53,12 @@ class Agent:
     @property
     def running(self) -> list[str]:
         """The tasks whose container is alive."""
-        return [task_id for task_id, local in self.tasks.items() if State.STARTING <= local.state <= State.RUNNING]
+        return [task_id for task_id in self.tasks if self.runs(task_id)]
+
+    def runs(self, task_id: str) -> bool:
+        """Whether the task's container is alive."""
+        local = self.tasks.get(task_id)
+        return local is not None and State.STARTING <= local.state <= State.RUNNING
 
     def assign(self, number: int, tasks: list[Task]) -> None:
         """Take the full list of tasks of this node, unless it is older than the last one."""
@@ -71,10 +76,12 @@ class Agent:
                 local = self.tasks[task.id] = Local(task.desired_state, state, task.service_id)
                 if State.STARTING <= state <= State.RUNNING:
                     self.move(task.id, State.FAILED)  # A reboot took its container.
-            local.desired = task.desired_state
+                self.step(task.id)
             if self.unheard.get(task.id) is task.state:
                 del self.unheard[task.id]
-            self.step(task.id)
+            if local.desired is not task.desired_state:
+                local.desired = task.desired_state
+                self.step(task.id)
 
     def step(self, task_id: str) -> None:
         """Begin the next step of a task, if there is one."""

@@ -44,7 +44,7 @@ def check_commit(cluster: Cluster, before: Snapshot, after: Snapshot, touched: s
             check_monotone(cluster, old, task)
     for service_id, slot, node_id in {(task.service_id, task.slot, task.node_id) for task in tasks}:
         check_slot(cluster, after, service_id, slot, node_id)
-    for node_id in {task.node_id for task in tasks if task.node_id}:
+    for node_id in {task.node_id for task in tasks if task.state is State.ASSIGNED}:
         check_node(cluster, after, node_id)
     if any(task.state is State.ASSIGNED or task.state is State.PENDING for task in tasks):
         check_addresses(cluster, after)
@@ -71,7 +71,7 @@ def check_slot(cluster: Cluster, snap: Snapshot, service_id: str, slot: int, nod
         task.id
         for task in tasks
         if task.node_id in snap.nodes
-        and task.id in cluster.agents[task.node_id].running
+        and cluster.agents[task.node_id].runs(task.id)
         and task.id not in cluster.agents[task.node_id].written_off
         and task.state is not State.REJECTED  # The enforcer gives a task up before it has stopped, as SwarmKit's.
     ]

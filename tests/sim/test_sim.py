@@ -1,4 +1,9 @@
-"""The real deciders in a simulated cluster."""
+"""The real deciders in a simulated cluster.
+
+A seed that fails prints what happened last; `pytest tests/sim -k '[17]'` plays seed 17 again, exactly as it was.
+"""
+
+import os
 
 import pytest
 from msgspec.structs import replace
@@ -75,7 +80,10 @@ def replicas(count: int):
     return lambda old: replace(old, mode=ServiceMode(replicated=Replicated(replicas=count)))
 
 
-@pytest.mark.parametrize("seed", range(100))
+SEEDS = int(os.environ.get("VAULT_SIM_SEEDS", "60"))  # More of them in the night: VAULT_SIM_SEEDS=5000.
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_services_come_to_what_their_specs_say_once_faults_stop(seed: int) -> None:
     """Crashing tasks, lost nodes and messages, and new leaders may delay a service, never lose or double it."""
     cluster = Cluster(seed=seed, nodes=4)
@@ -86,13 +94,13 @@ def test_services_come_to_what_their_specs_say_once_faults_stop(seed: int) -> No
     cluster.create("all", spec(None, parallelism=2, constraints=("node.labels.zone != c",)))
     cluster.create("gone", spec(2, condition="on-failure", attempts=2))
     cluster.faulty = True
-    for step in range(12):
+    for step in range(10):
         cluster.run(clock.between(0.0, 5.0))
         mischief(cluster, step)
         check_pace(cluster, cluster.snap)
     cluster.heal()
-    if "gone" in cluster.snap.services:
-        cluster.remove("gone")
+    for service_id in sorted({*cluster.snap.services} - {"web", "fat", "zone", "all"}):
+        cluster.remove(service_id)
     for service_id in ("web", "fat", "zone", "all"):
         cluster.update(service_id, image("last"))
     cluster.update("web", replicas(5), "scale")
@@ -104,7 +112,7 @@ def test_services_come_to_what_their_specs_say_once_faults_stop(seed: int) -> No
         "zone": min(2, zone_nodes(cluster, "a")),
         "all": len(cluster.snap.nodes) - zone_nodes(cluster, "c"),
     }, cluster.story()
-    assert not list(cluster.snap.tasks_of("gone"))
+    assert {task.service_id for task in cluster.snap.tasks.values()} <= {"web", "fat", "zone", "all"}
     settled = cluster.snap
     cluster.change_leader()
     cluster.run(10)
@@ -116,14 +124,18 @@ def zone_nodes(cluster: Cluster, zone: str) -> int:
     return sum(1 for node in cluster.snap.nodes.values() if node.spec.labels["zone"] == zone)
 
 
+DEEDS = (
+    "leader", "crash", "cut", "back", "back", "image", "scale", "drain", "active", "pause", "zone", "slow", "create",
+    "remove", "remove node",
+)  # fmt: skip
+
+
 def mischief(cluster: Cluster, step: int) -> None:
     """Do one thing that an operator or an accident may do."""
     random = cluster.clock.random
     node_id = random.choice(sorted(cluster.snap.nodes))
     service_id = random.choice(sorted(cluster.snap.services))
-    match random.choice(
-        ("leader", "crash", "cut", "back", "back", "image", "scale", "drain", "active", "pause", "zone", "slow")
-    ):
+    match random.choice(DEEDS):
         case "leader":
             cluster.change_leader()
         case "crash" | "cut" as how if cluster.agents[node_id].connected:
@@ -138,5 +150,11 @@ def mischief(cluster: Cluster, step: int) -> None:
             cluster.set_node(node_id, availability=availability)
         case "zone":
             cluster.set_node(node_id, zone=random.choice("abc"))
+        case "create":
+            cluster.create(f"s{step}", spec(2, parallelism=0, delay_s=0.0), exits=(1.0, 10.0))
+        case "remove" if service_id not in ("web", "fat", "zone", "all"):
+            cluster.remove(service_id)
+        case "remove node" if len(cluster.snap.nodes) > 3:
+            cluster.remove_node(node_id)
         case "slow":
             cluster.agents[node_id].slow = random.choice((1.0, 10.0))
