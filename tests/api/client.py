@@ -79,7 +79,10 @@ class Daemon:
         hang_up: bool = False,
         into: Answer | None = None,
     ) -> Answer:
-        """Send one request; `hang_up` lets the client go once the body is sent, `into` shows the answer as it comes."""
+        """Send one request; `chunks` is used up as it is read.
+
+        `hang_up` lets the client go once the body is sent, `into` shows the answer as it comes.
+        """
         path, _, query = url.partition("?")
         sent = {"host": "vault", **(headers or {})}
         if method != "GET":
@@ -98,13 +101,12 @@ class Daemon:
             "client": None,
             "server": None,
         }
-        waiting = list(chunks)
         answer = into or Answer()
 
         async def receive() -> dict[str, Any]:
-            if waiting:
-                chunk = waiting.pop(0)
-                return {"type": "http.request", "body": chunk, "more_body": bool(waiting)}
+            if chunks:
+                chunk = chunks.pop(0)
+                return {"type": "http.request", "body": chunk, "more_body": bool(chunks)}
             if not hang_up:
                 await asyncio.Event().wait()
             return {"type": "http.disconnect"}
