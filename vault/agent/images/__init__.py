@@ -8,5 +8,6 @@
 | `archive`, `importing`, `pulling` | the three ways in                                             | the worker |
 | `registry`, `platforms`, `changes`| HTTP; which manifest is ours; `--change`                      | the worker |
 | `content`, `settle`, `collect`    | blobs and layers on disk, checked and unpacked once           | the worker |
-| `unpack`, `tar`, `streams`        | untrusted bytes into a directory for overlayfs                | the worker |
+| `unpack`, `inroot`                | a layer into a directory for overlayfs, which no link leaves  | the worker |
+| `tar`, `streams`                  | untrusted bytes, bounded                                      | the worker |
 """

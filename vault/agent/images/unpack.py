@@ -7,19 +7,18 @@ Source: OCI image layer specification; the kernel's overlayfs.rst.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import posixpath
 import shutil
 import stat
-import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from vault.agent.images.errors import BadArchive, NoSpace
+from vault.agent.images.inroot import Tree, open_child, open_directory
 from vault.agent.images.tar import Entry, Kind, TarReader
 
 _WHITEOUT: Final = ".wh."
@@ -33,9 +32,6 @@ _HARMLESS_DEVICES: Final = frozenset(
     {(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0)}
 )  # null zero full random urandom tty
 _KEPT_XATTRS: Final = ("security.capability", "user.")  # Never trusted.*: overlayfs believes those.
-_LIBC: Final = ctypes.CDLL(None, use_errno=True)
-_OPENAT2: Final = 437  # The same on every architecture.
-_RESOLVE_IN_ROOT: Final = 0x10 | 0x02  # And no magic links.
 
 
 def unpack(layer: TarReader, target: Path, *, below: Sequence[Path] = ()) -> int:
@@ -46,9 +42,11 @@ def unpack(layer: TarReader, target: Path, *, below: Sequence[Path] = ()) -> int
     Raises `BadArchive` for what breaks a rule, `NoSpace` when the disk gets full.
     """
     root = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    tree = Tree(root=root, below=tuple(reversed(below)))
     try:
-        return _Unpacking(root=root, below=tuple(reversed(below))).run(layer)
+        return _Unpacking(tree=tree).run(layer)
     finally:
+        tree.close()
         os.close(root)
 
 
@@ -56,24 +54,18 @@ def unpack(layer: TarReader, target: Path, *, below: Sequence[Path] = ()) -> int
 class _Unpacking:
     """One layer on its way to one directory."""
 
-    root: int
-    below: tuple[Path, ...]  # Uppermost first.
+    tree: Tree
     size_bytes: int = 0
     unchecked_bytes: int = _CHECK_EVERY_BYTES
     directory_times: dict[str, int] = field(default_factory=dict)
-    cached: tuple[str, int] | None = None  # The directory that the last entry was in, open.
 
     def run(self, layer: TarReader) -> int:
-        try:
-            for number, entry in enumerate(layer):
-                if number >= _ENTRIES_MAX:
-                    raise BadArchive(f"a layer has more than {_ENTRIES_MAX} files")
-                self._put(layer, entry)
-            self._forget()
-            for path, mtime_ns in self.directory_times.items():
-                self._set_directory_time(path, mtime_ns)
-        finally:
-            self._forget()
+        for number, entry in enumerate(layer):
+            if number >= _ENTRIES_MAX:
+                raise BadArchive(f"a layer has more than {_ENTRIES_MAX} files")
+            self._put(layer, entry)
+        for path, mtime_ns in self.directory_times.items():
+            self._set_directory_time(path, mtime_ns)
         return self.size_bytes
 
     def _put(self, layer: TarReader, entry: Entry) -> None:
@@ -94,7 +86,7 @@ class _Unpacking:
     def _make(self, layer: TarReader, entry: Entry, parent: str, name: str) -> None:
         if entry.kind in (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE) and not _wanted_device(entry, parent):
             return
-        directory = self._directory(parent)
+        directory = self.tree.directory(parent)
         replaced = self._clear_way(directory, name, keep_directory=entry.kind is Kind.DIRECTORY)
         match entry.kind:
             case Kind.DIRECTORY:
@@ -123,13 +115,13 @@ class _Unpacking:
             os.mkdir(name, 0o700, dir_fd=parent)
         except FileExistsError:
             hides = False
-        made = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        made = open_child(parent, name)
         try:
             _describe(made, entry)
-            if hides:
-                _make_opaque(made)
         finally:
             os.close(made)
+        if hides:
+            _make_opaque(parent, name)
         self.directory_times[path] = entry.mtime_ns
 
     def _make_file(self, layer: TarReader, directory: int, name: str, entry: Entry) -> None:
@@ -151,7 +143,7 @@ class _Unpacking:
         parent, target_name = posixpath.split(target)
         if not target_name or target_name.startswith(_WHITEOUT):
             raise BadArchive(f"a layer's hard link {_shown(entry.name)} names no file")
-        source = _open_in_root(self.root, parent)
+        source = open_directory(self.tree.root, parent)
         try:
             os.link(target_name, name, src_dir_fd=source, dst_dir_fd=directory, follow_symlinks=False)
         finally:
@@ -160,27 +152,19 @@ class _Unpacking:
     def _white_out(self, parent: str, name: str) -> None:
         """Hide what lower layers have: all of a directory, or one name; what this layer itself has stays."""
         if name == _OPAQUE:
-            opened = _open_in_root(self.root, parent, make=self._make_missing, flags=os.O_RDONLY)
-            try:
-                _make_opaque(opened)
-            finally:
-                os.close(opened)
+            _make_opaque(self.tree.directory(parent), ".")
             return
         hidden = name.removeprefix(_WHITEOUT)
         if name.startswith(_AUFS):
             return
         if hidden in ("", ".", ".."):
             raise BadArchive("a layer has a white-out without a name")
-        directory = self._directory(parent)
+        directory = self.tree.directory(parent)
         try:
             os.mknod(hidden, stat.S_IFCHR, os.makedev(0, 0), dir_fd=directory)
         except FileExistsError:
             if stat.S_ISDIR(os.stat(hidden, dir_fd=directory, follow_symlinks=False).st_mode):
-                own = os.open(hidden, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-                try:
-                    _make_opaque(own)
-                finally:
-                    os.close(own)
+                _make_opaque(directory, hidden)
 
     def _clear_way(self, directory: int, name: str, *, keep_directory: bool) -> bool:
         """Remove what this layer already put there; return whether that was a white-out."""
@@ -198,57 +182,17 @@ class _Unpacking:
     def _describe_root(self, entry: Entry) -> None:
         if entry.kind is not Kind.DIRECTORY:
             raise BadArchive("a layer's root is not a directory")
-        root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.root)
+        root = open_child(self.tree.root, ".")
         try:
             _describe(root, entry)
         finally:
             os.close(root)
         self.directory_times[""] = entry.mtime_ns
 
-    def _directory(self, path: str) -> int:
-        """Return the open directory `path`, made with its parents if need be; closed by the next call for another."""
-        if self.cached is None or self.cached[0] != path:
-            self._forget()
-            self.cached = path, _open_in_root(self.root, path, make=self._make_missing)
-        return self.cached[1]
-
-    def _forget(self) -> None:
-        if self.cached is not None:
-            os.close(self.cached[1])
-            self.cached = None
-
-    def _make_missing(self, path: str) -> None:
-        """Make a directory that the layer does not describe, looking like the one below it."""
-        parent, name = posixpath.split(path)
-        directory = _open_in_root(self.root, parent, make=self._make_missing)
-        try:
-            os.mkdir(name, 0o755, dir_fd=directory)
-            like = self._like_below(path)
-            if like is not None:
-                os.chown(name, like.st_uid, like.st_gid, dir_fd=directory, follow_symlinks=False)
-                os.chmod(name, stat.S_IMODE(like.st_mode), dir_fd=directory)
-        finally:
-            os.close(directory)
-
-    def _like_below(self, path: str) -> os.stat_result | None:
-        for lower in self.below:
-            root = os.open(lower, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                opened = _open_in_root(root, path)
-            except OSError:
-                continue
-            finally:
-                os.close(root)
-            try:
-                return os.fstat(opened)
-            finally:
-                os.close(opened)
-        return None
-
     def _set_directory_time(self, path: str, mtime_ns: int) -> None:
         """Set a time that later entries have moved; a directory that is gone or hidden by now needs none."""
         try:
-            opened = _open_in_root(self.root, path, flags=os.O_RDONLY | os.O_NOFOLLOW)
+            opened = open_directory(self.tree.root, path, os.O_RDONLY | os.O_NOFOLLOW)
         except OSError:
             return
         try:
@@ -305,18 +249,10 @@ def _describe(file: int, entry: Entry) -> None:
                     raise
 
 
-def _make_opaque(directory: int) -> None:
-    os.setxattr(directory, "trusted.overlay.opaque", b"y")
-
-
-def _open_in_root(root: int, path: str, *, make: Callable[[str], None] | None = None, flags: int = os.O_PATH) -> int:
-    """Open a directory, resolving every link as if `root` were /; `make(path)` makes what is missing."""
-    how = struct.pack("QQQ", flags | os.O_DIRECTORY | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT)
-    opened: int = _LIBC.syscall(_OPENAT2, root, os.fsencode(path or "."), how, len(how))
-    if opened >= 0:
-        return opened
-    number = ctypes.get_errno()
-    if number == errno.ENOENT and make is not None:
-        make(path)
-        return _open_in_root(root, path, flags=flags)
-    raise OSError(number, os.strerror(number), path)
+def _make_opaque(parent: int, name: str) -> None:
+    """Let a directory hide all that lower layers have in it."""
+    directory = open_child(parent, name)
+    try:
+        os.setxattr(directory, "trusted.overlay.opaque", b"y")
+    finally:
+        os.close(directory)
