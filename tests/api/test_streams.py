@@ -23,6 +23,7 @@ from vault.model.base import Version
 from vault.model.errors import Unavailable
 from vault.model.ids import Kind
 from vault.store.changes import Delete, Put
+from vault.store.snapshot import ChangeLog
 
 START = datetime.fromtimestamp(START_S, UTC)
 CONTAINER = Container(
@@ -141,6 +142,14 @@ def test_events_tell_what_was_made_changed_and_removed() -> None:
     daemon.delete("/services/web")
     (gone,) = events_between(after, daemon.manager.store().committed, START_S)
     assert (gone.action, gone.time) == ("remove", int(START_S))
+
+
+def test_a_reader_that_fell_far_behind_is_told_what_differs_and_nothing_else() -> None:
+    daemon = Daemon().with_swarm()
+    before = replace(daemon.manager.store().committed, log=ChangeLog())  # Too long ago for the store's memory.
+    create(daemon, spec())
+    (told,) = events_between(before, daemon.manager.store().committed, START_S)
+    assert (told.type, told.action) == ("service", "create")
 
 
 def test_events_are_streamed_and_filtered_until_the_reader_goes() -> None:
