@@ -71,3 +71,13 @@ def test_a_task_that_was_never_placed_goes_at_once_when_removed() -> None:
     assert world.shown() == ["1 pending running"]
     world.remove()
     assert world.shown() == []
+
+
+def test_tasks_that_stayed_down_become_history_with_the_next_update() -> None:
+    none = RestartPolicy(condition="none")
+    world = World()
+    world.run(spec(1, restart=none))
+    for number in range(8):
+        world.observe(world.tasks()[-1], State.COMPLETE)
+        world.update(spec(1, image=f"v{number + 2}", restart=none))
+    assert len(world.tasks()) == 5

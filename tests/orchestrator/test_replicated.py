@@ -1,7 +1,9 @@
 """Replicated services have as many tasks as they should."""
 
-from tests.orchestrator.world import World, spec
+from tests.orchestrator.world import World, availability, spec
+from vault.model.ids import Kind
 from vault.model.task import State
+from vault.store.changes import Delete
 
 
 def test_one_decision_takes_tasks_from_nothing_to_assigned() -> None:
@@ -36,15 +38,14 @@ def test_scaling_down_takes_slots_without_a_running_task_first() -> None:
 
 def test_scaling_down_takes_from_the_node_that_has_most() -> None:
     world = World(nodes=2)
+    world.set_node("n2", availability("pause"))
     world.run(spec(2))
-    world.set_node("n1", lambda old: old)
-    first = {task.node_id: task.slot for task in world.wanted()}
-    world.update(spec(4))
-    for task in world.wanted():
-        world.observe(task, State.RUNNING)
+    world.set_node("n2", availability("active"))
+    world.update(spec(3))
+    world.observe(world.wanted()[2], State.RUNNING)
+    assert [task.node_id for task in world.wanted()] == ["n1", "n1", "n2"]
     world.update(spec(2))
-    assert sorted(task.node_id for task in world.wanted()) == ["n1", "n2"]
-    assert {task.node_id: task.slot for task in world.wanted()} == first
+    assert [task.slot for task in world.wanted()] == [1, 3]
 
 
 def test_removed_tasks_leave_the_store_when_they_have_ended() -> None:
@@ -80,9 +81,6 @@ def test_tasks_whose_service_is_gone_are_removed_even_if_nobody_asked() -> None:
     world = World()
     world.run(spec(1))
     service = world.snap.services["web"]
-    from vault.model.ids import Kind
-    from vault.store.changes import Delete
-
     world.write(Delete(Kind.SERVICE, service.id, service.version.index))
     world.settle()
     assert world.shown() == ["1 running remove"]

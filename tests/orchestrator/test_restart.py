@@ -1,10 +1,12 @@
 """Tasks that end are replaced as their restart policy says."""
 
 import pytest
+from msgspec.structs import replace
 
 from tests.orchestrator.world import SECOND, World, availability, spec, state
 from vault.model.service import RestartPolicy
 from vault.model.task import State
+from vault.store.changes import Put
 
 AT_ONCE = RestartPolicy(delay=0)
 
@@ -79,6 +81,48 @@ def test_a_new_spec_starts_counting_afresh() -> None:
     assert len(world.wanted()) == 1
 
 
+def test_attempts_under_an_older_spec_do_not_count_even_if_the_task_stayed() -> None:
+    policy = RestartPolicy(delay=0, max_attempts=2)
+    world = World()
+    world.run(spec(1, restart=policy))
+    world.observe(world.wanted()[0], State.FAILED)
+    world.update(spec(2, restart=policy))
+    for _ in range(2):
+        world.observe(world.wanted()[0], State.FAILED)
+    assert [task.slot for task in world.wanted()] == [1, 2]
+    world.observe(world.wanted()[0], State.FAILED)
+    assert [task.slot for task in world.wanted()] == [2]
+
+
+def test_each_slot_has_a_delay_of_its_own() -> None:
+    world = World()
+    world.run(spec(2))
+    first, second = world.wanted()
+    world.observe(first, State.FAILED)
+    world.wait(3)
+    world.observe(second, State.FAILED)
+    world.wait(2.1)
+    assert [task.desired_state for task in world.wanted()] == [State.RUNNING, State.READY]
+    world.wait(3)
+    assert [task.desired_state for task in world.wanted()] == [State.RUNNING, State.RUNNING]
+
+
+def test_a_task_that_was_never_placed_holds_nobody_up() -> None:
+    world = World(nodes=1)
+    world.create(spec(1, constraints=("node.labels.zone == a",)))
+    assert world.shown() == ["1 pending running"]
+    world.update(spec(1))
+    assert world.shown() == ["1 pending shutdown", "1 assigned running"]
+
+
+def test_a_slot_is_filled_again_whoever_emptied_it() -> None:
+    world = World()
+    world.run(spec(2))
+    world.write(Put(replace(world.tasks()[1], desired_state=State.SHUTDOWN)))
+    world.settle()
+    assert world.shown() == ["1 running running", "2 running shutdown", "2 assigned ready"]
+
+
 def test_attempts_before_the_window_do_not_count() -> None:
     world = World()
     world.run(spec(1, restart=RestartPolicy(delay=0, max_attempts=2, window=10 * SECOND)))
@@ -110,8 +154,7 @@ def test_a_drained_node_gives_up_its_tasks_without_delay_but_not_before_they_end
     world.set_node(home, availability("drain"))
     assert world.shown() == ["1 running shutdown", "1 assigned ready"]
     assert world.wanted()[0].node_id != home
-    world.wait(30)
-    assert world.wanted()[0].desired_state is State.READY
+    world.wait(1)
     world.observe(world.tasks()[0], State.SHUTDOWN)
     assert world.shown() == ["1 shutdown shutdown", "1 assigned running"]
 

@@ -148,6 +148,18 @@ def test_a_newer_update_takes_over() -> None:
     assert world.status == ("completed", "update completed")
 
 
+def test_a_status_about_an_older_spec_counts_for_nothing() -> None:
+    world = World()
+    world.run(spec(2, update=ONE))
+    world.update(spec(2, image="v2", update=ONE))
+    follow(world, State.FAILED)
+    assert world.status is not None
+    assert world.status[0] == "paused"
+    world.write(Put(replace(world.snap.services["web"], spec=spec(2, image="v3", update=ONE))))  # Status left as it is.
+    world.settle()
+    assert world.status == ("updating", "update in progress")
+
+
 def test_a_paused_update_goes_on_when_the_service_is_updated_again() -> None:
     world = World()
     world.run(spec(2, update=ONE))

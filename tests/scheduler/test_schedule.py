@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from vault.model.base import Version
+from vault.model.ids import Kind
 from vault.model.node import Node, NodeDescription, NodeResources, NodeSpec, NodeStatus, Platform
 from vault.model.service import Placement, PortConfig, Reservation, Resources, TaskSpec
 from vault.model.task import State, Task, TaskStatus
@@ -166,3 +167,43 @@ def test_a_reason_is_kept_current_and_goes_when_a_node_is_found() -> None:
 def test_tasks_nobody_wants_any_more_are_not_placed() -> None:
     unwanted = replace(pending("t"), desired_state=State.SHUTDOWN)
     assert schedule(node("a"), unwanted) == {}
+
+
+def test_many_tasks_are_placed_in_several_decisions() -> None:
+    scheduler = Scheduler()
+    snap = Snapshot().apply([Put(node("a")), *(Put(pending(f"t{n}")) for n in range(600))], index=1, now_s=NOW_S)
+    changed, decisions = None, 0
+    while True:
+        decision = scheduler(snap, changed, now_s=NOW_S, new_id=str)
+        if not decision.changes:
+            break
+        decisions += 1
+        before, snap = snap, snap.apply(decision.changes, index=snap.index + 1, now_s=NOW_S)
+        changed = snap.changed_since(before)
+    assert decisions == 3
+    assert {task.state for task in snap.tasks.values()} == {State.ASSIGNED}
+
+
+def test_a_pending_task_gets_the_room_that_another_service_leaves() -> None:
+    scheduler = Scheduler()
+    big = on(pending("big", "other", resources=reserve(cpus=4)), "a")
+    start = [Put(node("a")), Put(big), Put(pending("t", resources=reserve(cpus=2)))]
+    snap = Snapshot().apply(start, index=1, now_s=NOW_S)
+    reason = scheduler(snap, None, now_s=NOW_S, new_id=str).changes
+    full = snap.apply(reason, index=2, now_s=NOW_S)
+    scheduler(full, full.changed_since(snap), now_s=NOW_S, new_id=str)
+    ended = replace(full.tasks["big"], status=TaskStatus(state=State.SHUTDOWN))
+    free = full.apply([Put(ended)], index=3, now_s=NOW_S)
+    (change,) = scheduler(free, free.changed_since(full), now_s=NOW_S, new_id=str).changes
+    assert isinstance(change, Put)
+    assert isinstance(change.obj, Task)
+    assert (change.obj.id, change.obj.node_id) == ("t", "a")
+
+
+def test_a_placement_that_the_store_refused_takes_no_room() -> None:
+    scheduler = Scheduler()
+    tasks = [Put(pending(f"t{n}", resources=reserve(cpus=3))) for n in range(2)]
+    snap = Snapshot().apply([Put(node("a")), *tasks], index=1, now_s=NOW_S)
+    first = scheduler(snap, None, now_s=NOW_S, new_id=str)
+    proposed = {(Kind.TASK, change.obj.id) for change in first.changes if isinstance(change, Put)}
+    assert scheduler(snap, proposed, now_s=NOW_S, new_id=str) == first

@@ -32,13 +32,17 @@ BUDGET = 1_000  # Tasks allocated in one decision; the rest follow in the next.
 KINDS = (Kind.NETWORK, Kind.SERVICE, Kind.TASK)
 
 
+class NotYet(Exhausted):
+    """What it needs was chosen in this very decision: it gets its own in the next."""
+
+
 class Allocator:
     """Gives networks, then services, then tasks what they need, as they appear or as something is freed."""
 
     def __init__(self) -> None:
         self._pools = Pools()
         self._waiting: dict[Key, None] = {}  # To be looked at.
-        self._stuck: dict[Key, None] = {}  # Looked at in vain: they wait for something to be freed.
+        self._stuck: dict[Key, str] = {}  # Looked at in vain, and why: they wait for something to be freed or stored.
 
     def __call__(self, snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
         """Return what the objects still without an allocation get, or the reason why not."""
@@ -46,34 +50,31 @@ class Allocator:
             self._pools, self._stuck = Pools(), {}
             changed = {(kind, object_id) for kind in KINDS for object_id in snap.objects[kind]}
         freed = self._pools.sync(snap, changed)
-        self._waiting.update(dict.fromkeys(sorted(changed)))
         if freed or any(kind is not Kind.TASK for kind, _ in changed):
-            self._waiting = {**self._stuck, **self._waiting}
-            self._stuck = {}
-        draft = Draft(snap, self._pools, now_s)
+            self._waiting.update(dict.fromkeys(self._stuck))
+        self._waiting.update(dict.fromkeys(sorted(changed)))
+        self._stuck = {key: reason for key, reason in self._stuck.items() if key not in self._waiting}
+        draft = Draft(snap, self._pools, self._stuck, now_s)
         budget = BUDGET
         for kind in KINDS:
             for key in [key for key in self._waiting if key[0] is kind]:
                 if not budget:
                     return Decision(changes=draft.changes(), ask_again_s=now_s)
                 del self._waiting[key]
-                if draft.allocate(key):
-                    budget -= 1
-                elif key in draft.failed:
-                    self._stuck[key] = None
+                budget -= draft.allocate(key)
         self._waiting = {}
         return Decision(changes=draft.changes())
 
 
 class Draft:
-    """The allocations of one decision."""
+    """The allocations of one decision; what gets none is noted in `stuck`."""
 
-    def __init__(self, snap: Snapshot, pools: Pools, now_s: float) -> None:
+    def __init__(self, snap: Snapshot, pools: Pools, stuck: dict[Key, str], now_s: float) -> None:
         self._snap = snap
         self._pools = pools
+        self._stuck = stuck
         self._now = from_s(now_s)
         self._done: dict[Key, Network | Service | Task] = {}
-        self.failed: dict[Key, str] = {}  # Object -> why it gets nothing.
 
     def changes(self) -> tuple[Put, ...]:
         """Return what was allocated, and the reasons where nothing was."""
@@ -93,8 +94,8 @@ class Draft:
                 case _:
                     return False
         except Exhausted as reason:
-            self.failed[key] = str(reason)
-            if isinstance(obj, Task) and obj.status.err != str(reason):
+            self._stuck[key] = str(reason)
+            if isinstance(obj, Task) and not isinstance(reason, NotYet) and obj.status.err != str(reason):
                 self._done[key] = replace(obj, status=replace(obj.status, err=str(reason)))
             return False
         finally:
@@ -174,8 +175,8 @@ class Draft:
 
     def _service_of(self, task: Task) -> Service | None:
         key = (Kind.SERVICE, task.service_id)
-        if key in self.failed:
-            raise Exhausted(self.failed[key])
+        if key in self._stuck:
+            raise Exhausted(self._stuck[key]) if self._stuck[key] else NotYet
         done = self._done.get(key)
         return done if isinstance(done, Service) else self._snap.services.get(task.service_id)
 
@@ -191,8 +192,8 @@ class Draft:
             yield self._ready(network)
 
     def _ready(self, network: Network) -> Network:
-        done = self._done.get((Kind.NETWORK, network.id), network)
-        if isinstance(done, Network) and done.allocated:
-            return done
-        key = (Kind.NETWORK, network.id)
-        raise Exhausted(self.failed.get(key, f"network {network.spec.name} has no subnet yet"))
+        """Return a network whose subnet is stored; one chosen just now may yet be refused.  Raises `Exhausted`."""
+        if network.allocated:
+            return network
+        reason = self._stuck.get((Kind.NETWORK, network.id))
+        raise Exhausted(reason) if reason else NotYet

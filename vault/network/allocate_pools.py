@@ -155,7 +155,7 @@ class Pools:
         return True
 
     def add_network(self, network: Network) -> None:
-        """Begin the books of a network that has got its subnet and its overlay id."""
+        """Begin the books of a network that has got its subnet and its overlay id; nobody holds anything of it yet."""
         found = range_of(network)
         if found is None or network.ipam_options is None or network.driver_state is None:
             return
@@ -163,8 +163,6 @@ class Pools:
         gateway = network.ipam_options.configs[0].gateway or default_gateway(str(found))
         reserved = {0, int(ipaddress.IPv4Address(gateway)) - int(found.network_address), found.num_addresses - 1}
         self.subnets[network.id] = Subnet(network.spec.name, found, frozenset(reserved))
-        for holds in self._addresses.values():
-            self._count(tuple(pair for pair in holds if pair[0] == network.id), 1)
 
     def _count(self, addresses: tuple[tuple[str, str], ...], by: int) -> None:
         for network_id, addr in addresses:

@@ -6,7 +6,7 @@ Pure.  Called by `vault.orchestrator.rounds` as the stage after `services`.
 from vault.model.ids import Kind, NewID
 from vault.model.service import Service
 from vault.model.task import State, Task
-from vault.orchestrator.update import IN_PROGRESS
+from vault.orchestrator.update import IN_PROGRESS, is_own
 from vault.orchestrator.work import made
 from vault.store.changes import Delete
 from vault.store.decision import Decision
@@ -43,14 +43,14 @@ def beyond_limit(snap: Snapshot, service: Service, tasks: list[Task]) -> list[Ta
     if limit < 0 or len(tasks) <= limit:
         return []
     status = service.update_status
-    judged = status.started_at if status is not None and status.state in IN_PROGRESS else None
+    judged = status if status is not None and status.state in IN_PROGRESS else None
     old = [
         task
         for task in sorted(tasks, key=made)
         if has_ended(task)
         and task.desired_state > State.RUNNING
         and not task.stays_down
-        and (judged is None or task.update_started_at != judged)
+        and not (judged is not None and is_own(task, judged))
     ]
     return old[: len(tasks) - limit]
 

@@ -58,9 +58,6 @@ def is_drained(work: Work, task: Task) -> bool:
 
 
 def _restart(work: Work, key: SlotKey, old: Task, *, delayed: bool) -> None:
-    if len(work.wanted(key)) > 1:  # Another task fills the slot already.
-        work.put(asked_to_stop(old, work.now))
-        return
     if not wants_restart(old, work.now):
         work.put(replace(asked_to_stop(old, work.now), stays_down=True))
         return

@@ -63,7 +63,7 @@ def advance(work: Work) -> None:
             return
         status = started(work, status)
         work.put_service(replace(work.service, update_status=status))
-    own = [(key, task) for key in work.slots for task in work.tasks(key) if task.update_started_at == status.started_at]
+    own = [(key, task) for key in work.slots for task in work.tasks(key) if is_own(task, status)]
     progress = Progress(status=status, config=config_of(work.service, status), dirty=dirty, own=own)
     note_running(work, progress)
     if failed := failures(work, progress):
@@ -74,6 +74,11 @@ def advance(work: Work) -> None:
     exchange(work, progress)
     if not progress.dirty and not settling(work, progress):
         complete(work, progress)
+
+
+def is_own(task: Task, status: UpdateStatus) -> bool:
+    """Whether an update has made the task."""
+    return task.update_started_at == status.started_at and task.spec_version == status.spec_version
 
 
 def is_due(work: Work) -> bool:
