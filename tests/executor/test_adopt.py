@@ -213,7 +213,7 @@ def test_a_vaultd_killed_amid_a_start_leaves_nothing_that_runs(base: Path, busyb
             launched = await asyncio.to_thread(
                 executor._conmon.launch, executor._runtime, paths, record, log_max_bytes=1 << 20
             )
-            assert identify(launched.conmon_pid) is not None
+            os.kill(launched.conmon_pid, signal.SIGSTOP)  # Busy elsewhere: it does not end by itself.
             assert await executor.adopt() == ()
             assert identify(launched.conmon_pid) is None
             assert identify(launched.container_pid) is None

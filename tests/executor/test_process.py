@@ -182,6 +182,18 @@ def test_an_unknown_signal_is_refused(name: str) -> None:
         ("executable file `/a` not found in $PATH", "/a", 'exec: "/a": stat /a: no such file or directory'),
         ("first\nmount `/x` to `/y`: Invalid argument\n", "sh", "mount `/x` to `/y`: Invalid argument"),
         ("", "sh", "the runtime gave no reason"),
+        ('{"msg":"open executable: Permission denied","level":"error"}', "/x", 'exec: "/x": permission denied'),
+        (
+            'time="2026-11-22T23:42:18Z" level=error msg="runc create failed: unable to start container process: '
+            'exec: \\"x\\": executable file not found in $PATH"',
+            "x",
+            'exec: "x": executable file not found in $PATH',
+        ),
+        (
+            'exec failed: unable to start container process: exec: "/a": permission denied',
+            "/a",
+            'exec: "/a": permission denied',
+        ),
     ],
 )
 def test_what_the_runtime_says_is_told_in_dockers_words(text: str, program: str, wanted: str) -> None:

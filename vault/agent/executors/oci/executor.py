@@ -22,6 +22,7 @@ from vault.agent.executors.oci.prepare import Wanted, Workshop, host_limits, own
 from vault.agent.executors.oci.record import Record, open_process, read_record
 from vault.agent.executors.oci.runtime import Runtime, RuntimeFailed
 from vault.agent.executors.oci.seccomp import Profile
+from vault.agent.executors.oci.session import Session
 from vault.agent.executors.oci.stopping import signal_number
 from vault.agent.executors.oci.streams import until_exit
 from vault.agent.executors.oci.threads import Threads, Turns
@@ -76,7 +77,7 @@ class OciExecutor:
         self._shop = shop
         self._threads = Threads(parallel)  # For what may take long: preparing, starting, removing.
         self._quick = Threads(parallel)  # For the rest, so that an end is seen while an image's files are copied.
-        self._sessions: weakref.WeakSet[execs.Session] = weakref.WeakSet()
+        self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._turns = Turns()
         self._live: dict[TaskID, _Live] = {}
         self._rotation = asyncio.ensure_future(self._rotate())
@@ -272,7 +273,7 @@ class OciExecutor:
         begun = await self._quick.run(
             execs.begin, self._runtime, self._roots.task(task_id), spec, self._shop.capabilities
         )
-        session = execs.Session(begun)
+        session = Session(begun)
         self._sessions.add(session)
         return session
 

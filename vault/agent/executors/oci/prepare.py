@@ -165,7 +165,7 @@ def _facts_of(
 
 def _host_side(shop: Workshop, paths: TaskPaths, planned: Planned, task: Task) -> dict[str, Any]:
     """Make sure that what is mounted exists on the host and in the container, and return its OCI mount."""
-    if not isinstance(planned, BindMount) or os.path.isdir(planned.source):
+    if isinstance(planned, VolumeMount) or (isinstance(planned, BindMount) and os.path.isdir(planned.source)):
         # The runtime does this too, but not through a link in the image that leads nowhere.
         rootfs.make_directory(paths.rootfs, planned.target)
     match planned:

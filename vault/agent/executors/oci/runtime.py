@@ -12,14 +12,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from vault.agent.executors.oci.namespace import Hierarchy, find_hierarchy, inside_namespace, named_namespace
 from vault.model.errors import VaultError
 
 CALL_TIMEOUT_S: Final = 60
 NSENTER: Final = "/usr/bin/nsenter"
 _STAMP: Final = re.compile(r"^(?:\S*\d{2}:\d{2}:\d{2}\S*:?\s+)?(?:\[?error\]?:?\s+)?", re.IGNORECASE)
+_NAMED: Final = re.compile(r'\bmsg="((?:[^"\\]|\\.)*)"')
+# What runc puts before the reason, and says again in the next wrapping.
+_WRAPPING: Final = re.compile(r"^(?:(?:runc (?:create|run) failed|exec failed|unable to start container process): )+")
 # No more of vaultd's environment goes further: it may name sockets and files of vaultd.
 CLEAN_ENV: Final = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+class _LogLine(msgspec.Struct):
+    msg: str
 
 
 class NoRuntime(VaultError):
@@ -58,6 +67,11 @@ class Runtime:
     def needs_namespace(self) -> bool:
         """Whether calls must not see the v2 hierarchy."""
         return self.hierarchy is Hierarchy.HYBRID and Path(self.program).name == "crun"
+
+    @property
+    def hands_over_terminals(self) -> bool:
+        """Whether a command's terminal comes over a socket; runc works at the terminal it is given instead."""
+        return Path(self.program).name == "crun"
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -119,14 +133,23 @@ class Runtime:
 
 
 def explain(text: str, program: str) -> str:
-    """Return what a runtime has to say of running `program`, in Docker's words where those are known. Pure."""
+    """Return what a runtime has to say of running `program`, in Docker's words where those are known.  Pure."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    reason = _STAMP.sub("", lines[-1]) if lines else "the runtime gave no reason"
-    if "not found in $PATH" in reason or (program and program in reason and "No such file" in reason):
+    reason = _WRAPPING.sub("", _message(lines[-1])) if lines else "the runtime gave no reason"
+    if "not found in $PATH" in reason or (program and program in reason and "no such file" in reason.lower()):
         missing = (
             f"stat {program}: no such file or directory" if "/" in program else "executable file not found in $PATH"
         )
         return f'exec: "{program}": {missing}'
-    if "Permission denied" in reason and "executable" in reason:
+    if "permission denied" in reason.lower() and ("executable" in reason or f'exec: "{program}"' in reason):
         return f'exec: "{program}": permission denied'
     return reason
+
+
+def _message(line: str) -> str:
+    """Take the message out of a line of log: JSON, runc's key=value, or crun's text behind a time stamp."""
+    try:
+        return msgspec.json.decode(line, type=_LogLine).msg
+    except msgspec.MsgspecError:
+        named = _NAMED.search(line)
+        return named.group(1).replace('\\"', '"') if named else _STAMP.sub("", line)
