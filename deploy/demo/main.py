@@ -129,6 +129,20 @@ def wordpress(session: Session) -> None:
     terminal.run("vault secret rm password", "is in use by the following services", code=1)
 
 
+def file_form(session: Session) -> None:
+    """Deploy the tutorial's other form, whose secret comes from a file."""
+    terminal, examples = session.terminal, HERE / "deploy" / "examples" / "wordpress"
+    terminal.say("The tutorial's other form: the secret from a file")
+    terminal.run("vault stack rm --detach=false wordpress", "Removing network wordpress_my-network")
+    terminal.run("vault volume rm wordpress_db_data", "wordpress_db_data")
+    shutil.copy(examples / "docker-compose.file.yml", session.root)
+    terminal.run("printf 24681357 > db_root_password && vault stack deploy -c docker-compose.file.yml wordpress",
+                 "Creating secret wordpress_password")  # fmt: skip
+    terminal.run("rm db_root_password")
+    terminal.until("vault stack services wordpress", r"wordpress_db +global +1/1")
+    terminal.until(f"vault exec {DB_TASK} mysql -uroot -p24681357 -e 'show databases'", "wordpress")
+
+
 def crash(session: Session) -> None:
     """Kill vaultd; tasks run on, and the next vaultd takes them over."""
     terminal = session.terminal
@@ -147,7 +161,9 @@ def second_deploy(session: Session) -> None:
     terminal = session.terminal
     terminal.say("A stack with a secret from a file; a second deploy updates two services and leaves one alone")
     shutil.copy(HERE / "deploy" / "examples" / "three" / "docker-compose.yml", session.root / "three.yml")
-    terminal.run("printf first > token.txt; vault stack deploy --detach=false -c three.yml three", "Creating secret three_token")
+    terminal.run(
+        "printf first > token.txt; vault stack deploy --detach=false -c three.yml three", "Creating secret three_token"
+    )
     tasks = "vault stack ps three --filter desired-state=running --format '{{.Name}} {{.ID}}' | sort"
     before = dict(line.split() for line in terminal.run(tasks).splitlines())
     terminal.run("VERSION=2 vault stack deploy --detach=false -c - three < three.yml", "Updating service three_api")
@@ -155,7 +171,9 @@ def second_deploy(session: Session) -> None:
     changed = {name for name in before if before[name] != after.get(name)}
     if changed != {"three_api.1", "three_worker.1"}:
         raise DemoFailed(f"the second deploy should have updated api and worker, not {sorted(changed)}")
-    terminal.run("printf second > token.txt; vault stack deploy -c three.yml three", "only updates to Labels are allowed", code=1)
+    terminal.run(
+        "printf second > token.txt; vault stack deploy -c three.yml three", "only updates to Labels are allowed", code=1
+    )
 
 
 def nothing_left(session: Session) -> None:
@@ -199,7 +217,7 @@ def main() -> int:
         try:
             session.terminal.say("Start the daemon under a root of its own")
             session.start()
-            for part in (swarm_and_secret, one_service, wordpress, crash, second_deploy, nothing_left):
+            for part in (swarm_and_secret, one_service, wordpress, crash, file_form, second_deploy, nothing_left):
                 part(session)
         except (DemoFailed, subprocess.TimeoutExpired) as error:
             print(f"\ndemo failed: {error}", file=sys.stderr)

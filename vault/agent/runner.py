@@ -82,6 +82,11 @@ class Runner:
         """The id of the task."""
         return TaskID(self.local.task.id)
 
+    @property
+    def published_ports(self) -> tuple[PortConfig, ...]:
+        """The host's ports that lead to the task, with their real numbers."""
+        return self._machine.networks.published(self.task_id)
+
     def tell(self, task: Task) -> None:
         """Take note of what is wanted now."""
         self.local = replace(self.local, task=task, dropped=False)
@@ -208,6 +213,6 @@ class Runner:
             message=message,
             err=err,
             container_status=self.container if self.container.container_id else None,
-            port_status=PortStatus(ports=self._machine.networks.published(self.task_id)) if running else PortStatus(),
+            port_status=PortStatus(ports=self.published_ports) if running else PortStatus(),
         )
         self._report(self.local.task.id, status)

@@ -153,7 +153,7 @@ def container_of(runner: Runner, node_id: str) -> api.Container:
         networks=tuple(_network(attachment) for attachment in task.networks_attachments),
         ports=tuple(
             api.Port(private=port.target_port, public=port.published_port, protocol=port.protocol)
-            for port in task.host_ports
+            for port in runner.published_ports
         ),
     )
 
