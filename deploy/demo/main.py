@@ -81,10 +81,11 @@ def one_service(session: Session) -> None:
     """Run a service whose task finds the secret as a file."""
     terminal = session.terminal
     terminal.say("A service that uses the secret")
-    terminal.run(
-        'vault service create --name busybox --secret password --secret canary busybox sh -c "while true; do sleep 3600; done"',
-        "overall progress: 1 out of 1 tasks", "converged",
-    )  # fmt: skip
+    sleeper = 'sh -c "while true; do sleep 3600; done"'
+    terminal.run(f"vault service create --name busybox --secret password busybox {sleeper}",
+                 "overall progress: 1 out of 1 tasks", "converged")  # fmt: skip
+    quick = "sh -c 'trap \"exit 0\" TERM; sleep 1000000 & wait'"
+    terminal.run(f"vault service create --detach --name canary --secret canary busybox {quick}", r"^[0-9a-z]{25}$")
     terminal.run("vault service ls", "busybox +replicated +1/1 +busybox:latest")
     terminal.run("vault service ps busybox", "busybox.1 .* Running +Running")
     terminal.run("vault ps", "busybox:latest +.*busybox.1.")
@@ -123,8 +124,8 @@ def wordpress(session: Session) -> None:
     terminal.until(login, "wordpress")
     terminal.say("Rotation: the file has another value, the service another task")
     terminal.run("printf 987654321 > new.txt && vault secret create password_v2 new.txt && rm new.txt")
-    terminal.run("vault service update --secret-rm password --secret-add source=password_v2,target=password wordpress_db",
-                 "converged")  # fmt: skip
+    rotation = "--secret-rm password --secret-add source=password_v2,target=password"
+    terminal.run(f"vault service update {rotation} wordpress_db", "converged")
     terminal.run(f"vault exec {DB_TASK} cat /run/secrets/password", "^987654321$")
     terminal.run("vault secret rm password", "is in use by the following services", code=1)
 
@@ -181,7 +182,7 @@ def nothing_left(session: Session) -> None:
     terminal = session.terminal
     terminal.say("Remove it all; nothing is left")
     terminal.run("vault stack rm --detach=false wordpress three", "Removing service wordpress_db")
-    terminal.run("vault service rm busybox", "busybox")
+    terminal.run("vault service rm busybox canary", "busybox", "canary")
     terminal.run("vault secret rm password password_v2 from_file canary", "password")
     deadline = time.monotonic() + 30
     while traces.containers(session.root) and time.monotonic() < deadline:
