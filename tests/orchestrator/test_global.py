@@ -1,7 +1,9 @@
 """Global services have one task on every node that may run it."""
 
-from tests.orchestrator.world import World, availability, labelled, node, spec, state
-from vault.model.service import RestartPolicy
+from msgspec.structs import replace
+
+from tests.orchestrator.world import SECOND, World, availability, labelled, node, spec, state
+from vault.model.service import Reservation, Resources, RestartPolicy, ServiceSpec
 from vault.model.task import State
 from vault.store.changes import Put
 
@@ -87,3 +89,16 @@ def test_nothing_is_left_of_a_node_that_was_removed() -> None:
     world.run(spec(None))
     world.remove_node("n2")
     assert [task.node_id for task in world.tasks()] == ["n1"]
+
+
+def test_a_task_that_waits_for_its_node_in_vain_holds_nobody_up() -> None:
+    def reserving(cpus: int) -> ServiceSpec:
+        wanted = spec(None)
+        resources = Resources(reservations=Reservation(nano_cpus=cpus * SECOND))
+        return replace(wanted, task_template=replace(wanted.task_template, resources=resources))
+
+    world = World(nodes=1)
+    world.create(reserving(100))
+    assert world.shown() == ["0 pending running"]
+    world.update(reserving(1))
+    assert world.shown() == ["0 pending shutdown", "0 assigned running"]

@@ -20,7 +20,7 @@ from vault.store.changes import Put
 from vault.store.decision import Decision
 from vault.store.snapshot import Key, Snapshot
 
-MAX_CHANGES = 256  # Tasks placed or told a reason in one decision; the rest follow in the next.
+MAX_CHANGES = 256  # Tasks placed or told a reason in one decision; the next, about its outcome, goes on.
 MAX_FAILURES = 5  # From here on a node's recent failures count against it.
 Rank = tuple[int, int, int, str]
 Group = tuple[str, int]  # Service and spec version: its tasks are alike.
@@ -33,7 +33,6 @@ class Scheduler:
         self._loads: dict[str, Load] = {}
         self._pending: dict[str, None] = {}
         self._counted: dict[str, Task] = {}  # Tasks on nodes, as counted: what was placed may have been refused.
-        self._unfinished = False  # The last decision stopped at its limit.
 
     def __call__(self, snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
         """Return the tasks that got a node, and the reasons why others did not."""
@@ -46,15 +45,14 @@ class Scheduler:
             if len(done) == MAX_CHANGES:
                 break
         self._counted.update({task.id: task for task in done if task.state is State.ASSIGNED})
-        self._unfinished = len(done) == MAX_CHANGES
-        return Decision(changes=tuple(map(Put, done)), ask_again_s=now_s if self._unfinished else None)
+        return Decision(changes=tuple(map(Put, done)))
 
     def _sync(self, snap: Snapshot, changed: set[Key] | None) -> bool:
         """Bring the cache up to a snapshot; return whether a pending task may have better luck now."""
         if changed is None:
             self._loads, self._pending, self._counted = {}, {}, {}
             changed = {(kind, object_id) for kind in (Kind.NODE, Kind.TASK) for object_id in snap.objects[kind]}
-        news = self._unfinished
+        news = False
         for kind, object_id in changed:
             if kind is Kind.TASK:
                 news |= self._sync_task(object_id, snap.tasks.get(object_id))
