@@ -167,6 +167,14 @@ def test_a_blob_is_known_by_its_content_and_not_by_its_name(content: Content) ->
     assert not content.blob(made.id).exists()
 
 
+def test_a_document_that_was_altered_on_disk_is_refused(content: Content) -> None:
+    made = image()
+    (stored,) = take(content, oci_archive(made))
+    content.blob(made.id).write_bytes(made.config.replace(b"/hello", b"/evil!"))
+    with pytest.raises(BadArchive, match="too large or was altered"):
+        shown(content, stored)
+
+
 def test_blobs_that_are_there_are_not_written_again(content: Content) -> None:
     made = image()
     take(content, oci_archive(made))

@@ -241,6 +241,13 @@ def test_content_that_does_not_fit_its_digest_is_never_kept(script: Scripted, co
     assert not list((content.root / "layers").iterdir())
 
 
+def test_content_of_the_right_size_and_the_wrong_digest_is_named(script: Scripted, content: Content) -> None:
+    script.offer("app", "1", TWO)
+    script.answers[blob(TWO, 0)] = (200, {}, bytes(len(TWO.layers[0])))
+    with pytest.raises(BadArchive, match=f"the registry sends something else than {digest(TWO.layers[0])}"):
+        fetch(content, f"{script.address}/app:1")
+
+
 def test_another_manifest_than_the_digest_asked_for_is_refused(script: Scripted, content: Content) -> None:
     script.offer("app", "1", TWO)
     script.answers[f"/v2/app/manifests/{digest(ONE.manifest)}"] = (200, {"Content-Type": MANIFEST_TYPE}, TWO.manifest)

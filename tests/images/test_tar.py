@@ -114,10 +114,15 @@ def signed(block: bytearray) -> bytes:
 
 
 def test_sizes_that_are_negative_or_absurd_are_refused() -> None:
-    for field in (b"\xff" * 12, b"\x80" + b"\x7f" * 11, b"99999999999\0", b"-1\0" + bytes(9)):
+    for field, words in (
+        (b"\xff" * 12, "not a number"),
+        (b"\x80" + b"\x7f" * 11, "too large"),
+        (b"99999999999\0", "not a number"),
+        (b"-1\0" + bytes(9), "not a number"),
+    ):
         block = header()
         block[124:136] = field
-        with pytest.raises(BadArchive):
+        with pytest.raises(BadArchive, match=words):
             read(signed(block) + bytes(1024))
 
 
