@@ -6,8 +6,10 @@ Not pure (draws chance); deciders take `new_id` as an argument instead of import
 import secrets
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-_RANDOM_BYTES = 17
+_RANDOM_BYTES = 40
 _CHARACTERS = 25
+_UNEVEN = bytes(range(252, 256))
+_TO_DIGIT = bytes(ord(_DIGITS[number % 36]) for number in range(256))
 
 
 def base36(value: int) -> str:
@@ -23,8 +25,10 @@ def base36(value: int) -> str:
 def new_id() -> str:
     """Return a fresh identifier, 25 characters of [0-9a-z], about 129 bits of chance.
 
-    17 random bytes with the top bit set give 27 digits; digits 1 to 25 (from 0) are uniform, the first is not.
-    Source: SwarmKit, `identity.NewID`.
+    Each of 40 random bytes below 252 = 7 * 36 is one digit, evenly; the others are dropped.  Fewer than 25 are left about
+    once in 10^18 draws; then all is drawn again.
     """
-    drawn = int.from_bytes(secrets.token_bytes(_RANDOM_BYTES), "big") | 1 << (_RANDOM_BYTES * 8 - 1)
-    return base36(drawn)[1 : _CHARACTERS + 1]
+    while True:
+        digits = secrets.token_bytes(_RANDOM_BYTES).translate(_TO_DIGIT, _UNEVEN)
+        if len(digits) >= _CHARACTERS:
+            return digits[:_CHARACTERS].decode("ascii")
