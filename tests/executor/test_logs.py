@@ -5,13 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.executor.conftest import Body, Node
+from vault.agent.executors.oci import logfiles
 from vault.agent.executors.oci.logfiles import Tailer, older_files, rotate
 from vault.agent.executors.oci.paths import Roots
-from vault.agent.logs import LINE_MAX_BYTES, Assembler, LogQuery, parse_line
+from vault.agent.logs import LINE_MAX_BYTES, Assembler, LogLine, LogQuery, parse_line
 from vault.model.ids import TaskID
 from vault.model.secret import Driver
 
@@ -24,11 +25,20 @@ def line(text: str, stream: str = "stdout", tag: str = "F", second: int = 25) ->
 
 
 def read(log: Path, **query: object) -> list[str]:
-    tailer = Tailer(log, LogQuery(**query))  # type: ignore[arg-type]
+    asked = LogQuery(**query)  # type: ignore[arg-type]
+    tailer = Tailer(log, asked)
     try:
-        return [each.data.decode() for each in (*tailer.first(), *tailer.flush())]
+        lines = [*([] if asked.tail is None else tailer.last(asked.tail)), *rest_of(tailer), *tailer.flush()]
+        return [each.data.decode() for each in lines]
     finally:
         tailer.close()
+
+
+def rest_of(tailer: Tailer) -> list[LogLine]:
+    seen: list[LogLine] = []
+    while (lines := tailer.read()) is not None:
+        seen += lines
+    return seen
 
 
 def test_a_line_gives_its_stream_and_its_time_to_the_nanosecond() -> None:
@@ -110,20 +120,63 @@ def test_stream_and_time_choose_before_the_tail_is_cut(tmp_path: Path) -> None:
     assert read(log, since_ns=at_ns + 3_000_000_000, until_ns=at_ns + 5_000_000_000) == ["3\n", "4\n", "5\n"]
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.sampled_from("PF"), st.integers(0, 60)), max_size=60),
+    st.integers(0, 12),
+    st.booleans(),
+    st.integers(1, 5),
+    st.sampled_from([50, 200, 1 << 18]),
+)
+def test_the_tail_is_what_the_end_of_the_whole_would_be(
+    tmp_path_factory: pytest.TempPathFactory,
+    pieces: list[tuple[str, str, int]],
+    tail: int,
+    stderr: bool,
+    files: int,
+    block_bytes: int,
+) -> None:
+    """Whatever the sizes of lines, blocks and files, and with text that looks like a line's head."""
+    if block_bytes < 1000:
+        # A block may begin between two pieces of a line of the other stream; what came before is then cut off.
+        pieces = [("stdout", tag, size) for _, tag, size in pieces]
+    log = tmp_path_factory.mktemp("log") / "container.log"
+    texts = [line(f"{n} {'x stdout F ' * size}", stream, tag) for n, (stream, tag, size) in enumerate(pieces)]
+    share = -(-len(texts) // files) or 1
+    for number in range(files):
+        name = log.name if number == files - 1 else f"{log.name}.{files - 1 - number}"
+        (log.parent / name).write_bytes(b"".join(texts[number * share : (number + 1) * share]))
+    whole = read(log, stderr=stderr)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logfiles, "_CHUNK_BYTES", block_bytes)
+        # What is begun and not ended comes last, whenever it began, and comes even when nothing is asked for.
+        found = read(log, stderr=stderr, tail=tail)
+    assert found == whole[len(whole) - len(found) :]
+    assert len(found) == tail or len(found) == len(whole) or len(found) <= 2
+
+
+def test_a_tail_of_a_large_log_reads_little_of_it(tmp_path: Path) -> None:
+    log = tmp_path / "container.log"
+    log.write_bytes(b"".join(line(f"{n:06d}") for n in range(60_000)))
+    tailer = Tailer(log, LogQuery(tail=5))
+    assert [each.data for each in tailer.last(5)] == [f"{n:06d}\n".encode() for n in range(59_995, 60_000)]
+    tailer._skip_to_last(5)
+    assert tailer._file is not None
+    assert tailer._file.tell() > log.stat().st_size - (1 << 19)
+    tailer.close()
+
+
 def test_a_reader_goes_on_in_the_new_file_after_a_rotation(tmp_path: Path) -> None:
     paths = Roots(data=tmp_path, run=tmp_path).task(TaskID("t" * 25))
     paths.data.mkdir(parents=True)
     paths.log.write_bytes(line("a"))
     tailer = Tailer(paths.log, LogQuery())
-    assert [each.data for each in tailer.first()] == [b"a\n"]
+    assert [each.data for each in rest_of(tailer)] == [b"a\n"]
     with paths.log.open("ab") as file:
         file.write(line("b"))
     assert rotate(paths, max_bytes=1, files=3)
     paths.log.write_bytes(line("c"))
-    seen = []
-    while (lines := tailer.read()) is not None:
-        seen += [each.data for each in lines]
-    assert seen == [b"b\n", b"c\n"]
+    assert [each.data for each in rest_of(tailer)] == [b"b\n", b"c\n"]
     tailer.close()
 
 
@@ -132,14 +185,11 @@ def test_a_reader_that_was_slow_misses_no_file_that_is_still_there(tmp_path: Pat
     paths.data.mkdir(parents=True)
     paths.log.write_bytes(line("a"))
     tailer = Tailer(paths.log, LogQuery())
-    assert [each.data for each in tailer.first()] == [b"a\n"]
+    assert [each.data for each in rest_of(tailer)] == [b"a\n"]
     for text in ("b", "c", "d"):
         rotate(paths, max_bytes=1, files=9)
         paths.log.write_bytes(line(text))
-    seen = []
-    while (lines := tailer.read()) is not None:
-        seen += [each.data for each in lines]
-    assert seen == [b"b\n", b"c\n", b"d\n"]
+    assert [each.data for each in rest_of(tailer)] == [b"b\n", b"c\n", b"d\n"]
     tailer.close()
 
 

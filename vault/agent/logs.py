@@ -3,7 +3,6 @@
 Pure.  `vault.agent.executors.oci.logfiles` reads the files; `vault.api` asks.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -96,16 +95,21 @@ class Assembler:
             return None
         return self._release(fragment.stream, newline=not fragment.partial)
 
-    def flush(self) -> Iterator[LogLine]:
-        """Yield what is held: lines that the container did not end."""
-        for stream, held in self._held.items():
-            if held:
-                yield self._release(stream, newline=False)
+    def held(self) -> list[LogLine]:
+        """Return the lines that are begun and not ended, as far as they are known."""
+        return [self._join(stream, newline=False) for stream, held in self._held.items() if held]
+
+    def flush(self) -> list[LogLine]:
+        """Return them and forget them."""
+        return [self._release(stream, newline=False) for stream, held in self._held.items() if held]
 
     def _release(self, stream: str, *, newline: bool) -> LogLine:
-        held = self._held[stream]
-        data = b"".join(piece.data for piece in held) + (b"\n" if newline else b"")
-        line = LogLine(at_ns=held[0].at_ns, stream=stream, data=data)
-        held.clear()
+        line = self._join(stream, newline=newline)
+        self._held[stream].clear()
         self._sizes[stream] = 0
         return line
+
+    def _join(self, stream: str, *, newline: bool) -> LogLine:
+        held = self._held[stream]
+        data = b"".join(piece.data for piece in held) + (b"\n" if newline else b"")
+        return LogLine(at_ns=held[0].at_ns, stream=stream, data=data)

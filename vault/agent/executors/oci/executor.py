@@ -282,18 +282,19 @@ class OciExecutor:
         paths = self._roots.task(task_id)
         if not paths.data.is_dir():
             raise NoSuchContainer(task_id)
-        tailer = logfiles.Tailer(paths.log, query)
+        tailer, live = logfiles.Tailer(paths.log, query), self._live.get(task_id)
         try:
-            for line in await self._quick.run(tailer.first):
-                yield line
-            while query.follow and task_id in self._live:
-                ended = self._live[task_id].ended.done()
+            if query.tail is not None:
+                for line in await self._quick.run(tailer.last, query.tail):
+                    yield line
+            ended = False
+            while not ended:
+                ended = not query.follow or live is None or live.ended.done()
                 while (lines := await self._quick.run(tailer.read)) is not None:
                     for line in lines:
                         yield line
-                if ended:
-                    break
-                await asyncio.wait({self._live[task_id].ended}, timeout=FOLLOW_EVERY_S)
+                if live is not None and not ended:
+                    await asyncio.wait({live.ended}, timeout=FOLLOW_EVERY_S)
             for line in tailer.flush():
                 yield line
         finally:

@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from vault.agent.executors.oci.paths import TaskPaths
 from vault.agent.logs import Assembler, LogLine, LogQuery, parse_line
 
 _CHUNK_BYTES: Final = 1 << 18
+# The head of a piece that ends a line; never part of what a container prints, for that has no newline in the file.
+_LINE_END: Final = re.compile(rb"\n\S{20,40} (stdout|stderr) F ")
 
 
 class Tailer:
@@ -26,12 +29,44 @@ class Tailer:
         self._rest = b""
         self._file: BinaryIO | None = None
 
-    def first(self) -> list[LogLine]:
-        """Return what is there now, cut to the last `tail` lines."""
-        kept: deque[LogLine] = deque(maxlen=self._query.tail)
+    def last(self, count: int) -> list[LogLine]:
+        """Return the last `count` wanted lines there are now; reads not much more than those.
+
+        A line that the container has not ended is counted too, and comes with `flush`.
+        """
+        self._skip_to_last(count)
+        kept: deque[LogLine] = deque(maxlen=count)
         while (lines := self.read()) is not None:
             kept.extend(lines)
-        return list(kept)
+        begun = sum(self._query.wants(line) for line in self._assembler.held())
+        return list(kept)[max(0, len(kept) + begun - count) :]
+
+    def _skip_to_last(self, count: int) -> None:
+        """Open the file in which the last `count` lines begin, at a line's start before them."""
+        for path in reversed(self._files()):
+            try:
+                file = path.open("rb")
+            except FileNotFoundError:
+                continue
+            self.close()
+            self._file = file
+            at = file.seek(0, os.SEEK_END)
+            while at > 0 and count >= 0:
+                end, at = at, max(0, at - _CHUNK_BYTES)
+                file.seek(at)
+                count -= self._count_ends(file.read(end - at))
+            file.seek(at)
+            if at > 0:
+                file.readline()  # The rest of a line that began before.
+            if count < 0:
+                return
+
+    def _count_ends(self, block: bytes) -> int:
+        """Return how many wanted lines end in a part of a file, or fewer; nothing is known of those before a time."""
+        if self._query.until_ns is not None:
+            return 0
+        wanted = {b"stdout": self._query.stdout, b"stderr": self._query.stderr}
+        return sum(wanted[stream] for stream in _LINE_END.findall(block))
 
     def read(self) -> list[LogLine] | None:
         """Return the wanted lines of the next piece; None when there is nothing new."""
@@ -59,9 +94,13 @@ class Tailer:
             if fragment is not None and (line := self._assembler.feed(fragment)) is not None:
                 yield line
 
+    def _files(self) -> list[Path]:
+        """Return the files there are, oldest first."""
+        return [*older_files(self._log)[::-1], self._log]
+
     def _open_next(self) -> bool:
         """Open the file after the one that was read, or the oldest; False when there is none."""
-        files = [*older_files(self._log)[::-1], self._log]
+        files = self._files()
         ours = _identity(self._file.fileno()) if self._file is not None else None
         identities = [_identity(path) for path in files]
         # When ours has been deleted meanwhile, all that are left are newer.

@@ -9,13 +9,14 @@ nsenter.
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Final
 
 from vault.tmpfs.mount import (
+    Mounted,
     current_mounts,
     enter_private_namespace,
     mounts_under,
@@ -37,12 +38,17 @@ class Hierarchy(Enum):
     V2 = "v2"
 
 
-def find_hierarchy() -> Hierarchy:
-    """Look at the mounts of this host."""
-    types = {each.point: each.fstype for each in current_mounts()}
+def hierarchy_of(mounts: Iterable[Mounted]) -> Hierarchy:
+    """Return how a host with these mounts has its cgroups.  Pure."""
+    types = {each.point: each.fstype for each in mounts}
     if types.get(CGROUP_ROOT) == "cgroup2":
         return Hierarchy.V2
     return Hierarchy.HYBRID if types.get(UNIFIED) == "cgroup2" else Hierarchy.V1
+
+
+def find_hierarchy() -> Hierarchy:
+    """Look at the mounts of this host."""
+    return hierarchy_of(current_mounts())
 
 
 @contextmanager
