@@ -19,8 +19,9 @@ from tests.raftstore.world import create, new_secret, opened, store_on
 from tests.raftstore.writer_process import value_of
 from vault.model.errors import DiskFull, OutcomeUnknown, StoreDamaged
 from vault.model.ids import Kind
-from vault.raftstore.engine import EngineStopped
+from vault.raftstore.engine import Commit, EngineStopped, Write
 from vault.raftstore.engines import sqlite_file
+from vault.raftstore.engines.sqlite import SqliteEngine
 from vault.raftstore.engines.sqlite_log import check_log
 
 ROOT = Path(__file__).parents[2]
@@ -273,3 +274,35 @@ def test_an_unused_log_is_a_good_one(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "log").write_bytes(content)
     check_log(tmp_path / "log")
     check_log(tmp_path / "none")
+
+
+def test_every_commit_is_synced_and_what_is_deleted_is_overwritten(tmp_path: Path) -> None:
+    async def run() -> None:
+        engine = await SqliteEngine.create(tmp_path)
+        db = engine._file._db
+        settings = {name: db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "secure_delete")}
+        assert settings == {"synchronous": 2, "secure_delete": 1}
+        assert db.execute("PRAGMA journal_mode").fetchone()[0] == b"wal"
+        await engine.close()
+
+    asyncio.run(run())
+
+
+def test_a_file_that_may_not_grow_takes_nothing_and_serves_on(tmp_path: Path) -> None:
+    async def run() -> None:
+        engine = await SqliteEngine.create(tmp_path)
+        await engine.commit(lambda: Commit(expected=None, head=b"1", writes=[Write("/v1/task/a", b"a")]))
+        db = engine._file._db
+        (pages,) = db.execute("PRAGMA page_count").fetchone()
+        db.execute(f"PRAGMA max_page_count = {pages + 2}").fetchone()
+        large = [Write("/v1/task/a", b"b"), Write("/v1/task/b", bytes(50_000))]
+        for _ in range(2):
+            with pytest.raises(DiskFull):
+                await engine.commit(lambda: Commit(expected=b"1", head=b"2", writes=large))
+        assert await engine.head() == b"1"
+        assert await engine.get("/v1/task/a") == b"a"
+        await engine.commit(lambda: Commit(expected=b"1", head=b"2", writes=[Write("/v1/task/a", b"c")]))
+        assert await engine.get("/v1/task/a") == b"c"
+        await engine.close()
+
+    asyncio.run(run())

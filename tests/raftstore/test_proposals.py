@@ -10,6 +10,7 @@ from tests.raftstore.world import NOW_S, new_secret, numbered, store_on
 from vault.crypto.plaintext import Plaintext
 from vault.model.errors import OutOfSequence
 from vault.model.ids import Kind
+from vault.raftstore.engine import EngineStopped
 from vault.raftstore.proposals import BATCH_BYTES, BATCH_WRITES, CALLER_BYTES, Proposals, TooLarge
 from vault.store.changes import Delete, Put, PutValue
 from vault.store.snapshot import Snapshot, Stale
@@ -128,6 +129,23 @@ def test_a_caller_who_gives_up_does_not_stop_the_others() -> None:
         asked[1].cancel()
         await asyncio.gather(asked[0], asked[2])
         assert len(store.committed.secrets) == 3
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_closing_finishes_what_was_asked_for_and_refuses_what_comes_after() -> None:
+    async def run() -> None:
+        engine = ModelEngine()
+        store = await store_on(engine)
+        asked = asyncio.ensure_future(store.submit(lambda snap: new_secret("before", b"x")))
+        await asyncio.sleep(0)
+        closing = asyncio.ensure_future(store.close())
+        await asyncio.sleep(0)
+        with pytest.raises(EngineStopped):
+            await store.submit(lambda snap: new_secret("after", b"x"))
+        await asyncio.gather(asked, closing)
+        assert len(engine.disk.records) == 3
         await store.close()
 
     asyncio.run(run())

@@ -178,7 +178,7 @@ class SqliteFile:
         if schema != [statement.encode() for statement in _SCHEMA]:
             raise self._damage("its tables are not ours")
         for row, key in self._db.execute("SELECT id, key FROM records"):
-            if not isinstance(row, int) or self._rows.setdefault(self._text(key), row) != row:
+            if self._rows.setdefault(self._text(key), row) != row:
                 raise self._damage("a key is there twice")
             self._last_row = max(self._last_row, row)
 
