@@ -59,7 +59,7 @@ class Conmon:
         """Create the container of a finished bundle.  Raises `RuntimeFailed` with the runtime's reason."""
         with runtime.for_conmon() as (program, options):
             arguments = self._arguments(paths, record, program, options, log_max_bytes=log_max_bytes)
-            answer, complaint = _talk(arguments)
+            answer, complaint = _talk(arguments, paths.run)
         pid = answer.pid or answer.data
         if pid <= 0:
             raise RuntimeFailed("create", explain(answer.message or complaint, record.program))
@@ -90,8 +90,11 @@ class Conmon:
         return [*arguments, "--stdin", "--leave-stdin-open"] if record.open_stdin else arguments
 
 
-def _talk(arguments: list[str]) -> tuple[Answer, str]:
-    """Start conmon, wait for its answer; return it, and what conmon complained about."""
+def _talk(arguments: list[str], directory: Path) -> tuple[Answer, str]:
+    """Start conmon, wait for its answer; return it, and what conmon complained about.
+
+    directory: where it works.  It writes its `oom` marker there too.
+    """
     ours, theirs = os.pipe2(os.O_CLOEXEC)
     complaint = os.memfd_create("conmon", os.MFD_CLOEXEC)
     try:
@@ -104,6 +107,7 @@ def _talk(arguments: list[str]) -> tuple[Answer, str]:
                 stdout=subprocess.DEVNULL,
                 stderr=complaint,
                 start_new_session=True,
+                cwd=directory,
             )
         finally:
             os.close(theirs)

@@ -126,6 +126,7 @@ class Runtime:
                 stderr=stderr,
                 pass_fds=tuple(pass_fds),
                 start_new_session=True,
+                cwd="/",
             )
 
     def _seen_from_here(self, hidden: Path | None = None) -> AbstractContextManager[None]:
