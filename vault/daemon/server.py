@@ -58,6 +58,7 @@ def server(app: Any) -> uvicorn.Server:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,
         date_header=True,
         timeout_graceful_shutdown=CLOSE_WAIT_S,
         timeout_keep_alive=75,
