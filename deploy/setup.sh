@@ -10,8 +10,8 @@ readonly PROFILE=/usr/local/lib/vault/seccomp.json
 readonly STAMP=.venv/.setup-stamp
 
 # The container runtime and its supervisor, namespaces and links, packet rules and flows, PID 1 for `--init`, mount tools,
-# the certificates that pip and registries need, and what reads layers compressed with zstd.
-readonly PACKAGES="crun conmon iproute2 nftables conntrack tini util-linux mount procps ca-certificates zstd"
+# the certificates that pip and registries need, what reads layers compressed with zstd, and what checks the unit file.
+readonly PACKAGES="crun conmon iproute2 nftables conntrack tini util-linux mount procps ca-certificates zstd systemd"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }

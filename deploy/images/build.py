@@ -24,7 +24,7 @@ def fingerprint() -> str:
     """Return the SHA-256 of every file that decides what the images hold, besides the packages."""
     digest = hashlib.sha256()
     for path in sorted(HERE.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".md":
             digest.update(f"{path.relative_to(HERE)}\0{path.stat().st_size}\0".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()
