@@ -6,12 +6,21 @@ Not pure.  Called by `vault.daemon.membership` while this node leads.  A loop th
 import asyncio
 from collections.abc import Callable
 
-from vault.model.ids import NewID
+from vault.model.ids import Kind, NewID
 from vault.raftstore.store import Store
 from vault.store.decision import Decider
 from vault.store.snapshot import Snapshot
 
 RETRY_S = 0.05  # After a decision that was refused as stale and no new snapshot to decide on.
+
+
+UNDECIDED = frozenset({Kind.SECRET, Kind.CONFIG})  # Nothing that is decided depends on them.
+
+
+def concerns_deciders(before: Snapshot, after: Snapshot) -> bool:
+    """Whether anything changed that a decider looks at; a burst of new secrets need not wake it."""
+    touched = after.changed_since(before)
+    return touched is None or any(kind not in UNDECIDED for kind, _ in touched)
 
 
 async def control(store: Store, decide: Decider, *, now: Callable[[], float], new_id: NewID) -> None:
@@ -30,6 +39,9 @@ async def control(store: Store, decide: Decider, *, now: Callable[[], float], ne
                 coming.result()
                 coming = asyncio.ensure_future(anext(snapshots))
             after = store.committed
+            if before is not None and wait_s is None and not concerns_deciders(before, after):
+                before = after
+                continue
             decision = decide(before, after, now_s=now(), new_id=new_id)
             refused = await store.propose(decision.changes) if decision.changes else ()
             if refused:
