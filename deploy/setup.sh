@@ -94,6 +94,10 @@ seccomp_profile() {
     rm -rf "$scratch"
 }
 
+# A second run at the same time waits, and then finds all done.
+mkdir -p .cache
+exec 9>.cache/setup.lock
+flock 9
 debian_packages
 virtual_environment
 seccomp_profile

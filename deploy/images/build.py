@@ -7,6 +7,7 @@ they are there and the recipes are unchanged; `--refresh` asks apt for newer pac
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import shutil
 import sys
@@ -55,17 +56,19 @@ def main() -> int:
     arguments = parser.parse_args()
     cache: Path = arguments.cache
     cache.mkdir(parents=True, exist_ok=True)
-    stamp, wanted = cache / "stamp", fingerprint()
-    built = stamp.exists() and stamp.read_text() == wanted and all((cache / file).exists() for file in RECIPES)
-    if built and not arguments.refresh:
-        return 0
-    stamp.unlink(missing_ok=True)
-    try:
-        build(cache)
-    except AptFailed as error:
-        print(f"images: {error}", file=sys.stderr)
-        return 1
-    stamp.write_text(wanted)
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # A second build at the same time waits, and then finds all done.
+        stamp, wanted = cache / "stamp", fingerprint()
+        built = stamp.exists() and stamp.read_text() == wanted and all((cache / file).exists() for file in RECIPES)
+        if built and not arguments.refresh:
+            return 0
+        stamp.unlink(missing_ok=True)
+        try:
+            build(cache)
+        except AptFailed as error:
+            print(f"images: {error}", file=sys.stderr)
+            return 1
+        stamp.write_text(wanted)
     return 0
 
 
