@@ -1,0 +1,114 @@
+"""The leader's loop: which snapshots it decides about, and when again."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from vault.daemon.leader import control
+from vault.model.ids import NewID
+from vault.model.node import Node
+from vault.model.secret import Secret, SecretSpec
+from vault.store.changes import Change, Put
+from vault.store.decision import Decision
+from vault.store.snapshot import Snapshot
+
+
+class FakeStore:
+    """Snapshots that a test puts in; proposals are noted, and refused when told so."""
+
+    def __init__(self) -> None:
+        self.committed = Snapshot()
+        self.proposed: list[tuple[Change, ...]] = []
+        self.refuse = 0
+        self._changed = asyncio.Event()
+
+    def put(self, obj: Node | Secret) -> None:
+        self.committed = self.committed.apply((Put(obj),), index=self.committed.index + 1, now_s=0.0)
+        self._changed.set()
+
+    async def snapshots(self) -> AsyncIterator[Snapshot]:
+        seen = None
+        while True:
+            if self.committed is not seen:
+                seen = self.committed
+                yield seen
+            else:
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def propose(self, changes: tuple[Change, ...]) -> tuple[Change, ...]:
+        self.proposed.append(changes)
+        self.refuse -= 1
+        return changes if self.refuse >= 0 else ()
+
+
+class Notes:
+    """A decider that notes what it was asked, and answers as told."""
+
+    def __init__(self, *answers: Decision) -> None:
+        self.asked: list[tuple[int | None, int]] = []
+        self.answers = list(answers)
+        self.news = asyncio.Event()
+
+    def __call__(self, before: Snapshot | None, after: Snapshot, *, now_s: float, new_id: NewID) -> Decision:
+        self.asked.append((before.index if before else None, after.index))
+        self.news.set()
+        return self.answers.pop(0) if self.answers else Decision()
+
+    async def times(self, count: int) -> None:
+        async with asyncio.timeout(5):
+            while len(self.asked) < count:
+                self.news.clear()
+                await self.news.wait()
+
+
+CHANGE = Decision(changes=(Put(Node(id="n9")),))
+
+
+def test_each_change_is_decided_once_from_where_the_last_decision_stood() -> None:
+    async def story() -> None:
+        store, notes = FakeStore(), Notes()
+        loop = asyncio.create_task(control(store, notes, now=lambda: 0.0, new_id=lambda: "x"))  # type: ignore[arg-type]
+        await notes.times(1)
+        store.put(Node(id="n1"))
+        await notes.times(2)
+        assert notes.asked == [(None, 0), (0, 1)]
+        loop.cancel()
+
+    asyncio.run(story())
+
+
+def test_a_new_secret_wakes_no_decider() -> None:
+    async def story() -> None:
+        store, notes = FakeStore(), Notes()
+        loop = asyncio.create_task(control(store, notes, now=lambda: 0.0, new_id=lambda: "x"))  # type: ignore[arg-type]
+        await notes.times(1)
+        store.put(Secret(id="s1", spec=SecretSpec(name="a")))
+        store.put(Node(id="n1"))
+        await notes.times(2)
+        assert notes.asked[1][1] == 2
+        loop.cancel()
+
+    asyncio.run(story())
+
+
+def test_a_refused_proposal_is_decided_again_from_the_same_point() -> None:
+    async def story() -> None:
+        store, notes = FakeStore(), Notes(CHANGE, CHANGE)
+        store.refuse = 1
+        loop = asyncio.create_task(control(store, notes, now=lambda: 0.0, new_id=lambda: "x"))  # type: ignore[arg-type]
+        await notes.times(2)
+        assert notes.asked == [(None, 0), (None, 0)]
+        loop.cancel()
+
+    asyncio.run(story())
+
+
+def test_a_decider_is_asked_again_when_its_time_has_come() -> None:
+    async def story() -> None:
+        store, notes = FakeStore(), Notes(Decision(ask_again_s=100.0))
+        loop = asyncio.create_task(control(store, notes, now=lambda: 100.0, new_id=lambda: "x"))  # type: ignore[arg-type]
+        await notes.times(2)
+        assert notes.asked == [(None, 0), (0, 0)]
+        loop.cancel()
+
+    asyncio.run(story())
