@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.crypto import independent
 from vault.crypto import committed
-from vault.crypto._hazmat import hkdf_expand
+from vault.crypto._hazmat import MacKey, hkdf_expand
 from vault.crypto.errors import Altered, CryptoError, UnknownFormat, UnknownTerm
 from vault.crypto.keyring import Keyring, Term, new_keyring, with_new_term
 from vault.crypto.keys import DataKey
@@ -148,13 +148,13 @@ def test_sealing_twice_gives_different_records() -> None:
 def test_a_ciphertext_opens_under_one_key_only_even_if_aes_gcm_would_take_it() -> None:
     """The commitment is checked apart from the tag: a record re-tagged under another key is still refused."""
     mine, theirs = bytes(32), b"\x01" * 32
-    sealed = committed.seal(mine, b"label", b"\x01", (), VALUE)
+    sealed = committed.seal(MacKey(mine), b"label", b"\x01", (), VALUE)
     n = sealed[1:25]
     derived = independent.hkdf_expand(theirs, independent.pae(b"label", n), 64)
     opening = sealed[:57]  # Keeps the commitment to my key.
     forged = opening + independent.aes_256_gcm_seal(derived[:32], bytes(12), VALUE, independent.pae(opening))
     with pytest.raises(Altered):
-        committed.unseal(theirs, b"label", 1, (), forged, what="it")
+        committed.unseal(MacKey(theirs), b"label", 1, (), forged, what="it")
 
 
 def test_errors_carry_no_input_bytes() -> None:

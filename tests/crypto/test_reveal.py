@@ -25,8 +25,6 @@ ALLOWED = {
     "crypto.node_seal:seal_to_node",
     "crypto.passphrase:_stretched",
     "crypto.passphrase:wrap_with_passphrase",
-    "crypto.records:open_record",
-    "crypto.records:seal_record",
     # The type itself: length and comparison.
     "crypto.plaintext:Guarded.__eq__",
     "crypto.plaintext:Guarded.__len__",

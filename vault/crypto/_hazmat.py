@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hmac import HMAC
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from nacl.exceptions import CryptoError as NaclError
 from nacl.pwhash import argon2id
@@ -34,11 +33,6 @@ class Refused(Exception):
     """A primitive did not accept its input; says nothing more on purpose."""
 
 
-def hkdf_expand(key: bytes, info: bytes, length: int) -> bytes:
-    """HKDF-Expand with SHA-256.  key: 32 uniform bytes.  Source: RFC 5869, section 2.3."""
-    return HKDFExpand(_SHA256, length, info).derive(key)
-
-
 class MacKey:
     """HMAC-SHA256 under one key of 32 bytes, keyed once and copied for each message.  Source: RFC 2104."""
 
@@ -52,6 +46,19 @@ class MacKey:
         state = self._keyed.copy()
         state.update(message)
         return state.finalize()
+
+    def expand(self, info: bytes, length: int) -> bytes:
+        """HKDF-Expand with SHA-256; length: 1 to 8160 bytes.  Source: RFC 5869, section 2.3."""
+        block = expanded = self.mac(info + b"\x01")
+        for number in range(2, -(-length // len(block)) + 1):
+            block = self.mac(block + info + bytes((number,)))
+            expanded += block
+        return expanded[:length]
+
+
+def hkdf_expand(key: bytes, info: bytes, length: int) -> bytes:
+    """HKDF-Expand with SHA-256 under a key that is used once.  key: 32 uniform bytes."""
+    return MacKey(key).expand(info, length)
 
 
 def aes_gcm_seal(one_time_key: bytes, plaintext: bytes, associated: bytes) -> bytes:

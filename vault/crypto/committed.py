@@ -18,21 +18,21 @@ _COMMITMENT_BYTES: Final = 32
 OVERHEAD_BYTES: Final = _N_BYTES + _COMMITMENT_BYTES + _hazmat.AES_TAG_BYTES
 
 
-def seal(key: bytes, label: bytes, header: bytes, context: tuple[bytes, ...], plaintext: bytes) -> bytes:
+def seal(key: _hazmat.MacKey, label: bytes, header: bytes, context: tuple[bytes, ...], plaintext: bytes) -> bytes:
     """Encrypt under a key used for this message only, bound to header and context.
 
-    key: 32 bytes.  label: names purpose and format version.  Returns header and 72 bytes more than the plaintext.
+    key: of 32 bytes.  label: names purpose and format version.  Returns header and 72 bytes more than the plaintext.
     (message key, commitment) = HKDF-Expand-SHA256(key, PAE(label, n), 64): with a key of its own and n of 192 bits
     there is no nonce to collide, and no ciphertext that opens under two keys.
     """
     n = secrets.token_bytes(_N_BYTES)
-    derived = _hazmat.hkdf_expand(key, pae(label, n), 64)
+    derived = key.expand(pae(label, n), 64)
     opening = header + n + derived[32:]
     return opening + _hazmat.aes_gcm_seal(derived[:32], plaintext, pae(opening, *context))
 
 
 def unseal(
-    key: bytes, label: bytes, header_bytes: int, context: tuple[bytes, ...], sealed: bytes, *, what: str
+    key: _hazmat.MacKey, label: bytes, header_bytes: int, context: tuple[bytes, ...], sealed: bytes, *, what: str
 ) -> bytes:
     """Undo `seal`; the header is the first header_bytes of sealed.
 
@@ -43,7 +43,7 @@ def unseal(
     body = n_end + _COMMITMENT_BYTES
     if len(sealed) < header_bytes + OVERHEAD_BYTES:
         raise UnknownFormat(what)
-    derived = _hazmat.hkdf_expand(key, pae(label, sealed[header_bytes:n_end]), 64)
+    derived = key.expand(pae(label, sealed[header_bytes:n_end]), 64)
     if not hmac.compare_digest(derived[32:], sealed[n_end:body]):
         raise Altered(what)
     try:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from vault.crypto import committed
+from vault.crypto._hazmat import MacKey
 from vault.crypto.errors import Altered, UnknownFormat, UnknownTerm
 from vault.crypto.keys import KEY_BYTES, DataKey, RootKey
 
@@ -71,14 +72,14 @@ def wrap_keyring(keyring: Keyring, root: RootKey, *, cluster_id: str) -> bytes:
     Returns version (1), then a committed seal of 44 bytes a term, ascending.
     """
     body = b"".join(_TERM.pack(t.number, t.created_s, t.key.reveal()) for t in keyring.terms.values())
-    return committed.seal(root.reveal(), _LABEL, _VERSION, (cluster_id.encode(),), body)
+    return committed.seal(MacKey(root.reveal()), _LABEL, _VERSION, (cluster_id.encode(),), body)
 
 
 def unwrap_keyring(wrapped: bytes, root: RootKey, *, cluster_id: str) -> Keyring:
     """Undo `wrap_keyring`.  Raises `UnknownFormat`, or `Altered` when bytes, cluster or root key differ."""
     if wrapped[:1] != _VERSION or len(wrapped) > 1 + committed.OVERHEAD_BYTES + MAX_TERMS * _TERM.size:
         raise UnknownFormat(_WHAT)
-    body = committed.unseal(root.reveal(), _LABEL, 1, (cluster_id.encode(),), wrapped, what=_WHAT)
+    body = committed.unseal(MacKey(root.reveal()), _LABEL, 1, (cluster_id.encode(),), wrapped, what=_WHAT)
     if not body or len(body) % _TERM.size:
         raise Altered(_WHAT)
     terms = tuple(Term(number=n, created_s=s, key=DataKey(key)) for n, s, key in _TERM.iter_unpack(body))

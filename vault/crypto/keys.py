@@ -9,6 +9,7 @@ import binascii
 import secrets
 from typing import ClassVar, Self
 
+from vault.crypto._hazmat import MacKey
 from vault.crypto.errors import MalformedUnlockKey, WrongLength
 from vault.crypto.plaintext import Guarded
 
@@ -41,10 +42,20 @@ class RootKey(_Key):
 
 
 class DataKey(_Key):
-    """One term of the keyring; each record derives its own key from it."""
+    """One term of the keyring; each record derives its own key from it, by `prf`, which is keyed once."""
 
-    __slots__ = ()
+    __slots__ = ("_prf",)
     _what = "a data key"
+    _prf: MacKey
+
+    def __init__(self, value: bytes) -> None:
+        super().__init__(value)
+        object.__setattr__(self, "_prf", MacKey(value))
+
+    @property
+    def prf(self) -> MacKey:
+        """What record keys are expanded from."""
+        return self._prf
 
 
 class UnlockKey(_Key):

@@ -59,6 +59,7 @@ def unwrap_with_passphrase(wrapped: bytes, passphrase: Plaintext) -> RootKey:
         raise WrongPassphrase from None
 
 
-def _stretched(passphrase: Plaintext, salt: bytes, cost: Cost) -> bytes:
-    """Return 32 bytes that cost this much to compute."""
-    return _hazmat.argon2id_key(passphrase.reveal(), salt, passes=cost.passes, memory_kib=cost.memory_mib * 1024)
+def _stretched(passphrase: Plaintext, salt: bytes, cost: Cost) -> _hazmat.MacKey:
+    """Return a key that costs this much to compute."""
+    memory_kib = cost.memory_mib * 1024
+    return _hazmat.MacKey(_hazmat.argon2id_key(passphrase.reveal(), salt, passes=cost.passes, memory_kib=memory_kib))

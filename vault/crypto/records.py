@@ -28,7 +28,7 @@ def seal_record(keyring: Keyring, *, cluster_id: str, kind: str, object_id: str,
     assert len(plaintext) + OVERHEAD_BYTES <= MAX_RECORD_BYTES
     term = keyring.newest
     place = (cluster_id.encode(), kind.encode(), object_id.encode(), number(index))
-    return committed.seal(term.key.reveal(), _LABEL, _HEADER.pack(_VERSION, term.number), place, plaintext)
+    return committed.seal(term.key.prf, _LABEL, _HEADER.pack(_VERSION, term.number), place, plaintext)
 
 
 def open_record(keyring: Keyring, *, cluster_id: str, kind: str, object_id: str, index: int, record: bytes) -> bytes:
@@ -39,7 +39,7 @@ def open_record(keyring: Keyring, *, cluster_id: str, kind: str, object_id: str,
     what = f"record {kind}/{object_id} of commit {index}"
     key = keyring.key(term_of(record, what=what))
     place = (cluster_id.encode(), kind.encode(), object_id.encode(), number(index))
-    return committed.unseal(key.reveal(), _LABEL, _HEADER.size, place, record, what=what)
+    return committed.unseal(key.prf, _LABEL, _HEADER.size, place, record, what=what)
 
 
 def term_of(record: bytes, *, what: str = "a record") -> int:
