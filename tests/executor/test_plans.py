@@ -16,6 +16,7 @@ from vault.agent.executors.oci.memory import plan_memory
 from vault.agent.executors.oci.mounts import BindMount, TmpfsMount, VolumeMount, plan_mounts, tmpfs_entry
 from vault.agent.executors.oci.paths import Roots
 from vault.agent.executors.oci.process import Identity
+from vault.agent.executors.oci.seccomp import Confinement
 from vault.agent.executors.port import HOST_NETWORK, LOOPBACK_ONLY, HostEntry, NetworkView, TaskRejected
 from vault.crypto.plaintext import Plaintext
 from vault.model.container import BindOptions, ContainerSpec, DNSConfig, Mount, TmpfsOptions, Ulimit, VolumeOptions
@@ -191,7 +192,7 @@ def facts(**changes: Any) -> Facts:
         "cgroup": "/vault/i/t",
         "identity": Identity(uid=0, gid=0, groups=(0,)),
         "capabilities": ("CAP_CHOWN",),
-        "seccomp": msgspec.Raw(b'{"defaultAction":"SCMP_ACT_ERRNO"}'),
+        "confinement": Confinement(seccomp=msgspec.Raw(b'{"defaultAction":"SCMP_ACT_ERRNO"}')),
         "network": LOOPBACK_ONLY,
         "mounts": (),
         "hostname": "h",

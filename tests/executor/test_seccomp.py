@@ -1,5 +1,6 @@
 """The seccomp profile: which rules hold for which rights, machine and kernel."""
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import msgspec
 import pytest
 
 from vault.agent.executors.oci.process import DEFAULT_CAPABILITIES
-from vault.agent.executors.oci.seccomp import NoSeccompProfile, Profile, convert, kernel_version, load
+from vault.agent.executors.oci.seccomp import FilterNotLoaded, NoSeccompProfile, Profile, convert, kernel_version, load
 
 SOURCE: dict[str, Any] = {
     "defaultAction": "SCMP_ACT_ERRNO",
@@ -98,3 +99,45 @@ def test_a_call_is_named_by_one_action_only() -> None:
     made = msgspec.json.decode(Profile().for_capabilities(DEFAULT_CAPABILITIES))
     plain = [name for rule in made["syscalls"] if not rule.get("args") for name in rule["names"]]
     assert sorted(plain) == sorted(set(plain))
+
+
+def profile_that_learned(tmp_path: Path, made: bytes = b"filter") -> tuple[Profile, Path]:
+    source = tmp_path / "profile.json"
+    source.write_bytes(msgspec.json.encode(SOURCE))
+    filter_file = tmp_path / "seccomp.bpf"
+    filter_file.write_bytes(made)
+    profile = Profile(source, reuse=True)
+    first = profile.wanted(None, ("CAP_CHOWN",))
+    assert not first.digest
+    profile.created(first.key, digest="", filter_file=filter_file)
+    return profile, filter_file
+
+
+def test_a_filter_is_compiled_once_for_each_set_of_rights(tmp_path: Path) -> None:
+    profile, filter_file = profile_that_learned(tmp_path)
+    again = profile.wanted(None, ("CAP_CHOWN",))
+    assert again.digest == sha256(b"filter").hexdigest()
+    assert again.annotations == {"run.oci.seccomp_bpf_data": "ZmlsdGVy"}
+    assert msgspec.json.decode(again.seccomp or b"") == {"defaultAction": "SCMP_ACT_ERRNO"}
+    profile.created(again.key, digest=again.digest, filter_file=filter_file)
+    other = profile.wanted(None, ("CAP_SYS_ADMIN",))
+    assert not other.digest
+    assert other.key != again.key
+
+
+def test_a_runtime_that_ignores_a_filter_is_caught_before_the_start_and_gets_none_again(tmp_path: Path) -> None:
+    profile, filter_file = profile_that_learned(tmp_path)
+    filter_file.write_bytes(b"another")
+    with pytest.raises(FilterNotLoaded):
+        wanted = profile.wanted(None, ("CAP_CHOWN",))
+        profile.created(wanted.key, digest=wanted.digest, filter_file=filter_file)
+    assert not profile.wanted(None, ("CAP_CHOWN",)).digest
+
+
+def test_no_filter_is_kept_of_a_runtime_that_leaves_none(tmp_path: Path) -> None:
+    profile, filter_file = profile_that_learned(tmp_path, made=b"")
+    filter_file.unlink()
+    wanted = profile.wanted(None, ("CAP_CHOWN",))
+    assert not wanted.digest
+    profile.created(wanted.key, digest="", filter_file=filter_file)
+    assert not profile.wanted(None, ("CAP_CHOWN",)).digest

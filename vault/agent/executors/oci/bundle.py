@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-import msgspec
-
 from vault.agent.executors.oci.limits import HostLimits, resources_of, rlimits_of
 from vault.agent.executors.oci.process import INIT_PATH, Identity, command_of, environment_of
+from vault.agent.executors.oci.seccomp import Confinement
 from vault.agent.executors.port import ImageConfig, NetworkView, TaskRejected
 from vault.model.container import ContainerSpec
 from vault.model.task import Task
@@ -43,7 +42,7 @@ class Facts:
     cgroup: str
     identity: Identity
     capabilities: tuple[str, ...]
-    seccomp: msgspec.Raw | None
+    confinement: Confinement
     network: NetworkView
     mounts: Sequence[dict[str, Any]]  # After the standard ones, parents first.
     hostname: str
@@ -88,7 +87,7 @@ def runtime_config(task: Task, image: ImageConfig, facts: Facts) -> dict[str, An
         "root": {"path": str(facts.rootfs), "readonly": spec.read_only},
         "hostname": facts.hostname,
         "mounts": [*standard_mounts(cgroup_v2=facts.cgroup_v2), *facts.mounts],
-        "annotations": labels_of(task, image, facts.node_id),
+        "annotations": {**labels_of(task, image, facts.node_id), **facts.confinement.annotations},
         "linux": _linux(task, facts),
     }
 
@@ -122,8 +121,8 @@ def _linux(task: Task, facts: Facts) -> dict[str, Any]:
         "readonlyPaths": READ_ONLY_PATHS,
         "sysctl": _sysctls(spec, facts.network),
     }
-    if facts.seccomp is not None:
-        linux["seccomp"] = facts.seccomp
+    if facts.confinement.seccomp is not None:
+        linux["seccomp"] = facts.confinement.seccomp
     return linux
 
 

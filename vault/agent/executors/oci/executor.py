@@ -21,7 +21,7 @@ from vault.agent.executors.oci.paths import Roots, TaskPaths
 from vault.agent.executors.oci.prepare import Wanted, Workshop, host_limits, own_capabilities, prepare
 from vault.agent.executors.oci.record import Record, open_process, read_record
 from vault.agent.executors.oci.runtime import Runtime, RuntimeFailed
-from vault.agent.executors.oci.seccomp import Profile
+from vault.agent.executors.oci.seccomp import FilterNotLoaded, Profile
 from vault.agent.executors.oci.session import Session
 from vault.agent.executors.oci.stopping import signal_number
 from vault.agent.executors.oci.streams import until_exit
@@ -105,7 +105,7 @@ class OciExecutor:
             shop = Workshop(
                 volumes=volumes or VolumeStore(data_root / "volumes"),
                 memory_files=files,
-                profile=Profile(seccomp_profile),
+                profile=Profile(seccomp_profile, reuse=runtime.takes_filters),
                 hierarchy=runtime.hierarchy,
                 limits=host_limits(),
                 capabilities=own_capabilities(),
@@ -154,9 +154,11 @@ class OciExecutor:
 
         async def operation() -> ContainerStatus:
             try:
-                started = await self._threads.run(launch, self._runtime, self._conmon, paths)
+                started = await self._threads.run(launch, self._runtime, self._conmon, self._shop.profile, paths)
             except RuntimeFailed as error:
                 raise TaskStartFailed(f"starting container failed: {error.reason}") from error
+            except FilterNotLoaded as error:
+                raise TaskStartFailed(f"starting container failed: {error.message}") from error
             except OSError as error:
                 raise TaskStartFailed(f"starting container failed: {error.strerror} ({error.filename})") from error
             self._watch(started)

@@ -11,6 +11,7 @@ from vault.agent.executors.oci.conmon import Conmon
 from vault.agent.executors.oci.paths import TaskPaths
 from vault.agent.executors.oci.record import Record, identify, open_process, read_record, write_record
 from vault.agent.executors.oci.runtime import Runtime, RuntimeFailed
+from vault.agent.executors.oci.seccomp import Profile
 
 # conmon empties the newest log file whenever it has written this many times the wanted size, rotated or not: a bound
 # for the time in which vaultd is away.
@@ -25,7 +26,7 @@ class Started:
     conmon_pidfd: int | None  # None when conmon has gone already: the container has ended.
 
 
-def launch(runtime: Runtime, conmon: Conmon, paths: TaskPaths) -> Started:
+def launch(runtime: Runtime, conmon: Conmon, profile: Profile, paths: TaskPaths) -> Started:
     """Create and start the container of a prepared task.  Raises `RuntimeFailed`; no process is left then."""
     record = read_record(paths)
     if record is None:
@@ -36,6 +37,9 @@ def launch(runtime: Runtime, conmon: Conmon, paths: TaskPaths) -> Started:
     write_record(paths, record)
     try:
         launched = conmon.launch(runtime, paths, record, log_max_bytes=record.log_max_bytes * _LOG_OVERRUN)
+        profile.created(
+            record.seccomp_key, digest=record.seccomp_digest, filter_file=paths.runtime_state / "seccomp.bpf"
+        )
         record = msgspec.structs.replace(
             record,
             container=identify(launched.container_pid),

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from vault.agent.executors.oci import rootfs
 from vault.agent.executors.oci.bundle import Facts, hostname_of, init_mount, runtime_config, working_dir_of
@@ -112,6 +113,8 @@ def prepare(shop: Workshop, paths: TaskPaths, wanted: Wanted) -> None:
         *([init_mount(_find_tini())] if spec.init else []),
     ]
     facts = _facts_of(shop, paths, wanted, hostname=hostname, mounts=mounts)
+    kept = facts.confinement
+    write_record(paths, replace(record, seccomp_key=kept.key, seccomp_digest=kept.digest))
     paths.config.write_bytes(msgspec.json.encode(runtime_config(task, image, facts)))
 
 
@@ -153,7 +156,7 @@ def _facts_of(
         cgroup=paths.cgroup,
         identity=identity_of(spec.user or image.user, accounts, extra_groups=spec.groups),
         capabilities=capabilities,
-        seccomp=shop.profile.wanted(spec.privileges, capabilities),
+        confinement=shop.profile.wanted(spec.privileges, capabilities),
         network=wanted.network,
         mounts=mounts,
         hostname=hostname,

@@ -35,6 +35,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     stop_grace_s: float
     tty: bool = False
     open_stdin: bool = False
+    seccomp_key: str = ""  # As in `seccomp.Confinement`.
+    seccomp_digest: str = ""
     log_max_bytes: int = 0
     log_files: int = 1
     volumes: tuple[str, ...] = ()  # Used by the task.

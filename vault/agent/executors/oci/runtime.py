@@ -69,6 +69,11 @@ class Runtime:
         return self.hierarchy is Hierarchy.HYBRID and Path(self.program).name == "crun"
 
     @property
+    def takes_filters(self) -> bool:
+        """Whether a container's configuration may carry a compiled seccomp filter."""
+        return Path(self.program).name == "crun"
+
+    @property
     def hands_over_terminals(self) -> bool:
         """Whether a command's terminal comes over a socket; runc works at the terminal it is given instead."""
         return Path(self.program).name == "crun"

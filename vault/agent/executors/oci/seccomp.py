@@ -7,6 +7,8 @@ for each set of capabilities.
 import base64
 import platform
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +24,8 @@ SEARCHED: Final = (
     Path("/usr/local/lib/vault/seccomp.json"),  # Where `make setup` puts Debian's.
 )
 _MAX_BYTES: Final = 1 << 20
+_FILTER: Final = "run.oci.seccomp_bpf_data"  # Source: crun(1), annotations.
+_DENY_ALL: Final = msgspec.Raw(b'{"defaultAction":"SCMP_ACT_ERRNO"}')
 # Machine names of uname, as the profile (Go's names) and libseccomp write them.
 _ARCHITECTURES: Final = {
     "x86_64": ("amd64", "SCMP_ARCH_X86_64"),
@@ -34,6 +38,13 @@ _ARCHITECTURES: Final = {
 }
 
 
+class FilterNotLoaded(VaultError):
+    """The runtime ignored a compiled filter."""
+
+    def __init__(self) -> None:
+        super().__init__("the container runtime did not load the seccomp filter it was given: start the task again")
+
+
 class NoSeccompProfile(VaultError):
     """The profile is missing or cannot be read, and a task never runs without one by accident."""
 
@@ -43,38 +54,89 @@ class NoSeccompProfile(VaultError):
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confinement:
+    """What a container's configuration says of seccomp."""
+
+    seccomp: msgspec.Raw | None  # `linux.seccomp` as JSON; None = unconfined, on the service's wish.
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    key: str = ""  # Names the filter that is, or will be, compiled; empty = it is not kept.
+    digest: str = ""  # SHA-256 of the compiled filter that the configuration carries; empty = it carries none.
+
+
 class Profile:
-    """The profile of this node, converted once for every set of capabilities."""
+    """The profile of this node, converted once for every set of capabilities.
 
-    def __init__(self, path: Path | None = None) -> None:
+    reuse: the runtime takes a compiled filter.  Compiling takes crun some 20 ms a container, so the filter it made for
+    the first one is handed to the next ones.
+    """
+
+    def __init__(self, path: Path | None = None, *, reuse: bool = False) -> None:
         self._path = path
+        self._reuse = reuse
         self._source: Mapping[str, Any] | None = None
-        self._converted: dict[frozenset[str], msgspec.Raw] = {}
+        self._converted: dict[frozenset[str], tuple[str, msgspec.Raw]] = {}
+        self._compiled: dict[str, bytes] = {}
 
-    def wanted(self, privileges: Mapping[str, Any] | None, capabilities: Collection[str]) -> msgspec.Raw | None:
+    def wanted(self, privileges: Mapping[str, Any] | None, capabilities: Collection[str]) -> Confinement:
         """Return what a service's privileges ask for: the default, none, or a profile of their own."""
         asked = (privileges or {}).get("Seccomp") or {}
         match asked.get("Mode") or "default":
             case "default":
-                return self.for_capabilities(capabilities)
+                return self._default(capabilities)
             case "unconfined":
-                return None
+                return Confinement(seccomp=None)
             case "custom":
                 own = _own_profile(asked.get("Profile"))
-                return msgspec.Raw(msgspec.json.encode(_for_here(own, capabilities)))
+                return Confinement(seccomp=msgspec.Raw(msgspec.json.encode(_for_here(own, capabilities))))
             case other:
                 raise TaskRejected(f"invalid seccomp mode {other!r}: use default, unconfined or custom")
 
     def for_capabilities(self, capabilities: Collection[str]) -> msgspec.Raw:
         """Return `linux.seccomp` as JSON.  Raises `NoSeccompProfile`."""
-        key = frozenset(capabilities)
-        if key not in self._converted:
+        return self._convert(capabilities)[1]
+
+    def created(self, key: str, *, digest: str, filter_file: Path) -> None:
+        """Look at the filter of a container that is created and not yet started; keep it, or compare it.
+
+        Raises `FilterNotLoaded` when the runtime did not take the filter it was handed; it is not handed on again.
+        """
+        if not key or not self._reuse:
+            return
+        found = _read_filter(filter_file)
+        if digest and sha256(found).hexdigest() != digest:
+            self._reuse = False
+            raise FilterNotLoaded
+        if found:
+            self._compiled[key] = found
+
+    def _default(self, capabilities: Collection[str]) -> Confinement:
+        key, converted = self._convert(capabilities)
+        made = self._compiled.get(key) if self._reuse else None
+        if made is None:
+            return Confinement(seccomp=converted, key=key)
+        # A runtime that does not know the annotation denies everything, and `created` sees that before the start.
+        handed = {_FILTER: base64.b64encode(made).decode()}
+        return Confinement(seccomp=_DENY_ALL, annotations=handed, key=key, digest=sha256(made).hexdigest())
+
+    def _convert(self, capabilities: Collection[str]) -> tuple[str, msgspec.Raw]:
+        held = frozenset(capabilities)
+        if held not in self._converted:
             if self._source is None:
                 self._source = load(self._path)
-            made = _for_here(self._source, key)
-            made["syscalls"] = withhold(made["syscalls"], key, machine=platform.machine())
-            self._converted[key] = msgspec.Raw(msgspec.json.encode(made))
-        return self._converted[key]
+            made = _for_here(self._source, held)
+            made["syscalls"] = withhold(made["syscalls"], held, machine=platform.machine())
+            text = msgspec.json.encode(made)
+            self._converted[held] = sha256(text).hexdigest(), msgspec.Raw(text)
+        return self._converted[held]
+
+
+def _read_filter(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAX_BYTES)
+    except OSError:
+        return b""
 
 
 def _for_here(profile: Mapping[str, Any], capabilities: Collection[str]) -> dict[str, Any]:
