@@ -128,8 +128,8 @@ def test_a_filter_is_compiled_once_for_each_set_of_rights(tmp_path: Path) -> Non
 def test_a_runtime_that_ignores_a_filter_is_caught_before_the_start_and_gets_none_again(tmp_path: Path) -> None:
     profile, filter_file = profile_that_learned(tmp_path)
     filter_file.write_bytes(b"another")
+    wanted = profile.wanted(None, ("CAP_CHOWN",))
     with pytest.raises(FilterNotLoaded):
-        wanted = profile.wanted(None, ("CAP_CHOWN",))
         profile.created(wanted.key, digest=wanted.digest, filter_file=filter_file)
     assert not profile.wanted(None, ("CAP_CHOWN",)).digest
 
