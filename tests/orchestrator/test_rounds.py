@@ -5,8 +5,9 @@ from msgspec.structs import replace
 
 from tests.orchestrator.world import World, node, spec
 from vault.model.ids import Kind, NewID
+from vault.model.network import Network, NetworkSpec
 from vault.model.node import Node
-from vault.model.service import Service
+from vault.model.service import NetworkAttachmentConfig, RestartPolicy, Service
 from vault.model.task import State, Task
 from vault.orchestrator.groups import Groups
 from vault.orchestrator.rounds import Rounds
@@ -101,6 +102,45 @@ def test_the_service_is_written_after_the_tasks_that_rely_on_it() -> None:
     assert new.relied_on == (Relied(Kind.SERVICE, "web", world.snap.services["web"].spec_version.index),)
     assert isinstance(status, Put)
     assert isinstance(status.obj, Service)
+
+
+def test_a_refused_scaling_is_decided_again_whatever_happened_meanwhile() -> None:
+    world = World()
+    world.run(spec(2))
+    world.write(Put(replace(world.snap.services["web"], spec=spec(0))))
+    world.decide(refused=True)
+    for task in world.tasks():
+        world.observe(task, State.FAILED, settle=False)
+    world.settle()
+    assert world.shown() == []
+
+
+def test_what_an_orphan_leaves_is_given_away_only_when_the_store_knows_it_has_ended() -> None:
+    world = World(nodes=2)
+    world.write(Put(Network(id="net", spec=NetworkSpec(name="net"))))
+    wanted = spec(1, restart=RestartPolicy(delay=0))
+    template = replace(wanted.task_template, networks=(NetworkAttachmentConfig(target="net"),))
+    world.run(replace(wanted, task_template=template))
+    (old,) = world.tasks()
+    world.write(Delete(Kind.NODE, old.node_id, world.snap.nodes[old.node_id].version.index))
+    (orphan,) = world.decide().changes
+    assert isinstance(orphan, Put)
+    assert isinstance(orphan.obj, Task)
+    assert orphan.obj.state is State.ORPHANED
+    world.settle()
+    (new,) = world.wanted()
+    assert new.networks_attachments[0].addresses == old.networks_attachments[0].addresses
+
+
+def test_a_refused_ending_hides_nothing_from_the_stages_that_follow() -> None:
+    world = World(nodes=2)
+    world.run(spec(2))
+    first = world.tasks()[0]
+    world.write(Delete(Kind.NODE, first.node_id, world.snap.nodes[first.node_id].version.index))
+    world.write(Put(replace(world.snap.services["web"], spec=spec(1))))
+    world.decide(refused=True)
+    world.settle()
+    assert len(world.wanted()) == 1
 
 
 def test_groups_grow_together_and_keep_their_order() -> None:

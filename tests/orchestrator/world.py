@@ -70,14 +70,14 @@ class World:
         """Commit somebody's changes."""
         self.snap = self.snap.apply(changes, index=self.snap.index + 1, now_s=self.now_s)
 
-    def decide(self) -> Decision:
-        """Decide once and commit it."""
+    def decide(self, *, refused: bool = False) -> Decision:
+        """Decide once and commit it, unless the store refuses all of it."""
         if self.forgetful:
             self._control, self._before = new_control(), None
         after = self.snap
         decision = self._control(self._before, after, now_s=self.now_s, new_id=lambda: next(self._ids))
         self._before, self.again_s = after, decision.ask_again_s
-        if decision.changes:
+        if decision.changes and not refused:
             self.snap = after.apply(decision.changes, index=after.index + 1, now_s=self.now_s)
         return decision
 

@@ -107,8 +107,9 @@ class Agent:
         def happen() -> None:
             if self.life != life or self.tasks.get(task_id) is not local or local.state.terminal:
                 return
-            if local.state is State.RUNNING and state is not State.SHUTDOWN and local.desired > State.RUNNING:
-                return  # It is being stopped already.
+            exits = local.state is State.RUNNING and state is not State.SHUTDOWN
+            if exits and (local.desired > State.RUNNING or not self.cluster.dies(local.service_id)):
+                return  # It is being stopped already, or faults have stopped.
             local.busy = False
             self.move(task_id, state)
             self.step(task_id)

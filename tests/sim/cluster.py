@@ -202,6 +202,10 @@ class Cluster:
             return self.clock.between(*self._exits[service_id])
         return self.clock.between(0.1, 20.0) if self.faulty and self.clock.chance(0.1) else None
 
+    def dies(self, service_id: str) -> bool:
+        """Whether containers of the service may still end by themselves."""
+        return self.faulty or service_id in self._exits
+
     # People and accidents.
 
     def create(self, service_id: str, spec: ServiceSpec, exits: tuple[float, float] | None = None) -> None:

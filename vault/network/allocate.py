@@ -103,7 +103,9 @@ class Draft:
         if new == obj:
             return False
         self._done[key] = new
-        self._pools.hold(key, tuple(addresses_of(new)), tuple(ports_of(new)))
+        # What it had before is nobody else's yet: the store may refuse the change.
+        addresses = dict.fromkeys([*addresses_of(obj), *addresses_of(new)])
+        self._pools.hold(key, tuple(addresses), tuple(dict.fromkeys([*ports_of(obj), *ports_of(new)])))
         return True
 
     def _network(self, network: Network) -> Network:

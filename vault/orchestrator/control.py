@@ -14,4 +14,4 @@ from vault.scheduler.schedule import Scheduler
 
 def new_control() -> Rounds:
     """Return the decider of a leader; make a new one when leadership is won."""
-    return Rounds((enforce, Orphans(), Services(), reap, Allocator(), Scheduler()))
+    return Rounds((Services(), reap, Allocator(), Scheduler()), ending=(enforce, Orphans()))

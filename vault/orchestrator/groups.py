@@ -31,6 +31,9 @@ class Groups(Generic[K]):
                 seen.add(id(group))
                 yield tuple(group)
 
+    def __bool__(self) -> bool:
+        return bool(self._group_of)
+
     def keys(self) -> Iterable[K]:
         """Return every key that was ever joined."""
         return self._group_of.keys()

@@ -31,37 +31,79 @@ class Rounds:
 
     The snapshot it is given must contain what it proposed before, or the store must have refused that: decide, wait for
     `propose` to return, then decide about the newest snapshot.
+
+    ending: stages that declare tasks ended.  What they decide is proposed alone: no task may be given what another
+    leaves behind in a proposal of which the store may refuse the ending.
     """
 
-    def __init__(self, stages: Sequence[Stage]) -> None:
+    def __init__(self, stages: Sequence[Stage], *, ending: Sequence[Stage] = ()) -> None:
         self.stages = stages
+        self.ending = ending
         self._proposed: set[Key] = set()  # In the last round; stages saw these objects as they may never become.
+        self._unseen: set[Key] | None = set()  # Changes that `stages` were not told of yet; None = everything.
 
     def __call__(self, before: Snapshot | None, after: Snapshot, *, now_s: float, new_id: NewID) -> Decision:
-        """Return the changes of all stages, final objects only, merged so that nothing is written twice."""
+        """Return the changes of the stages, final objects only, merged so that nothing is written twice."""
         changed = after.changed_since(before) if before is not None else None
-        if changed is not None:
-            changed = changed | self._proposed
-        overlay = with_fields(after, log=ChangeLog())  # Its own log: what is decided here may be refused.
-        groups: Groups[Key] = Groups()
-        relied: dict[Key, set[Key]] = {}
-        asks: list[float] = []
-        for stage in self.stages:
-            decision = stage(overlay, changed, now_s=now_s, new_id=new_id)
+        changed = union(changed, self._proposed)
+        self._unseen = union(self._unseen, changed)
+        draft = Draft(after, now_s=now_s, new_id=new_id)
+        draft.run(self.ending, changed)
+        if draft.groups:
+            draft.asks.append(now_s)
+        else:
+            draft.run(self.stages, self._unseen)
+            self._unseen = set()
+        self._proposed = set(draft.groups.keys())
+        return Decision(changes=draft.merged(), ask_again_s=min(draft.asks, default=None))
+
+
+def union(some: set[Key] | None, more: set[Key] | None) -> set[Key] | None:
+    """Return the keys in either; None stands for every key."""
+    return None if some is None or more is None else some | more
+
+
+class Draft:
+    """One decision in the making: the snapshot as it would become, and which changes belong together."""
+
+    def __init__(self, after: Snapshot, *, now_s: float, new_id: NewID) -> None:
+        self.asks: list[float] = []
+        self.groups: Groups[Key] = Groups()
+        self._after = after
+        self._overlay = with_fields(after, log=ChangeLog())  # Its own log: what is decided here may be refused.
+        self._relied: dict[Key, set[Key]] = {}
+        self._now_s = now_s
+        self._new_id = new_id
+
+    def run(self, stages: Sequence[Stage], changed: set[Key] | None) -> None:
+        """Let stages decide one after the other."""
+        for stage in stages:
+            told = union(changed, set(self.groups.keys()))
+            decision = stage(self._overlay, told, now_s=self._now_s, new_id=self._new_id)
             if decision.ask_again_s is not None:
-                asks.append(decision.ask_again_s)
-            if not decision.changes:
-                continue
-            overlay = overlay.apply(decision.changes, index=after.index + 1, now_s=now_s)
+                self.asks.append(decision.ask_again_s)
+            if decision.changes:
+                self._overlay = self._overlay.apply(decision.changes, index=self._after.index + 1, now_s=self._now_s)
             for change in decision.changes:
-                keys = {key: on for single in singles(change) for key, on in (noted(single),)}
-                groups.join(keys)
+                keys = dict(map(noted, singles(change)))
+                self.groups.join(keys)
                 for key, on in keys.items():
-                    relied.setdefault(key, set()).update(on)
-            if changed is not None:
-                changed = changed | set(groups.keys())
-        self._proposed = set(groups.keys())
-        return Decision(changes=merged(after, overlay, groups, relied), ask_again_s=min(asks, default=None))
+                    self._relied.setdefault(key, set()).update(on)
+
+    def merged(self) -> tuple[Change | Atomic, ...]:
+        """Return what leads from the snapshot to what it would become, by group; services come last.
+
+        Tasks rely on their service as it was before this round, so its own change must not be applied before theirs.
+        """
+        first: list[Change | Atomic] = []
+        last: list[Change | Atomic] = []
+        for group in self.groups:
+            writes = sorted(group, key=lambda key: (key[0] is Kind.SERVICE, key))
+            found = (difference(self._after, self._overlay, key, self._relied[key]) for key in writes)
+            if changes := [change for change in found if change is not None]:
+                target = last if any(kind is Kind.SERVICE for kind, _ in group) else first
+                target.append(changes[0] if len(changes) == 1 else Atomic(tuple(changes)))
+        return (*first, *last)
 
 
 def singles(change: Change | Atomic) -> Iterator[Put | Delete]:
@@ -75,25 +117,6 @@ def noted(change: Put | Delete) -> tuple[Key, list[Key]]:
     """Return what a change writes and what it relied on."""
     key = (change.kind, change.id) if isinstance(change, Delete) else (kind_of(change.obj), change.obj.id)
     return key, [(relied.kind, relied.id) for relied in change.relied_on]
-
-
-def merged(
-    after: Snapshot, overlay: Snapshot, groups: Groups[Key], relied: dict[Key, set[Key]]
-) -> tuple[Change | Atomic, ...]:
-    """Return the difference between two snapshots as changes to the first, by group; services come last.
-
-    Tasks rely on their service as it was before this round, so its own change must not be applied before theirs.
-    """
-    last: list[Change | Atomic] = []
-    first: list[Change | Atomic] = []
-    for group in groups:
-        writes = sorted(group, key=lambda key: (key[0] is Kind.SERVICE, key))
-        changes = [change for key in writes if (change := difference(after, overlay, key, relied[key])) is not None]
-        if not changes:
-            continue
-        target = last if any(kind is Kind.SERVICE for kind, _ in group) else first
-        target.append(changes[0] if len(changes) == 1 else Atomic(tuple(changes)))
-    return (*first, *last)
 
 
 def difference(after: Snapshot, overlay: Snapshot, key: Key, relied: set[Key]) -> Put | Delete | None:

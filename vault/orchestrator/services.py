@@ -5,6 +5,7 @@ Pure but for a cache of what is due, which it can rebuild.  Called by `vault.orc
 """
 
 from collections.abc import Iterable
+from math import inf
 
 from vault.model.base import from_s
 from vault.model.ids import Kind, NewID
@@ -58,7 +59,10 @@ class Services:
         """Remember when to look again at what was looked at just now."""
         due = self._due_s.pop(work.service.id)
         kept = {key: at_s for key, at_s in due.items() if work.keys is not None and key not in work.keys}
-        kept.update({key: max(at.timestamp(), now_s) for key, at in work.due.items()})
+        if work.keys is None and work.decided:
+            kept[None] = now_s  # Part of it may be refused: only a look at the whole that finds nothing to do ends it.
+        for key, at in work.due.items():
+            kept[key] = min(max(at.timestamp(), now_s), kept.get(key, inf))
         if kept:
             self._due_s[work.service.id] = kept
 

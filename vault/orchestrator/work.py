@@ -145,6 +145,11 @@ class Work:
         """Ask to look at a slot, or at all of the service, again at a moment."""
         self.due[key] = min(self.due.get(key, at), at)
 
+    @property
+    def decided(self) -> bool:
+        """Whether anything was decided."""
+        return bool(self._groups) or self.service is not self._read
+
     def changes(self) -> tuple[Change | Atomic, ...]:
         """Return what was decided; new tasks rely on the service being as it was read."""
         relied = (Relied(Kind.SERVICE, self._read.id, self._read.version.index),)
