@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.cli.conftest import FakeDaemon, Request
-from vault.cli.client import Client, default_host, filters, query_text, quoted, socket_path
+from vault.cli.client import Client, default_host, socket_path
 from vault.cli.errors import ApiError, CannotConnect, CommandError, ConnectionLost
+from vault.cli.wire import filters, query_text, quoted
 
 Serve = Callable[[bytes], Client]
 

@@ -74,7 +74,10 @@ def test_swarm_init_leave_and_update(daemon: FakeDaemon, vault: Vault) -> None:
     daemon.on("POST", "/swarm/init", NODE)
     daemon.on("POST", "/swarm/leave", None)
     result = vault("swarm", "init", "--advertise-addr", "127.0.0.1")
-    assert result.out == f"Swarm initialized: current node ({NODE}) is now a manager.\n"
+    assert result.out == (
+        f"Swarm initialized: current node ({NODE}) is now a manager.\n"
+        "\nAutolock is off: the key that opens the store lies on the same disk as the store.\n"
+    )
     body = daemon.asked("POST", "/swarm/init")[0].body
     assert (body["AdvertiseAddr"], body["ListenAddr"], body["SubnetSize"]) == ("127.0.0.1", "0.0.0.0:2377", 24)
     assert vault("swarm", "leave", "--force").out == "Node left the swarm.\n"

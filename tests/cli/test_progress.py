@@ -1,12 +1,16 @@
 """Waiting for a service: what is drawn, when the wait ends, and with which exit code."""
 
 import io
+import signal
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cli.conftest import FakeDaemon
 from vault.cli.errors import CommandError
 from vault.cli.screen import Line, Screen
 from vault.cli.services.convergence import RANK, picture
@@ -219,3 +223,21 @@ def test_quiet_draws_nothing() -> None:
     screen.draw(Line("a", "1"))
     screen.say("x")
     assert out.getvalue() == ""
+
+
+def test_ctrl_c_leaves_the_service_alone_and_says_how_to_look(daemon: FakeDaemon) -> None:
+    daemon.on("POST", "/services/create", {"ID": "sid"}, status=201)
+    daemon.on("GET", "/services/sid", service(1))
+    daemon.on("GET", "/tasks", [])
+    daemon.on("GET", "/nodes", [])
+    program = "from vault.cli.main import main; main()"
+    words = ["-H", f"unix://{daemon.socket}", "service", "create", "busybox"]
+    child = subprocess.Popen([sys.executable, "-c", program, *words], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert [child.stdout.readline() for _ in range(3)] == ["sid\n", "overall progress: 0 out of 1 tasks\n", "1/1:  \n"]
+    child.send_signal(signal.SIGINT)
+    rest, _ = child.communicate(timeout=10)
+    assert (child.returncode, rest) == (
+        0,
+        "Operation continuing in background.\nUse `vault service ps sid` to check progress.\n",
+    )

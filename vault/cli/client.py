@@ -1,7 +1,7 @@
 """HTTP to the local `vaultd`: one keep-alive connection over a unix socket.  I/O only; used by every command.
 
-Written on `socket` itself: `http.client` would double the start-up time of a command.  The API version is negotiated by
-asking in ours and stepping down once if the daemon says it is too new, so the usual case costs no extra request.
+The API version is negotiated by asking in ours and stepping down once if the daemon says it is too new, so the usual
+case costs no extra request.
 """
 
 import json
@@ -13,17 +13,13 @@ from io import BufferedReader
 from typing import Any, NamedTuple
 
 from vault.cli.errors import ApiError, CannotConnect, CommandError, ConnectionLost
+from vault.cli.wire import Query, ends_connection, query_text, quoted, read_body, read_head
 
 API_VERSION = "1.50"
 DEFAULT_HOST = "unix:///run/vault/vault.sock"
 ANSWER_LIMIT_S = 120.0
-MAX_LINE_BYTES = 65_536
 MAX_ERROR_BYTES = 1 << 20
-CHUNK_BYTES = 65_536
 _TOO_NEW = r"client version \S+ is too new\. Maximum supported API version is (\d+\.\d+)"
-_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-
-Query = Mapping[str, str | int | bool | list[str] | None]
 
 
 class Answer(NamedTuple):
@@ -129,7 +125,8 @@ class Client:
                 return answer
             message = _message(answer)
             newest = re.search(_TOO_NEW, message) if answer.status == 400 else None
-            if newest is None or newest[1] == self.version:
+            again = body is None or isinstance(body, bytes)  # What came in pieces has been sent and is gone.
+            if newest is None or newest[1] == self.version or not again:
                 raise ApiError(answer.status, message)
             self.version = newest[1]
         raise ApiError(answer.status, message)
@@ -213,61 +210,18 @@ class Client:
         return self._socket, self._reader
 
     def _head(self, reader: BufferedReader, method: str) -> Answer:
-        protocol, _, rest = _line(reader).partition(" ")
-        status = rest[:3]
-        if not protocol.startswith("HTTP/1.") or not status.isdigit():
-            raise ValueError("the answer is not HTTP")
-        headers: dict[str, str] = {}
-        while line := _line(reader):
-            name, _, value = line.partition(":")
-            headers[name.strip().lower()] = value.strip()
-        code = int(status)
-        empty = method == "HEAD" or code in (204, 304)
-        body = iter(()) if empty else self._body(reader, headers)
-        return Answer(code, headers, body)
+        status, headers = read_head(reader)
+        empty = method == "HEAD" or status in (204, 304)
+        return Answer(status, headers, iter(()) if empty else self._body(reader, headers))
 
     def _body(self, reader: BufferedReader, headers: Mapping[str, str]) -> Iterator[bytes]:
         try:
-            if "chunked" in headers.get("transfer-encoding", ""):
-                yield from _chunks(reader)
-            elif "content-length" in headers:
-                yield from _exactly(reader, _number(headers["content-length"], 10))
-            else:
-                while piece := reader.read1(CHUNK_BYTES):
-                    yield piece
-                self.close()
-                return
+            yield from read_body(reader, headers)
         except (OSError, ValueError) as error:
             self.close()
             raise ConnectionLost(self.host, _reason(error)) from None
-        if headers.get("connection", "").lower() == "close":
+        if ends_connection(headers):
             self.close()
-
-
-def filters(wanted: Iterable[tuple[str, str]]) -> str | None:
-    """Return the value of the `filters` query in the API's map form; None if nothing is wanted."""
-    tree: dict[str, dict[str, bool]] = {}
-    for name, value in wanted:
-        tree.setdefault(name, {})[value] = True
-    return json.dumps(tree, separators=(",", ":")) if tree else None
-
-
-def query_text(query: Query) -> str:
-    """Return a query as it stands in a URL; values of None are left out, lists are repeated."""
-    pairs: list[str] = []
-    for name, value in query.items():
-        if value is not None:
-            values = (
-                value if isinstance(value, list) else [str(value).lower() if isinstance(value, bool) else str(value)]
-            )
-            pairs += [f"{name}={quoted(text)}" for text in values]
-    return "&".join(pairs)
-
-
-def quoted(text: str, kept: bytes = b"") -> str:
-    """Percent-encode a text; `kept` names bytes that stay.  `urllib.parse` would cost 4 ms of start-up."""
-    stay = _UNRESERVED.union(kept)
-    return "".join(chr(byte) if byte in stay else f"%{byte:02X}" for byte in text.encode("utf-8", "surrogateescape"))
 
 
 def _reason(error: Exception) -> str:
@@ -276,38 +230,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror.lower() if error.strerror else "the connection broke"
     return str(error)
-
-
-def _line(reader: BufferedReader) -> str:
-    line = reader.readline(MAX_LINE_BYTES)
-    if not line.endswith(b"\n"):
-        raise ValueError("the daemon closed the connection" if len(line) < MAX_LINE_BYTES else "the answer is not HTTP")
-    return line.rstrip(b"\r\n").decode("latin-1")
-
-
-def _chunks(reader: BufferedReader) -> Iterator[bytes]:
-    while size := _number(_line(reader).partition(";")[0], 16):
-        yield from _exactly(reader, size)
-        _line(reader)
-    while _line(reader):
-        continue
-
-
-def _number(text: str, base: int) -> int:
-    digits = "0123456789abcdef"[:base]
-    if not text or len(text) > 15 or not set(text.lower()) <= set(digits):
-        raise ValueError("the answer is not HTTP")
-    return int(text, base)
-
-
-def _exactly(reader: BufferedReader, size: int) -> Iterator[bytes]:
-    left = size
-    while left > 0:
-        piece = reader.read1(min(left, CHUNK_BYTES))
-        if not piece:
-            raise ValueError("the daemon closed the connection")
-        left -= len(piece)
-        yield piece
 
 
 def _message(answer: Answer) -> str:

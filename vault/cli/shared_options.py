@@ -6,10 +6,11 @@ from typing import Any, TypeVar
 
 import click
 
-from vault.cli.client import Client, filters
+from vault.cli.client import Client
 from vault.cli.command import option, switch
 from vault.cli.table import FORMAT_HELP, INSPECT_FORMAT_HELP, listing
 from vault.cli.values.kinds import FILTER
+from vault.cli.wire import filters
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 pass_client = click.make_pass_decorator(Client)

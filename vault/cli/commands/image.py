@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import click
 
 from vault.cli import human
-from vault.cli.client import CHUNK_BYTES, Client
+from vault.cli.client import Client
 from vault.cli.command import Group, argument, command, option, switch
 from vault.cli.errors import ApiError, CommandError, joined
 from vault.cli.screen import Line, Screen
@@ -18,6 +18,7 @@ from vault.cli.shared_options import asked, list_options, now_s, pass_client, sh
 from vault.cli.table import natural_key
 from vault.cli.values.container import tagged
 from vault.cli.values.kinds import LIST
+from vault.cli.wire import CHUNK_BYTES
 
 HEADERS = {
     "Repository": "REPOSITORY",

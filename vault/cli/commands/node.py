@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from vault.cli import human, inspection
-from vault.cli.client import Client, filters
+from vault.cli.client import Client
 from vault.cli.command import Group, Kind, argument, command, option, switch
 from vault.cli.commands.swarm import availability
 from vault.cli.errors import ApiError, CommandError
@@ -21,6 +21,7 @@ from vault.cli.shared_options import (
 from vault.cli.table import natural_key
 from vault.cli.values.kinds import FILTER, LABEL, LIST
 from vault.cli.values.scalars import pairs
+from vault.cli.wire import filters
 
 HEADERS = {
     "ID": "ID",

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from vault.cli import inspection
-from vault.cli.client import Client, filters
+from vault.cli.client import Client
 from vault.cli.command import Group, argument, command, option, switch
 from vault.cli.errors import ApiError, CommandError, joined
 from vault.cli.removal import remove_each
@@ -22,6 +22,7 @@ from vault.cli.shared_options import (
 )
 from vault.cli.values.kinds import FILTER
 from vault.cli.values.scalars import decimal_unsigned
+from vault.cli.wire import filters
 
 _HERE = "vault.cli.commands.service:"
 _BESIDE = "vault.cli.commands."

@@ -5,12 +5,13 @@ from typing import Any
 
 import click
 
-from vault.cli.client import Client, filters
+from vault.cli.client import Client
 from vault.cli.command import Group, argument, command, option, switch
 from vault.cli.errors import ApiError, CommandError, joined
 from vault.cli.services.listing import COLUMNS, HEADERS, service_rows
 from vault.cli.shared_options import list_options, no_trunc_option, pass_client, show
 from vault.cli.table import FORMAT_HELP, natural_key
+from vault.cli.wire import filters
 
 LABEL = "com.docker.stack.namespace"
 POLL_S = 0.1

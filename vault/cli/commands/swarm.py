@@ -92,6 +92,7 @@ def init(client: Client, /, **given: Any) -> None:
             raise CommandError(f"{error} - specify one with --advertise-addr") from None
         raise
     click.echo(f"Swarm initialized: current node ({node}) is now a manager.")
+    click.echo("\nAutolock is off: the key that opens the store lies on the same disk as the store.")
 
 
 @command("[OPTIONS]", name="leave", text="Leave the swarm")

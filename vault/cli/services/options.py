@@ -66,6 +66,25 @@ def common(*, defaults: bool) -> list[Declaration]:
         option("--replicas", kind=kinds.UINT, text="Number of tasks"),
         option("--reserve-cpu", kind=kinds.CPUS, text="Reserve CPUs"),
         option("--reserve-memory", kind=kinds.BYTES, text="Reserve Memory"),
+        *_restart(shown),
+        *_exchange("update", "update", '("pause", "continue"; "rollback" is not supported yet)', shown),
+        *_exchange("rollback", "rollback", '("pause", "continue")', shown),
+        option(
+            "--stop-grace-period",
+            kind=kinds.DURATION,
+            shown=shown("10s"),
+            text="Time to wait before force killing a container (ns|us|ms|s|m|h)",
+        ),
+        option("--stop-signal", text="Signal to stop the container"),
+        switch("-t", "--tty", default=None, text="Allocate a pseudo-TTY"),
+        option("-u", "--user", text="Username or UID (format: <name|uid>[:<group|gid>])"),
+        option("-w", "--workdir", text="Working directory inside the container"),
+        switch("--with-registry-auth", text="Send registry authentication details to swarm agents"),
+    ]
+
+
+def _restart(shown: Callable[[str], str]) -> list[Declaration]:
+    return [
         option(
             "--restart-condition",
             shown=shown('"any"'),
@@ -81,19 +100,6 @@ def common(*, defaults: bool) -> list[Declaration]:
         option(
             "--restart-window", kind=kinds.DURATION, text="Window used to evaluate the restart policy (ns|us|ms|s|m|h)"
         ),
-        *_exchange("update", "update", '("pause", "continue"; "rollback" is not supported yet)', shown),
-        *_exchange("rollback", "rollback", '("pause", "continue")', shown),
-        option(
-            "--stop-grace-period",
-            kind=kinds.DURATION,
-            shown=shown("10s"),
-            text="Time to wait before force killing a container (ns|us|ms|s|m|h)",
-        ),
-        option("--stop-signal", text="Signal to stop the container"),
-        switch("-t", "--tty", default=None, text="Allocate a pseudo-TTY"),
-        option("-u", "--user", text="Username or UID (format: <name|uid>[:<group|gid>])"),
-        option("-w", "--workdir", text="Working directory inside the container"),
-        switch("--with-registry-auth", text="Send registry authentication details to swarm agents"),
     ]
 
 

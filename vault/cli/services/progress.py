@@ -9,10 +9,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from vault.cli.client import Client, filters
+from vault.cli.client import Client
 from vault.cli.errors import CommandError
 from vault.cli.screen import Line, Screen
 from vault.cli.services.convergence import Picture, picture
+from vault.cli.wire import filters
 
 SECOND_NS = 1_000_000_000
 SHORTEST_S, LONGEST_S = 0.05, 0.2

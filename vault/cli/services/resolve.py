@@ -6,8 +6,9 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from vault.cli.client import Client, filters
+from vault.cli.client import Client
 from vault.cli.values.references import Reference, resolved
+from vault.cli.wire import filters
 
 
 def find_references(client: Client, kind: str, wanted: Sequence[Reference]) -> list[Reference]:
