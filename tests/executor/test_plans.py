@@ -169,7 +169,9 @@ def test_rlimits_are_lowered_to_what_vaultd_may_hand_on() -> None:
     assert made["RLIMIT_NOFILE"] == (20000, 20000)
     assert made["RLIMIT_NPROC"] == (10, 20)
     assert made["RLIMIT_CORE"] == ((1 << 64) - 1, (1 << 64) - 1)
-    raised = rlimits_of((Ulimit(name="nofile", soft=90000, hard=90000),), HostLimits(hard=HOST.hard, may_raise=True))
+    mighty = HostLimits(hard={**HOST.hard, "core": 0}, may_raise=True)
+    raised = rlimits_of((Ulimit(name="nofile", soft=90000, hard=90000),), mighty)
+    assert {"type": "RLIMIT_CORE", "soft": (1 << 64) - 1, "hard": (1 << 64) - 1} in raised
     assert {"type": "RLIMIT_NOFILE", "soft": 90000, "hard": 90000} in raised
 
 

@@ -55,8 +55,9 @@ def rlimits_of(ulimits: Sequence[Ulimit], host: HostLimits) -> list[dict[str, An
 
     What is more than vaultd's own hard limit is lowered to it, unless vaultd may raise it.
     """
+    core = -1 if host.may_raise else host.hard["core"]  # vaultd forbids itself core dumps; that is not for tasks.
     wanted = {
-        "core": (host.hard["core"], host.hard["core"]),
+        "core": (core, core),
         "nofile": (_SOFT_FILES, host.hard["nofile"]),
     }
     for ulimit in ulimits:
