@@ -301,6 +301,11 @@ class Cluster:
             case Service(update_status=a), Service(update_status=b) if a != b and b is not None:
                 self.tell(f"  {new.id} {b.state} {b.message}")
 
+    def told(self) -> str:
+        """Return what happened last, and the whole state it led to."""
+        tasks = "\n".join(line(task) for _, task in sorted(self.snap.tasks.items()))
+        return f"{self.story()}\n{self.snap.index}\n{tasks}"
+
     def story(self) -> str:
         """Return the seed and what happened last."""
         lines = [f"{at_s:9.3f}  {what if isinstance(what, str) else line(what)}" for at_s, what in self._story]

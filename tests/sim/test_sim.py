@@ -4,6 +4,10 @@ A seed that fails prints what happened last; `pytest tests/sim -k '[17]'` plays 
 """
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -63,7 +67,7 @@ def spec(
     )
 
 
-def image(name: str):
+def image(name: str) -> Callable[[ServiceSpec], ServiceSpec]:
     """Return what changes the image of a spec."""
 
     def change(old: ServiceSpec) -> ServiceSpec:
@@ -75,17 +79,35 @@ def image(name: str):
     return change
 
 
-def replicas(count: int):
+def replicas(count: int) -> Callable[[ServiceSpec], ServiceSpec]:
     """Return what changes the number of replicas of a spec."""
     return lambda old: replace(old, mode=ServiceMode(replicated=Replicated(replicas=count)))
 
 
+LASTING = {"web", "fat", "zone", "all"}  # Services that are never removed.
 SEEDS = int(os.environ.get("VAULT_SIM_SEEDS", "60"))  # More of them in the night: VAULT_SIM_SEEDS=5000.
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_services_come_to_what_their_specs_say_once_faults_stop(seed: int) -> None:
     """Crashing tasks, lost nodes and messages, and new leaders may delay a service, never lose or double it."""
+    cluster = play(seed)
+    check_settled(cluster)
+    assert {key: cluster.running(key) for key in LASTING} == {
+        "web": 5,
+        "fat": cluster.snap.services["fat"].replicas,
+        "zone": min(2, zone_nodes(cluster, "a")),
+        "all": len(cluster.snap.nodes) - zone_nodes(cluster, "c"),
+    }, cluster.story()
+    assert {task.service_id for task in cluster.snap.tasks.values()} <= LASTING
+    settled = cluster.snap
+    cluster.change_leader()
+    cluster.run(10)
+    assert cluster.snap is settled, f"a new leader sees something to do\n{cluster.story()}"
+
+
+def play(seed: int) -> Cluster:
+    """Return the cluster of a seed after a time of mischief and a time of peace."""
     cluster = Cluster(seed=seed, nodes=4)
     clock = cluster.clock
     cluster.create("web", spec(3, parallelism=clock.random.choice((0, 1, 2))))
@@ -99,24 +121,13 @@ def test_services_come_to_what_their_specs_say_once_faults_stop(seed: int) -> No
         mischief(cluster, step)
         check_pace(cluster, cluster.snap)
     cluster.heal()
-    for service_id in sorted({*cluster.snap.services} - {"web", "fat", "zone", "all"}):
+    for service_id in sorted({*cluster.snap.services} - LASTING):
         cluster.remove(service_id)
-    for service_id in ("web", "fat", "zone", "all"):
+    for service_id in sorted(LASTING):
         cluster.update(service_id, image("last"))
     cluster.update("web", replicas(5), "scale")
     cluster.run(120)
-    check_settled(cluster)
-    assert {key: cluster.running(key) for key in ("web", "fat", "zone", "all")} == {
-        "web": 5,
-        "fat": cluster.snap.services["fat"].replicas,
-        "zone": min(2, zone_nodes(cluster, "a")),
-        "all": len(cluster.snap.nodes) - zone_nodes(cluster, "c"),
-    }, cluster.story()
-    assert {task.service_id for task in cluster.snap.tasks.values()} <= {"web", "fat", "zone", "all"}
-    settled = cluster.snap
-    cluster.change_leader()
-    cluster.run(10)
-    assert cluster.snap is settled, f"a new leader sees something to do\n{cluster.story()}"
+    return cluster
 
 
 def zone_nodes(cluster: Cluster, zone: str) -> int:
@@ -152,9 +163,27 @@ def mischief(cluster: Cluster, step: int) -> None:
             cluster.set_node(node_id, zone=random.choice("abc"))
         case "create":
             cluster.create(f"s{step}", spec(2, parallelism=0, delay_s=0.0), exits=(1.0, 10.0))
-        case "remove" if service_id not in ("web", "fat", "zone", "all"):
+        case "remove" if service_id not in LASTING:
             cluster.remove(service_id)
         case "remove node" if len(cluster.snap.nodes) > 3:
             cluster.remove_node(node_id)
         case "slow":
             cluster.agents[node_id].slow = random.choice((1.0, 10.0))
+
+
+def test_a_seed_plays_the_same_in_every_process() -> None:
+    """Python orders sets anew in each process: nothing decided may depend on that."""
+    program = "from tests.sim.test_sim import play; print(play(7).told())"
+    stories = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            cwd=Path(__file__).parents[2],
+            check=True,
+            capture_output=True,
+            timeout=60,
+        ).stdout
+        for hash_seed in ("1", "2")
+    ]
+    assert stories[0] == stories[1]
+    assert stories[0].count(b"\n") > 10
