@@ -100,6 +100,13 @@ def test_an_error_without_json_shows_its_text_or_status(raw: Serve) -> None:
         raw(b"HTTP/1.1 502 X\r\nContent-Length: 0\r\n\r\n").get("/x")
 
 
+@pytest.mark.parametrize("reference", ["", "..", ".", "../services/web", "a//b"])
+def test_a_reference_that_would_ask_for_something_else_is_refused_here(daemon: FakeDaemon, reference: str) -> None:
+    with pytest.raises(ApiError, match=r"^invalid reference '[.]*': use a name or an id$"):
+        Client(f"unix://{daemon.socket}").delete(f"/secrets/{reference}")
+    assert daemon.requests == []
+
+
 def test_a_missing_socket_a_dead_one_and_a_foreign_address_are_told_apart(tmp_path: Path) -> None:
     for path in (tmp_path / "none", tmp_path / "file"):
         (tmp_path / "file").write_text("")

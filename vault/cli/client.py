@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from io import BufferedReader
 from typing import Any, NamedTuple
 
-from vault.cli.errors import ApiError, CannotConnect, CommandError, ConnectionLost
+from vault.cli.errors import ApiError, BadReference, CannotConnect, CommandError, ConnectionLost
 from vault.cli.wire import Query, ends_connection, query_text, quoted, read_body, read_head
 
 API_VERSION = "1.50"
@@ -116,6 +116,10 @@ class Client:
         limit_s: float | None = ANSWER_LIMIT_S,
     ) -> Answer:
         """Send one request and return the answer's head.  Steps down once to the daemon's API version."""
+        # A reference stands in the path; one of these would ask for something else.
+        bad = next((part for part in path.split("/")[1:] if part in ("", ".", "..")), None)
+        if bad is not None:
+            raise BadReference(bad)
         for _ in range(2):
             asked = query_text(query)
             prefix = "" if path.startswith(("/vault/", "/_ping")) else f"/v{self.version}"

@@ -44,6 +44,14 @@ class ApiError(CommandError):
         self.message = message
 
 
+class BadReference(ApiError):
+    """A name or id that can name nothing, and would make another path of a request."""
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(404, f"{reference!r} names nothing")
+        self.args = (f"invalid reference {reference!r}: use a name or an id",)
+
+
 def joined(errors: list[CommandError]) -> None:
     """Raise one error with the text of each on a line of its own; return if there is none."""
     if errors:

@@ -74,8 +74,8 @@ def run(words: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
     except OSError as error:
-        named = f" {error.filename}" if error.filename else ""
-        _complain(f"vault:{named}: {(error.strerror or str(error)).lower()}")
+        named = f"{error.filename}: " if error.filename else ""
+        _complain(f"vault: {named}{(error.strerror or str(error)).lower()}")
         return 1
     return result if isinstance(result, int) else 0
 

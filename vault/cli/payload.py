@@ -21,7 +21,8 @@ def read_payload(kind: str, file: str | None, limit: int) -> bytes:
                 data = _read(stream, file, limit)
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            raise CommandError(f"error reading from {file}: open {file}: {reason}") from None
+            verb = "read" if isinstance(error, IsADirectoryError) else "open"
+            raise CommandError(f"error reading from {file}: {verb} {file}: {reason}") from None
     if not data:
         raise CommandError(f"error reading from {'STDIN' if file == '-' else file}: data is empty")
     if len(data) >= limit:
