@@ -37,7 +37,7 @@ CONTAINER = Container(
     started_at=START,
     state="running",
     labels={"com.docker.swarm.task.id": "t1"},
-    ports=(Port(private=80, public=8080),),
+    ports=(Port(private=80, public=8080), Port(private=443, public=0)),
 )
 
 
@@ -110,6 +110,14 @@ def test_following_a_service_takes_in_later_tasks_and_ends_with_it() -> None:
     answer = run(follow())
     assert sorted(text for _, text in frames(answer.body))[-1] == b"3 only\n"
     assert answer.complete
+
+
+@pytest.mark.parametrize("until_s", [START_S + 0.2, START_S - 60])
+def test_following_ends_at_the_time_that_was_asked_for(until_s: float) -> None:
+    daemon, _ = with_logs()
+    answer = daemon.get(f"/services/web/logs?stdout=1&stderr=1&follow=1&until={until_s:.9f}")
+    assert answer.complete
+    assert sorted(text for _, text in frames(answer.body))[0] == b"1 first\n"
 
 
 def test_a_stream_stops_when_its_reader_goes() -> None:
@@ -187,8 +195,9 @@ def test_a_container_is_listed_and_shown_as_docker_does() -> None:
     (row,) = daemon.get("/containers/json").json()
     assert row["Names"] == ["/web.1.t1"]
     assert row["Status"] == "Up Less than a second"
-    assert row["Command"] == "sh -c sleep 1"
-    assert row["Ports"] == [{"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"}]
+    assert row["Command"] == "sh -c 'sleep 1'"
+    published = {"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"}
+    assert row["Ports"] == [published, {"PrivatePort": 443, "Type": "tcp"}]
     assert [one["State"] for one in daemon.get("/containers/json?all=1").json()] == ["running", "exited"]
     assert daemon.filtered("/containers/json", {"status": ["exited"]})[0]["Status"].startswith("Exited (3) ")
     assert daemon.filtered("/containers/json", {"name": {"/web": True}})[0]["Id"] == CONTAINER.id
@@ -197,6 +206,8 @@ def test_a_container_is_listed_and_shown_as_docker_does() -> None:
         assert shown.status == (404 if reference.startswith("/") else 200)
     assert shown.json()["State"]["FinishedAt"] == "0001-01-01T00:00:00Z"
     assert shown.json()["Path"] == "sh"
+    ports = {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "443/tcp": None}
+    assert shown.json()["NetworkSettings"]["Ports"] == ports
 
 
 def test_an_exec_is_made_started_read_and_remembered() -> None:
@@ -229,6 +240,38 @@ def test_an_exec_that_wants_input_over_plain_http_is_pointed_to_the_socket() -> 
     answer = daemon.post(f"/exec/{exec_id}/start", {})
     assert answer.status == 501
     assert 'use "vault exec"' in answer.message
+
+
+def test_the_docker_command_is_told_before_it_asks_for_an_upgrade_and_may_exec_detached() -> None:
+    daemon = Daemon()
+    daemon.node.held = [CONTAINER]
+    docker = {"user-agent": "Docker-Client/20.10.24 (linux)"}
+    answer = daemon.post("/containers/web.1.t1/exec", {"Cmd": ["ls"], "AttachStdout": True}, headers=docker)
+    assert (answer.status, 'use "vault exec"' in answer.message) == (501, True)
+    detached = {"Cmd": ["ls"], "Detach": True}
+    assert daemon.post("/containers/web.1.t1/exec", detached, headers=docker).status == 201
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "told"),
+    [
+        ("POST", "/v1.41/containers/create?name=x", "service create"),
+        ("POST", "/containers/web.1.t1/stop?t=3", "service scale"),
+        ("DELETE", "/containers/web.1.t1?force=1", "service rm"),
+        ("POST", "/containers/web.1.t1/attach?stream=1", "vault exec"),
+        ("GET", "/containers/web.1.t1/top", "vault exec"),
+        ("POST", "/volumes/prune", "by name"),
+        ("POST", "/build", "image load"),
+        ("POST", "/images/registry:5000/team/web/push", "image pull"),
+        ("POST", "/networks/n/connect", "--network-add"),
+        ("GET", "/plugins", "not supported"),
+        ("GET", "/system/df", "data root"),
+    ],
+)
+def test_what_docker_can_and_we_do_not_is_refused_with_what_to_use_instead(method: str, url: str, told: str) -> None:
+    answer = Daemon().with_swarm().request(method, url)
+    assert answer.status == 501
+    assert told in answer.message
 
 
 def socket_to(daemon: Daemon, **posted: Any) -> tuple[TestClient, str]:

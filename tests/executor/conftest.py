@@ -36,6 +36,7 @@ class FakeConfig:
     working_dir: str = ""
     volumes: tuple[str, ...] = ()
     stop_signal: str = ""
+    exposed_ports: tuple[str, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
 
 

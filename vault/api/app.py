@@ -28,6 +28,7 @@ from vault.api.images import Images
 from vault.api.logs import Logs
 from vault.api.networks import Networks
 from vault.api.nodes import Nodes
+from vault.api.not_offered import sentence_for
 from vault.api.openapi import described, schemas_of
 from vault.api.ports import LocalNode, Manager
 from vault.api.secrets import Secrets
@@ -126,5 +127,6 @@ def openapi_of(endpoints: list[Endpoint]) -> dict[str, Any]:
 
 
 async def _not_found(request: Request, error: Exception) -> Response:
-    """Answer as Docker does for an unknown path and for an unknown method alike."""
-    return answers.refused(404, NOT_FOUND)
+    """Say why something of Docker's is not here; else answer as Docker does for unknown paths and methods alike."""
+    sentence = sentence_for(request.method, request.url.path)
+    return answers.refused(404, NOT_FOUND) if sentence is None else answers.refused(501, sentence)

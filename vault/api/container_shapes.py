@@ -16,7 +16,7 @@ NEVER = datetime(1, 1, 1, tzinfo=UTC)  # As Go prints it.
 
 
 class PortSummary(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
-    """A port of the host that leads to a container."""
+    """A port of a container, and the port of the host that leads to it if there is one."""
 
     ip: str = msgspec.field(name="IP", default="")
     private_port: int
@@ -144,7 +144,7 @@ class ContainerConfig(Full, frozen=True, kw_only=True):
 class NetworkSettings(Full, frozen=True, kw_only=True):
     """A container's networks and ports."""
 
-    ports: dict[str, tuple[dict[str, str], ...]]
+    ports: dict[str, tuple[dict[str, str], ...] | None]  # None: the image exposes it, and nothing publishes it.
     networks: dict[str, EndpointSettings]
 
 
@@ -171,7 +171,12 @@ class ContainerDetails(Full, frozen=True, kw_only=True):
 def summary_of(one: Container, now_s: float) -> ContainerSummary:
     """Return a container as a row of the list."""
     ports = tuple(
-        PortSummary(ip=port.address, private_port=port.private, public_port=port.public, type=port.protocol)
+        PortSummary(
+            ip=port.address if port.public else "",
+            private_port=port.private,
+            public_port=port.public,
+            type=port.protocol,
+        )
         for port in one.ports
     )
     return ContainerSummary(
@@ -179,7 +184,7 @@ def summary_of(one: Container, now_s: float) -> ContainerSummary:
         names=(f"/{one.name}",),
         image=one.image,
         image_id=one.image_id,
-        command=" ".join((*one.entrypoint, *one.command)),
+        command=command_text((*one.entrypoint, *one.command)),
         created=int(one.created_at.timestamp()),
         ports=ports,
         labels=dict(one.labels),
@@ -189,6 +194,11 @@ def summary_of(one: Container, now_s: float) -> ContainerSummary:
         network_settings=NetworkSummary(networks={network.name: _endpoint(network) for network in one.networks}),
         mounts=tuple(_mount(mount) for mount in one.mounts),
     )
+
+
+def command_text(words: tuple[str, ...]) -> str:
+    """Return a command as Docker lists it: what follows the program is quoted where it has a space."""
+    return " ".join((*words[:1], *(f"'{word}'" if " " in word else word for word in words[1:])))
 
 
 def status_text(one: Container, now_s: float) -> str:
@@ -203,8 +213,10 @@ def status_text(one: Container, now_s: float) -> str:
 def details_of(one: Container, node: NodeInfo) -> ContainerDetails:
     """Return a container as inspect shows it."""
     arguments = (*one.entrypoint, *one.command)
-    ports: dict[str, tuple[dict[str, str], ...]] = {
-        f"{port.private}/{port.protocol}": ({"HostIp": port.address, "HostPort": str(port.public)},)
+    ports: dict[str, tuple[dict[str, str], ...] | None] = {
+        f"{port.private}/{port.protocol}": (
+            ({"HostIp": port.address, "HostPort": str(port.public)},) if port.public else None
+        )
         for port in one.ports
     }
     return ContainerDetails(

@@ -23,7 +23,8 @@ from vault.api.system_shapes import Full
 from vault.model.base import Shape
 from vault.model.errors import BadRequest, Unimplemented
 
-USE_SOCKET = 'exec with a terminal or input needs an upgraded connection, which is not offered: use "vault exec"'
+USE_SOCKET = 'exec with streams needs an upgraded connection, which is not offered: use "vault exec"'
+UPGRADES = "Docker-Client/"  # Its start would fail without a sentence: it shows no body of a refused upgrade.
 MAX_SIDE = 65_535
 
 
@@ -103,6 +104,9 @@ class Exec:
     async def create(self, request: Request) -> Response:
         """Make an exec, to be started by another request."""
         posted = decode(await read(request), PostedExec)
+        attached = posted.attach_stdin or posted.attach_stdout or posted.attach_stderr
+        if attached and request.headers.get("user-agent", "").startswith(UPGRADES):
+            raise Unimplemented(USE_SOCKET)
         if not posted.cmd:
             raise BadRequest("No exec command specified")
         if any("\0" in text for text in (*posted.cmd, *posted.env, posted.user, posted.working_dir)):

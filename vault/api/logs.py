@@ -5,6 +5,8 @@ Not pure.  `vault.api.log_format` makes the bytes; here is which logs are opened
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -39,7 +41,7 @@ class Logs:
     async def service(self, request: Request) -> Response:
         """Send the logs of all tasks of a service, by time; with `follow`, as they come."""
         manager = self.context.manager
-        store, query = manager.store(), log_query(request)
+        store, query = manager.store(), self._query(request)
         service = find_service(store.committed, request.path_params["id"])
         tty = service.spec.task_template.container_spec.tty
 
@@ -50,18 +52,19 @@ class Logs:
             tasks = sorted(store.committed.tasks_of(service.id), key=lambda task: (task.slot, task.created_at))
             await merge(manager, tasks, query, emit)
 
-        return _answer(request, copy, tty)
+        return self._answer(request, copy, query, tty=tty)
 
     async def task(self, request: Request) -> Response:
         """Send the log of a task."""
         manager = self.context.manager
-        query = log_query(request)
+        query = self._query(request)
         task = find_task(manager.store().committed, request.path_params["id"])
-        return _answer(request, lambda emit: merge(manager, [task], query, emit), tty=task.spec.container_spec.tty)
+        tty = task.spec.container_spec.tty
+        return self._answer(request, lambda emit: merge(manager, [task], query, emit), query, tty=tty)
 
     async def container(self, request: Request) -> Response:
         """Send the log of a container of this node."""
-        query = log_query(request)
+        query = self._query(request)
         container = find_container(await self.context.node.containers(), request.path_params["id"])
         lines = self.context.node.container_logs(container.id, query)
 
@@ -69,17 +72,25 @@ class Logs:
             async for line in lines:
                 await emit(None, line)
 
-        return _answer(request, copy, container.tty)
+        return self._answer(request, copy, query, tty=container.tty)
 
+    def _query(self, request: Request) -> LogQuery:
+        """Return which lines are wanted; there is nothing to follow up to a time that has passed."""
+        query = log_query(request)
+        ended = query.until_s is not None and query.until_s <= self.context.now_s()
+        return replace(query, follow=False) if ended else query
 
-def _answer(request: Request, copy: Copy, tty: bool) -> Response:
-    """Answer with the lines that `copy` emits: framed, but for a terminal's."""
-    style: Style = style_of(request)
+    def _answer(self, request: Request, copy: Copy, query: LogQuery, *, tty: bool) -> Response:
+        """Answer with the lines that `copy` emits: framed, but for a terminal's; what is followed ends at `until`."""
+        style: Style = style_of(request)
+        followed_s = query.until_s - self.context.now_s() if query.follow and query.until_s is not None else None
 
-    async def produce(write: Write) -> None:
-        await copy(lambda task, line: write(frame(task, line, style, framed=not tty)))
+        async def produce(write: Write) -> None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(followed_s):
+                    await copy(lambda task, line: write(frame(task, line, style, framed=not tty)))
 
-    return Streamed(produce, MULTIPLEXED if speaks(request) >= (1, 42) and not tty else RAW)
+        return Streamed(produce, MULTIPLEXED if speaks(request) >= (1, 42) and not tty else RAW)
 
 
 async def merge(manager: Manager, tasks: Sequence[Task], query: LogQuery, emit: Emit) -> None:

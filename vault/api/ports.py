@@ -180,10 +180,10 @@ class NodeInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """A port of the host that leads to a container."""
+    """A port of a container, and the port of the host that leads to it."""
 
     private: int
-    public: int
+    public: int  # 0 = the image exposes the port, and nothing publishes it.
     protocol: str = "tcp"
     address: str = "0.0.0.0"  # noqa: S104 - shown, not bound here.
 

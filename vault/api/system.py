@@ -73,6 +73,7 @@ class System:
         node = self.context.node.info()
         arch = ARCHITECTURES.get(node.architecture, node.architecture or machine())
         details = {"ApiVersion": MAX_TEXT, "MinAPIVersion": MIN_TEXT, "Os": "linux", "Arch": arch}
+        details["Experimental"] = "false"
         components = [Component(name="Engine", version=__version__, details=details)]
         components.append(Component(name=node.runtime, version=node.runtime_version))
         if node.conmon_version:

@@ -1,6 +1,6 @@
 """This node's containers as the API shows them, and commands run in them.  Translates only; the agent does the work."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
 from vault.agent.executors import port as agent_port
 from vault.agent.executors.oci.bundle import hostname_of, labels_of
@@ -11,7 +11,7 @@ from vault.api import ports as api
 from vault.daemon.logs import task_lines
 from vault.model.errors import NoSuch
 from vault.model.network import NetworkAttachment
-from vault.model.service import Limit, Resources
+from vault.model.service import Limit, PortConfig, Resources
 from vault.model.task import State
 
 _STATES = {None: "created", Phase.PREPARED: "created", Phase.RUNNING: "running", Phase.EXITED: "exited"}
@@ -151,11 +151,18 @@ def container_of(runner: Runner, node_id: str) -> api.Container:
             for mount in spec.mounts
         ),
         networks=tuple(_network(attachment) for attachment in task.networks_attachments),
-        ports=tuple(
-            api.Port(private=port.target_port, public=port.published_port, protocol=port.protocol)
-            for port in runner.published_ports
-        ),
+        ports=_ports(runner.published_ports, config.exposed_ports if config else ()),
     )
+
+
+def _ports(published: Sequence[PortConfig], exposed: Collection[str]) -> tuple[api.Port, ...]:
+    """Return the published ports, and those that the image exposes ("3306/tcp") and nothing publishes."""
+    shown = [api.Port(private=p.target_port, public=p.published_port, protocol=p.protocol) for p in published]
+    known = {(port.private, port.protocol) for port in shown}
+    for number, _, protocol in (one.partition("/") for one in exposed):
+        if number.isdecimal() and (int(number), protocol or "tcp") not in known:
+            shown.append(api.Port(private=int(number), public=0, protocol=protocol or "tcp"))
+    return tuple(shown)
 
 
 def _network(attachment: NetworkAttachment) -> api.ContainerNetwork:
