@@ -25,8 +25,8 @@ def base36(value: int) -> str:
 def new_id() -> str:
     """Return a fresh identifier, 25 characters of [0-9a-z], about 129 bits of chance.
 
-    Each of 40 random bytes below 252 = 7 * 36 is one digit, evenly; the others are dropped.  Fewer than 25 are left about
-    once in 10^18 draws; then all is drawn again.
+    Each of 40 random bytes below 252 = 7 * 36 is one digit, evenly; the others are dropped.  Fewer than 25 are left
+    about once in 10^18 draws; then all is drawn again.
     """
     while True:
         digits = secrets.token_bytes(_RANDOM_BYTES).translate(_TO_DIGIT, _UNEVEN)
