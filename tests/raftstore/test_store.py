@@ -6,14 +6,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.raftstore.world import CLUSTER_ID, ROOT, create, new_secret, numbered, opened
+from tests.raftstore.model_engine import ModelEngine
+from tests.raftstore.world import (
+    CLUSTER_ID,
+    NOW_S,
+    ROOT,
+    create,
+    new_secret,
+    numbered,
+    opened,
+    store_again,
+    store_on,
+)
 from vault.crypto.keys import RootKey
 from vault.model.errors import AlreadyExists, OutOfSequence, StoreDamaged
 from vault.model.ids import Kind
+from vault.model.secret import SecretSpec
 from vault.raftstore.engine import EngineStopped
 from vault.raftstore.lock import DirectoryTaken
 from vault.raftstore.opening import StoreExists, StoreMissing
-from vault.raftstore.store import NoValue, Store
+from vault.raftstore.store import TERM_S, NoValue, Store
 from vault.store import rules
 from vault.store.changes import Atomic, Change, Delete, Put, Relied
 from vault.store.snapshot import Snapshot
@@ -216,5 +228,75 @@ def test_after_a_new_term_old_and_new_records_open(tmp_path: Path) -> None:
         }
         assert values == {"before": b"1", "after": b"2"}
         await store.close()
+
+    asyncio.run(run())
+
+
+def test_upkeep_seals_everything_anew_and_changes_nothing_else(tmp_path: Path) -> None:
+    async def run() -> None:
+        clock = [NOW_S]
+        store = await Store.create(tmp_path, root=ROOT, cluster_id=CLUSTER_ID, now=lambda: clock[0])
+        for n in range(6):
+            await store.submit(lambda snap, n=n: new_secret(f"s{n}", bytes([n]) * 400_000))
+        before = dict(store.committed.secrets)
+        assert await store.upkeep() == 0
+        assert len(store._ledger.keyring.terms) == 1
+        clock[0] += TERM_S + 1
+        left = [await store.upkeep()]
+        assert left[0] > 0, "a piece at a time"
+        await store.close()
+
+        store = await Store.open(tmp_path, root=ROOT, cluster_id=CLUSTER_ID, now=lambda: clock[0])
+        (gone, *_) = before
+        await store.submit(lambda snap: rules.removed(snap, Kind.SECRET, gone))
+        while left[-1]:
+            left.append(await store.upkeep())
+        assert left == sorted(left, reverse=True)
+        await store.upkeep()
+        assert set(store._ledger.keyring.terms) == {2}
+        await store.close()
+
+        store = await opened(tmp_path)
+        assert dict(store.committed.secrets) == {key: secret for key, secret in before.items() if key != gone}
+        for secret in store.committed.secrets.values():
+            assert len(await store.value(Kind.SECRET, secret.id)) == 400_000
+        assert await store.upkeep() == 0
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_keys_that_are_rotated_at_once_are_two_keys(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await create(tmp_path)
+        await asyncio.gather(store.rotate_keyring(), store.rotate_keyring())
+        assert set(store._ledger.keyring.terms) == {1, 2, 3}
+        await store.submit(lambda snap: new_secret("name", b"x"))
+        await store.close()
+        await (await opened(tmp_path)).close()
+
+    asyncio.run(run())
+
+
+def test_a_record_written_while_it_is_sealed_anew_keeps_what_was_written() -> None:
+    async def run() -> None:
+        engine = ModelEngine()
+        store = await store_on(engine)
+        await store.submit(lambda snap: new_secret("name", b"x"))
+        (secret_id,) = store.committed.secrets
+        await store.rotate_keyring()
+        labelled = SecretSpec(name="name", labels={"new": "yes"})
+        changed, _ = await asyncio.gather(
+            store.submit(
+                lambda snap: rules.updated_secret(
+                    snap, secret_id, labelled, version=snap.secrets[secret_id].version.index, same_value=True
+                )
+            ),
+            store.upkeep(),
+        )
+        assert store.committed.secrets[secret_id].version.index == changed
+        assert await store.upkeep() == 0
+        again = await store_again(ModelEngine(engine.disk))
+        assert again.committed.secrets[secret_id].spec == labelled
 
     asyncio.run(run())

@@ -12,7 +12,7 @@ import msgspec
 
 from vault.crypto.errors import CryptoError
 from vault.crypto.keyring import Keyring
-from vault.crypto.records import MAX_RECORD_BYTES, open_record, seal_record
+from vault.crypto.records import MAX_RECORD_BYTES, open_record, seal_record, term_of
 from vault.model.errors import StoreDamaged
 from vault.raftstore.keys import kind_in, split
 from vault.store.changes import TYPES, AnyObject
@@ -65,6 +65,14 @@ def unseal(keyring: Keyring, cluster_id: str, key: str, index: int, sealed: byte
     kind, object_id = split(key)
     try:
         return open_record(keyring, cluster_id=cluster_id, kind=kind, object_id=object_id, index=index, record=sealed)
+    except CryptoError as error:
+        raise damaged(key, error.message) from None
+
+
+def term(key: str, sealed: bytes) -> int:
+    """Return which of the keyring's terms a record is sealed under.  Raises `StoreDamaged` naming the record."""
+    try:
+        return term_of(sealed)
     except CryptoError as error:
         raise damaged(key, error.message) from None
 

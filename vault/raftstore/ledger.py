@@ -16,8 +16,19 @@ from vault.raftstore.engine import Commit, Write
 from vault.raftstore.head import Epoch, Head, Part, Tally
 from vault.raftstore.keys import KEYRING_KEY, split
 
-Content = bytes | Plaintext | None
-"""What a key shall hold: a packed object, a value, or nothing."""
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A record as the engine holds it, to be sealed anew if it still is the newest; its version stays."""
+
+    framed: bytes
+
+    def __len__(self) -> int:
+        return len(self.framed)
+
+
+Content = bytes | Plaintext | Again | None
+"""What a key shall hold: a packed object, a value, what it holds already, or nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +52,7 @@ class Ledger:
     head: Head
     head_bytes: bytes | None
     live: dict[str, Part] = field(default_factory=dict)
+    older: set[str] = field(default_factory=set)  # Keys of records that are not sealed under the newest term.
 
     @classmethod
     def fresh(cls, *, cluster_id: str, root: RootKey, keyring: Keyring) -> "Ledger":
@@ -65,13 +77,20 @@ class Ledger:
         parts: dict[str, Part | None] = {}
         writes: list[Write] = []
         for key, content in contents.items():
-            if content is not None:
-                record = codec.seal(self.keyring, self.cluster_id, key, index, _bytes(content))
-                parts[key] = self.part(key, index, record)
-                writes.append(Write(key, codec.frame(index, record)))
-            elif key in live:
-                parts[key] = None
-                writes.append(Write(key, None))
+            if content is None:
+                if key in live:
+                    parts[key] = None
+                    writes.append(Write(key, None))
+                continue
+            at = index
+            if isinstance(content, Again):
+                at, record = codec.unframe(key, content.framed)
+                if live.get(key) != self.part(key, at, record):
+                    continue  # Written or removed since.
+                content = codec.unseal(self.keyring, self.cluster_id, key, at, record)
+            record = codec.seal(self.keyring, self.cluster_id, key, at, _bytes(content))
+            parts[key] = self.part(key, at, record)
+            writes.append(Write(key, codec.frame(at, record)))
         if keyring is not None:
             record = wrap_keyring(keyring, self.root, cluster_id=self.cluster_id)
             parts[KEYRING_KEY] = self.part(KEYRING_KEY, index, record)
@@ -84,12 +103,16 @@ class Ledger:
 
     def accept(self, sealed: Sealed) -> None:
         """Take over what has become durable."""
+        new_term = sealed.keyring.newest.number != self.keyring.newest.number
         self.head, self.head_bytes, self.keyring = sealed.head, sealed.commit.head, sealed.keyring
+        self.older.difference_update(sealed.parts)
         for key, part in sealed.parts.items():
             if part is None:
                 self.live.pop(key, None)
             else:
                 self.live[key] = part
+        if new_term:
+            self.older = set(self.live) - {KEYRING_KEY}
 
     def part(self, key: str, index: int, record: bytes) -> Part:
         """Return what a sealed record adds to the tally."""

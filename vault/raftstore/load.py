@@ -70,6 +70,8 @@ def _take(ledger: Ledger, draft: Draft, page: Sequence[tuple[str, bytes]]) -> No
         index, record = codec.unframe(key, framed)
         ledger.live[key] = ledger.part(key, index, record)
         word, object_id = split(key)
+        if key != KEYRING_KEY and codec.term(key, record) != ledger.keyring.newest.number:
+            ledger.older.add(key)
         kind = OBJECT_KINDS.get(word)
         if kind is None:
             continue

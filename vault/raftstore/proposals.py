@@ -49,7 +49,7 @@ class Batch:
 
     def accepts(self, contents: Mapping[str, Content], size_bytes: int) -> bool:
         """Return whether another caller's writes fit in."""
-        return not (self.contents or self.keyring) or (
+        return not self.size_bytes or (
             len(self.contents) + len(contents) <= BATCH_WRITES
             and self.size_bytes + size_bytes <= BATCH_BYTES
             and self.contents.keys().isdisjoint(contents)
@@ -85,10 +85,11 @@ class Proposals:
         batch.after = self.proposed = after
         return batch
 
-    def add_keyring(self, keyring: Keyring) -> Batch:
-        """Put a new keyring in a batch of its own."""
+    def add_records(self, contents: Mapping[str, Content], keyring: Keyring | None) -> Batch:
+        """Put records that no snapshot shows in a batch of its own: some sealed anew, or a new keyring."""
         batch = self._fresh()
-        batch.keyring = keyring
+        batch.contents, batch.keyring = dict(contents), keyring
+        batch.size_bytes = BATCH_BYTES  # Nobody else gets in.
         batch.after = self.proposed = self.proposed.apply((), index=batch.index, now_s=self._now())
         self.queue.append(batch)
         self._last_index = batch.index
@@ -128,7 +129,8 @@ def _records(change: Change, after: Snapshot) -> Sequence[tuple[str, Content]]:
                 raise Stale(kind, obj.id)
             return ((object_key(kind, obj.id), codec.encode(stored)),)
         case PutValue(kind=kind, id=object_id, value=value):
-            assert object_id in after.objects[kind], "a value goes with its object"
+            if object_id not in after.objects[kind]:  # A value goes with its object.
+                raise Stale(kind, object_id)
             return ((value_key(kind, object_id), value),)
         case Delete(kind=kind, id=object_id):
             gone = (object_key(kind, object_id), None)

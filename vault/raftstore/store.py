@@ -1,32 +1,33 @@
 """The store: one order of commits, two snapshots, and nothing acknowledged that is not durable.
 
 Not pure: awaits the engine.  *Proposed* is committed plus queued, and what callers' checks see; *committed* is what
-everybody reads.  One commit is under way at a time; what is asked for meanwhile gathers in the next (group commit).
-Lives on one event loop.  Used by `vault.api`, `vault.dispatcher` and `vault.daemon`.
+everybody reads.  Lives on one event loop.  Used by `vault.api`, `vault.dispatcher` and `vault.daemon`.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final, Self
 
-from vault.crypto.keyring import with_new_term
+from vault.crypto.keyring import with_new_term, without_terms_before
 from vault.crypto.keys import RootKey
 from vault.crypto.plaintext import Plaintext
-from vault.model.errors import DiskFull, NotFound, OutcomeUnknown, OutOfSequence, VaultError
+from vault.model.errors import DiskFull, NotFound, OutOfSequence, VaultError
 from vault.model.ids import Kind
 from vault.raftstore import files, opening
-from vault.raftstore.engine import Commit, EngineStopped
 from vault.raftstore.keys import value_key
+from vault.raftstore.ledger import Again, Content
 from vault.raftstore.opening import Opened
-from vault.raftstore.proposals import Batch, Proposals
+from vault.raftstore.proposals import Proposals
+from vault.raftstore.writer import Writer
 from vault.store.changes import Atomic, Change, Put, PutValue, kind_of
 from vault.store.snapshot import Snapshot, Stale
 
-logger = logging.getLogger(__name__)
 INLINE_BYTES: Final = 64 * 1024  # Values up to this size are opened on the event loop, in less than 0.3 ms.
+TERM_S: Final = 90 * 24 * 3600
+UPKEEP_RECORDS: Final = 256
+UPKEEP_BYTES: Final = 1024 * 1024
 CHUNK_CHANGES: Final = 256  # A decider's proposal is taken in pieces of this size, so that the loop goes on.
 
 
@@ -42,19 +43,11 @@ class Store:
     """The records of one cluster.  Make one with `create` or `open`; end it with `close`."""
 
     def __init__(self, opened: Opened, now: Callable[[], float]) -> None:
-        self._opened = opened
-        self._engine, self._ledger = opened.engine, opened.ledger
-        self._committed = opened.snapshot
-        self._proposals = Proposals(opened.snapshot, now)
+        self._engine, self._ledger, self._release = opened.engine, opened.ledger, opened.release
         self._now = now
-        self._loop = asyncio.get_running_loop()
-        self._flying: Batch | None = None  # The batch that the engine is making durable.
-        self._woken = False
-        self._closing = False
-        self._readers: list[asyncio.Future[None]] = []  # Of snapshots; done at the next commit, or the end.
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._stopped: asyncio.Future[VaultError] = self._loop.create_future()
+        self._proposals = Proposals(opened.snapshot, now)
+        self._writer = Writer(opened.engine, opened.ledger, self._proposals, opened.snapshot)
+        self._upkeep = asyncio.Lock()
 
     @classmethod
     async def create(
@@ -93,7 +86,7 @@ class Store:
     @property
     def committed(self) -> Snapshot:
         """The newest committed snapshot: all reads are answered from it."""
-        return self._committed
+        return self._writer.committed
 
     @property
     def epoch(self) -> tuple[int, int]:
@@ -107,15 +100,15 @@ class Store:
         `build` runs at once and may raise a `VaultError`, to this caller only.  On return `committed` shows the write.
         Raises `OutOfSequence`, `TooLarge`, `DiskFull` (nothing written), `OutcomeUnknown`, `EngineStopped`.
         """
-        self._check_running()
+        self._writer.check_running()
         changes = build(self._proposals.proposed)
         if not changes:
-            return await self._settled()
+            return await self._writer.settled()
         try:
             batch = self._proposals.add(changes)
         except Stale:
             raise OutOfSequence from None
-        return await self._wait_for(batch)
+        return await self._writer.enlist(batch)
 
     async def propose(self, changes: Iterable[Change | Atomic]) -> tuple[Change | Atomic, ...]:
         """Commit those of `changes` that are still true, each for itself; return the others, to be decided again.
@@ -126,7 +119,7 @@ class Store:
         refused: list[Change | Atomic] = []
         taken: list[tuple[Group, asyncio.Future[int]]] = []
         while chunk := list(islice(rest, CHUNK_CHANGES)):
-            self._check_running()
+            self._writer.check_running()
             for group in _groups(chunk) if not self._fits(chunk, taken) else ():
                 if not self._fits(group, taken):
                     refused.extend(group)
@@ -145,14 +138,12 @@ class Store:
         """
         seen: Snapshot | None = None
         while True:
-            self._check_running()
-            if self._committed is not seen:
-                seen = self._committed
+            self._writer.check_running()
+            if self.committed is not seen:
+                seen = self.committed
                 yield seen
             else:
-                reader: asyncio.Future[None] = self._loop.create_future()
-                self._readers.append(reader)
-                await reader
+                await self._writer.changed()
 
     async def value(self, kind: Kind, id: str) -> Plaintext:
         """Return the value of a secret or config.  Raises `NoValue`, or `StoreDamaged` naming the record."""
@@ -166,23 +157,40 @@ class Store:
             return Plaintext(self._ledger.open(key, framed, part))
         return Plaintext(await asyncio.to_thread(self._ledger.open, key, framed, part))
 
-    async def rotate_keyring(self) -> int:
-        """Add a data key; what is written after it is sealed with the new one.  Return the commit index."""
-        self._check_running()
-        keyring = with_new_term(self._ledger.keyring, now_s=self._now())
-        return await self._wait_for(self._proposals.add_keyring(keyring))
+    async def rotate_keyring(self) -> None:
+        """Add a data key; what is written after it is sealed with the new one.  `upkeep` re-seals the rest."""
+        async with self._upkeep:
+            self._writer.check_running()
+            keyring = with_new_term(self._ledger.keyring, now_s=self._now())
+            await self._writer.enlist(self._proposals.add_records({}, keyring))
+
+    async def upkeep(self) -> int:
+        """Do a piece of what keeps records under a young data key; return how many are still under an older one.
+
+        A data key of 90 days gets a successor; then records are re-sealed, about 1 MiB a call, their versions kept;
+        when none is left, older keys are forgotten.  May be left off at any time, and goes on after a restart.
+        """
+        if self._now() - self._ledger.keyring.newest.created_s > TERM_S:
+            await self.rotate_keyring()
+        async with self._upkeep:
+            self._writer.check_running()
+            ledger, keyring = self._ledger, self._ledger.keyring
+            if ledger.older:
+                await self._writer.enlist(self._proposals.add_records(await self._older(), None))
+            elif len(keyring.terms) > 1:
+                trimmed = without_terms_before(keyring, keyring.newest.number)
+                await self._writer.enlist(self._proposals.add_records({}, trimmed))
+            return len(ledger.older)
 
     async def stopped(self) -> VaultError:
         """Wait until the store has stopped by itself, and return why: the daemon must end then."""
-        return await asyncio.shield(self._stopped)
+        return await asyncio.shield(self._writer.stopped)
 
     async def close(self) -> None:
         """Finish what was asked for, refuse what comes after, and let go of the directory."""
-        self._closing = True
-        await self._idle.wait()
-        self._stop(EngineStopped("it was closed"))
+        await self._writer.close()
         await self._engine.close()
-        self._opened.release()
+        self._release()
 
     def _fits(self, group: "Group", taken: "list[tuple[Group, asyncio.Future[int]]]") -> bool:
         """Propose changes together, unless one is stale; note in `taken` what will settle them."""
@@ -190,96 +198,21 @@ class Store:
             batch = self._proposals.add(group)
         except Stale:
             return False
-        taken.append((group, self._enlist(batch)))
+        taken.append((group, self._writer.enlist(batch)))
         return True
 
-    async def _settled(self) -> int:
-        """Wait for what the proposed snapshot shows, and return its commit index."""
-        waiting = self._proposals.queue[-1] if self._proposals.queue else self._flying
-        if waiting is None:
-            return self._committed.index
-        return await self._wait_for(waiting)
-
-    async def _wait_for(self, batch: Batch) -> int:
-        return await self._enlist(batch)
-
-    def _enlist(self, batch: Batch) -> "asyncio.Future[int]":
-        """Return a future that the batch's end settles, and see to it that the batch is sent."""
-        future: asyncio.Future[int] = self._loop.create_future()
-        batch.waiters.append(future)
-        self._idle.clear()
-        if self._flying is None and not self._woken:
-            self._woken = True
-            self._loop.call_soon(self._send)  # Not now: what else this turn of the loop asks for goes along.
-        return future
-
-    def _send(self) -> None:
-        """Hand the next batch to the engine, if it has none of ours."""
-        self._woken = False
-        if self._flying is not None or not self._proposals.queue:
-            return
-        batch = self._flying = self._proposals.queue.popleft()
-
-        def make() -> Commit:
-            batch.sealed = self._ledger.seal(batch.index, batch.contents, keyring=batch.keyring)
-            return batch.sealed.commit
-
-        asyncio.ensure_future(self._engine.commit(make)).add_done_callback(self._landed)
-
-    def _landed(self, done: "asyncio.Future[Commit]") -> None:
-        """Tell a batch's callers how it ended, and send the next."""
-        batch, self._flying = self._flying, None
-        assert batch is not None
-        match done.exception():
-            case None:
-                self._accept(batch)
-                self._send()
-            case DiskFull() as error:
-                logger.warning("store_disk_full")
-                for failed in (batch, *self._proposals.reset(self._committed)):
-                    _settle(failed, error)
-            case error:
-                logger.critical("store_stopped", exc_info=error)
-                self._stop(error if isinstance(error, VaultError) else EngineStopped("a commit failed"))
-                _settle(batch, error if isinstance(error, VaultError) else OutcomeUnknown())
-        if self._flying is None and not self._proposals.queue:
-            self._idle.set()
-
-    def _accept(self, batch: Batch) -> None:
-        assert batch.sealed is not None
-        self._ledger.accept(batch.sealed)
-        self._committed = batch.after
-        for waiter in batch.waiters:  # Before the readers: an answer does not wait for what others make of it.
-            if not waiter.done():
-                waiter.set_result(batch.index)
-        self._wake_readers()
-
-    def _wake_readers(self) -> None:
-        readers, self._readers = self._readers, []
-        for reader in readers:
-            if not reader.done():
-                reader.set_result(None)
-
-    def _stop(self, error: VaultError) -> None:
-        """Promise nothing more; tell everybody who waits."""
-        if self._stopped.done():
-            return
-        self._stopped.set_result(error)
-        for batch in self._proposals.reset(self._committed):
-            _settle(batch, EngineStopped("a write before this one failed"))
-        self._wake_readers()
-
-    def _check_running(self) -> None:
-        if self._closing:
-            raise EngineStopped("it was closed")
-        if self._stopped.done():
-            raise EngineStopped(getattr(self._stopped.result(), "why", "a write failed"))
-
-
-def _settle(batch: Batch, error: VaultError) -> None:
-    for waiter in batch.waiters:
-        if not waiter.done():
-            waiter.set_exception(error)
+    async def _older(self) -> dict[str, Content]:
+        """Return some of the records under older data keys, to be sealed anew."""
+        found: dict[str, Content] = {}
+        size_bytes = 0
+        for key in tuple(islice(self._ledger.older, UPKEEP_RECORDS)):
+            framed = await self._engine.get(key)
+            if framed is not None:
+                found[key] = Again(framed)
+                size_bytes += len(framed)
+            if size_bytes > UPKEEP_BYTES:
+                break
+        return found
 
 
 async def _outcomes(taken: "list[tuple[Group, asyncio.Future[int]]]") -> list[int | BaseException]:
