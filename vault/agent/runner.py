@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vault.agent.executors.port import HOST_NETWORK, LOOPBACK_ONLY, Executor, Exit, Image, NetworkView, Phase
+from vault.agent.expand import expanded
 from vault.agent.step import Action, Local, ending, next_action
 from vault.agent.values import Values
 from vault.model.errors import VaultError
@@ -127,7 +128,7 @@ class Runner:
         secrets, configs = machine.values.for_task(task, machine.node)
         network = await self._network(task)
         self.container = await machine.executor.prepare(
-            task, image=image, secrets=secrets, configs=configs, network=network
+            expanded(task, machine.node), image=image, secrets=secrets, configs=configs, network=network
         )
         self.local = replace(self.local, phase=Phase.PREPARED)
         self._observe(State.READY, "prepared")
