@@ -31,8 +31,8 @@ ALLOWED = {
     # Shown to the operator who asked for the unlock key.
     "crypto.keys:UnlockKey.text",
     # Into a task: the file on its tmpfs, and templates that quote a secret.
+    "agent.expand:_filled",  # A part of a spec that a template made, never a secret.
     "agent.template:_value",
-    "agent.expand:_filled": "a part of a spec that a template made, never a secret",
     "agent.template:render",
     "tmpfs.kernel:_write",
     # Into the request that creates a secret.
