@@ -19,13 +19,14 @@ from tests.raftstore.world import (
     store_on,
 )
 from vault.crypto.keys import RootKey
-from vault.model.errors import AlreadyExists, OutOfSequence, StoreDamaged
+from vault.model.errors import AlreadyExists, DiskFull, OutOfSequence, StoreDamaged
 from vault.model.ids import Kind
 from vault.model.secret import SecretSpec
 from vault.raftstore.engine import EngineStopped
 from vault.raftstore.lock import DirectoryTaken
 from vault.raftstore.opening import StoreExists, StoreMissing
 from vault.raftstore.store import TERM_S, NoValue, Store
+from vault.raftstore.upkeep import keep_young
 from vault.store import rules
 from vault.store.changes import Atomic, Change, Delete, Put, Relied
 from vault.store.snapshot import Snapshot
@@ -298,5 +299,23 @@ def test_a_record_written_while_it_is_sealed_anew_keeps_what_was_written() -> No
         assert await store.upkeep() == 0
         again = await store_again(ModelEngine(engine.disk))
         assert again.committed.secrets[secret_id].spec == labelled
+
+    asyncio.run(run())
+
+
+def test_the_upkeep_loop_ends_with_one_key_and_survives_a_full_disk() -> None:
+    async def run() -> None:
+        engine = ModelEngine()
+        store = await store_on(engine)
+        await store.submit(lambda snap: new_secret("name", b"x"))
+        await store.rotate_keyring()
+        engine.fails = [DiskFull()]
+        async with asyncio.timeout(10):
+            loop = asyncio.ensure_future(keep_young(store, pause_s=0, rest_s=0))
+            async for _ in store.snapshots():
+                if set(store._ledger.keyring.terms) == {2}:
+                    break
+            loop.cancel()
+        await store.close()
 
     asyncio.run(run())

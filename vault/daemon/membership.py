@@ -40,6 +40,7 @@ from vault.model.node import NodeStatus
 from vault.model.task import Task
 from vault.orchestrator.control import new_control
 from vault.raftstore.store import Store
+from vault.raftstore.upkeep import keep_young
 from vault.store.changes import Change, Put
 from vault.store.rules_cluster import updated
 from vault.store.snapshot import Snapshot
@@ -240,3 +241,4 @@ async def _lead(identity: Identity, store: Store, worker: Worker) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(control(store, new_control(), now=time.time, new_id=new_id))
         group.create_task(connect(store, worker, identity.keys.node_id, sealer(identity.keys, store)))
+        group.create_task(keep_young(store))
