@@ -128,5 +128,5 @@ def openapi_of(endpoints: list[Endpoint]) -> dict[str, Any]:
 
 async def _not_found(request: Request, error: Exception) -> Response:
     """Say why something of Docker's is not here; else answer as Docker does for unknown paths and methods alike."""
-    sentence = sentence_for(request.method, request.url.path)
+    sentence = sentence_for(request.method, request.scope["path"])  # A URL would need a host.
     return answers.refused(404, NOT_FOUND) if sentence is None else answers.refused(501, sentence)
