@@ -159,6 +159,31 @@ def test_without_a_terminal_a_signal_is_passed_on(attach_to: Callable[[Handler],
     child.stdout.close()
 
 
+def test_signals_are_still_passed_on_after_standard_input_has_ended() -> None:
+    class Web:
+        def __init__(self) -> None:
+            self.sent: list[bytes] = []
+
+        def send(self, message: bytes) -> None:
+            self.sent.append(message)
+            if message == b"\x00":
+                os.write(wake_writing, b"t")
+            else:
+                raise OSError("gone")
+
+        def recv(self) -> bytes:
+            return b""
+
+    wake, wake_writing = os.pipe()
+    stdin, stdin_writing = os.pipe()
+    os.close(stdin_writing)
+    web = Web()
+    terminal.pump(web, wake, interactive=True, tty=False, stdin=stdin)
+    assert web.sent == [b"\x00", b"\x05SIGTERM"]
+    for descriptor in (wake, wake_writing, stdin):
+        os.close(descriptor)
+
+
 def test_exec_posts_what_docker_posts_and_detach_starts_without_attaching(daemon: FakeDaemon, vault: Vault) -> None:
     daemon.on("POST", "/containers/c/exec", {"Id": "e"}, status=201)
     daemon.on("POST", "/exec/e/start", None)

@@ -241,6 +241,14 @@ def test_update_changes_nothing_but_what_was_given(swarm: FakeDaemon, vault: Vau
     assert task["ContainerSpec"]["Secrets"] == before["TaskTemplate"]["ContainerSpec"]["Secrets"]
 
 
+def test_force_counts_on_from_the_last_one(swarm: FakeDaemon, vault: Vault) -> None:
+    forced = service()
+    forced["Spec"] = {**forced["Spec"], "TaskTemplate": {**forced["Spec"]["TaskTemplate"], "ForceUpdate": 4}}
+    swarm.on("GET", "/services/web", forced)
+    vault("service", "update", "-d", "--force", "web")
+    assert sent(swarm)["TaskTemplate"]["ForceUpdate"] == 5
+
+
 def test_update_sets_only_the_given_part_of_update_settings(swarm: FakeDaemon, vault: Vault) -> None:
     vault("service", "update", "web", "--update-delay", "0s", "--update-parallelism", "1", "-d")
     assert sent(swarm)["UpdateConfig"] == {
