@@ -99,7 +99,7 @@ class Daemon:
             "root_path": "",
             "headers": [(key.encode(), value.encode()) for key, value in sent.items()],
             "client": None,
-            "server": None,
+            "server": ("/run/vault/vault.sock", None),  # As uvicorn has it on a unix socket.
         }
         answer = into or Answer()
 
