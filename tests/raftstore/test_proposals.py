@@ -11,7 +11,7 @@ from vault.crypto.plaintext import Plaintext
 from vault.model.errors import OutOfSequence
 from vault.model.ids import Kind
 from vault.raftstore.engine import EngineStopped
-from vault.raftstore.proposals import BATCH_BYTES, BATCH_WRITES, CALLER_BYTES, Proposals, TooLarge
+from vault.raftstore.proposals import BATCH_BYTES, BATCH_WRITES, CALLER_BYTES, QUEUE_BATCHES, Busy, Proposals, TooLarge
 from vault.store.changes import Delete, Put, PutValue
 from vault.store.snapshot import Snapshot, Stale
 
@@ -149,3 +149,13 @@ def test_closing_finishes_what_was_asked_for_and_refuses_what_comes_after() -> N
         await store.close()
 
     asyncio.run(run())
+
+
+def test_a_queue_that_is_full_turns_callers_away() -> None:
+    queue = proposals()
+    for n in range(QUEUE_BATCHES):
+        queue.add(new_secret(f"s{n}", bytes(BATCH_BYTES)))
+    proposed = queue.proposed
+    with pytest.raises(Busy):
+        queue.add(new_secret("more", b"x"))
+    assert queue.proposed is proposed

@@ -38,7 +38,7 @@ async def load(engine: Engine, *, root: RootKey, cluster_id: str) -> Loaded:
     draft = Draft(Snapshot())
     async for page in engine.load():
         await asyncio.to_thread(_take, ledger, draft, page)
-    counted = Tally().changed((), ledger.live.items())
+    counted = await asyncio.to_thread(Tally().changed, (), ledger.live.items())
     if counted != ledger.head.tally:
         await _name_damaged_value(engine, ledger)
         raise _difference(ledger, counted)

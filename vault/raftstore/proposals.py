@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Final
 
 from vault.crypto.keyring import Keyring
-from vault.model.errors import VaultError
+from vault.model.errors import Unavailable, VaultError
 from vault.raftstore import codec
 from vault.raftstore.keys import VALUE_KINDS, kind_in, object_key, split, value_key
 from vault.raftstore.ledger import Content, Sealed
@@ -22,6 +22,7 @@ from vault.store.snapshot import Snapshot, Stale
 
 BATCH_WRITES: Final = 512
 BATCH_BYTES: Final = 1024 * 1024
+QUEUE_BATCHES: Final = 256
 CALLER_WRITES: Final = 8192
 CALLER_BYTES: Final = 8 * 1024 * 1024
 
@@ -33,6 +34,13 @@ class TooLarge(VaultError):
 
     def __init__(self) -> None:
         super().__init__("the change is larger than the store takes at once (8 MiB): make it in parts")
+
+
+class Busy(Unavailable):
+    """More is asked for than the disk takes."""
+
+    def __init__(self) -> None:
+        super().__init__("the store is behind with writing: try again in a moment")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,7 +76,7 @@ class Proposals:
     def add(self, changes: Sequence[Change | Atomic]) -> Batch:
         """Apply one caller's changes to the proposed snapshot and put them in a batch.
 
-        Raises `Stale` or `TooLarge`; nothing is proposed then.
+        Raises `Stale`, `TooLarge` or `Busy`; nothing is proposed then.
         """
         batch = self.queue[-1] if self.queue else self._fresh()
         after, contents, size_bytes = self._applied(changes, batch.index)
@@ -103,6 +111,8 @@ class Proposals:
         return waiting
 
     def _fresh(self) -> Batch:
+        if len(self.queue) >= QUEUE_BATCHES:
+            raise Busy
         return Batch(index=self._last_index + 1, after=self.proposed)
 
     def _applied(self, changes: Sequence[Change | Atomic], index: int) -> tuple[Snapshot, dict[str, Content], int]:

@@ -19,7 +19,7 @@ from vault.raftstore import files, opening
 from vault.raftstore.keys import value_key
 from vault.raftstore.ledger import Again, Content
 from vault.raftstore.opening import Opened
-from vault.raftstore.proposals import Proposals
+from vault.raftstore.proposals import Busy, Proposals
 from vault.raftstore.writer import Writer
 from vault.store.changes import Atomic, Change, Put, PutValue, kind_of
 from vault.store.snapshot import Snapshot, Stale
@@ -98,7 +98,7 @@ class Store:
         """Commit what `build` makes of the proposed snapshot, all or nothing; return the commit index.
 
         `build` runs at once and may raise a `VaultError`, to this caller only.  On return `committed` shows the write.
-        Raises `OutOfSequence`, `TooLarge`, `DiskFull` (nothing written), `OutcomeUnknown`, `EngineStopped`.
+        Raises `OutOfSequence`, `TooLarge`, `Busy`, `DiskFull` (nothing written), `OutcomeUnknown`, `EngineStopped`.
         """
         self._writer.check_running()
         changes = build(self._proposals.proposed)
@@ -113,7 +113,7 @@ class Store:
     async def propose(self, changes: Iterable[Change | Atomic]) -> tuple[Change | Atomic, ...]:
         """Commit those of `changes` that are still true, each for itself; return the others, to be decided again.
 
-        With a full disk none is, and all are returned.
+        Those that a full or slow disk does not take are returned as well.
         """
         rest = iter(changes)
         refused: list[Change | Atomic] = []
@@ -196,7 +196,7 @@ class Store:
         """Propose changes together, unless one is stale; note in `taken` what will settle them."""
         try:
             batch = self._proposals.add(group)
-        except Stale:
+        except (Stale, Busy):
             return False
         taken.append((group, self._writer.enlist(batch)))
         return True

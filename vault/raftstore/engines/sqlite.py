@@ -94,16 +94,20 @@ class SqliteEngine:
                 continue
             if job is None:
                 break
-            work, future = job
-            try:
-                result = work()
-            except BaseException as error:  # Whatever it is, it belongs to the caller that waits for it.
-                self._tell(_fail, future, error)
-            else:
-                self._tell(_finish, future, result)
+            self._do(*job)
+            del job  # It may hold values of secrets.
             if file.log_is_full:
                 file.checkpoint()
         file.close()
+
+    def _do(self, work: Callable[[], Any], future: "asyncio.Future[Any]") -> None:
+        """Do a job, and tell who waits for it."""
+        try:
+            result = work()
+        except BaseException as error:  # Whatever it is, it belongs to the caller that waits for it.
+            self._tell(_fail, future, error)
+        else:
+            self._tell(_finish, future, result)
 
     def _tell(self, settle: Callable[..., None], future: "asyncio.Future[Any]", outcome: Any) -> None:
         if not self._loop.is_closed():

@@ -168,6 +168,8 @@ class SqliteFile:
             self._db.execute(f"PRAGMA page_size={PAGE_BYTES}")
         for pragma in _PRAGMAS:
             self._db.execute(f"PRAGMA {pragma}").fetchall()
+        if self._db.execute("PRAGMA journal_mode").fetchone()[0] != b"wal":
+            raise EngineStopped(f"the file system under {self.path} cannot hold a write-ahead log")
         if fresh:
             for statement in ("BEGIN IMMEDIATE", *_SCHEMA, "COMMIT"):
                 self._db.execute(statement)
