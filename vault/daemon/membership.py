@@ -78,16 +78,18 @@ class Manager:
         if not self._files.exists():
             await asyncio.to_thread(self._files.remove)  # Half of an init that a crash broke off.
             return
+        store: Store | None = None
         try:
             identity = self._files.read()
             store = await Store.open(
                 self._files.store, root=root_key(identity), cluster_id=identity.keys.cluster_id, now=time.time
             )
+            await self._run(identity, store)
         except VaultError as error:
             self._error = error.message
             logger.error("store_refused", extra={"reason": error.message})
-            return
-        await self._run(identity, store)
+            if store is not None:
+                await store.close()
 
     async def stop(self) -> None:
         """Stop leading and close the store; tasks run on."""
