@@ -28,7 +28,8 @@ def test_a_skipped_test_fails_the_run_where_ci_is_true(tmp_path: Path, module: s
     (tmp_path / "test_module.py").write_text(module)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
-        env=os.environ | {"CI": ci}, cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=os.environ | {"CI": ci, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == code, done.stdout
     assert ("skipped, which fails the run here" in done.stdout) == (code == 1)
