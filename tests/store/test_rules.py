@@ -9,7 +9,7 @@ from vault.model.cluster import DEFAULT_SPEC, CAConfig, Cluster, ClusterSpec, En
 from vault.model.container import ContainerSpec
 from vault.model.errors import FailedPrecondition, InUse, InvalidArgument, NotFound, OutOfSequence, VaultError
 from vault.model.ids import Kind
-from vault.model.network import Network, NetworkAttachment, NetworkSpec
+from vault.model.network import IPAMConfig, IPAMOptions, Network, NetworkAttachment, NetworkSpec
 from vault.model.node import Node, NodeSpec, NodeStatus
 from vault.model.secret import FileTarget, Secret, SecretReference, SecretSpec
 from vault.model.service import EndpointSpec, NetworkAttachmentConfig, PortConfig, ServiceSpec, TaskSpec
@@ -146,6 +146,24 @@ def test_a_network_with_wanted_tasks_stays_when_its_service_is_gone() -> None:
         removed_network(busy, ident("net"))
     leaving = msgspec.structs.replace(busy.tasks[ident("t")], desired_state=State.REMOVE)
     assert removed_network(after(busy, Put(leaving)), ident("net"))
+
+
+@pytest.mark.parametrize(
+    ("subnet", "free"), [("10.7.0.0/24", False), ("10.0.0.0/8", False), ("10.7.0.64/26", False), ("10.7.1.0/24", True)]
+)
+def test_a_subnet_that_overlaps_another_networks_is_refused(subnet: str, free: bool) -> None:
+    def asking(subnet: str) -> IPAMOptions:
+        return IPAMOptions(configs=(IPAMConfig(subnet=subnet),))
+
+    wanted = NetworkSpec(name="new", ipam_options=asking(subnet))
+    not_yet = Network(id=ident("net"), spec=NetworkSpec(name="net", ipam_options=asking("10.7.0.0/24")))
+    chosen = Network(id=ident("net"), spec=NetworkSpec(name="net"), ipam_options=asking("10.7.0.0/24"))
+    for other in (not_yet, chosen):
+        if free:
+            assert new_network(world(other), ident("new"), wanted)
+        else:
+            with pytest.raises(VaultError, match=f"^Pool overlaps .*: {subnet} and 10.7.0.0/24 of network net"):
+                new_network(world(other), ident("new"), wanted)
 
 
 def test_a_new_swarm_has_one_ingress_network_and_those_of_every_node() -> None:

@@ -30,6 +30,18 @@ class Predefined(VaultError):
     status = HTTPStatus.FORBIDDEN
 
 
+class PoolOverlaps(VaultError):
+    """The subnet asked for overlaps another network's; the text begins with Docker's."""
+
+    status = HTTPStatus.FORBIDDEN
+
+    def __init__(self, subnet: str, other: str, name: str) -> None:
+        super().__init__(
+            f"Pool overlaps with other one on this address space: {subnet} and {other} of network {name}, "
+            "choose another subnet"
+        )
+
+
 def new_network(snapshot: Snapshot, network_id: str, spec: NetworkSpec) -> Put:
     """Return the change that creates a network; raise `Conflict` when the name is taken."""
     check_service_name(spec.name)
@@ -42,6 +54,7 @@ def new_network(snapshot: Snapshot, network_id: str, spec: NetworkSpec) -> Put:
     _check_ranges(spec)
     if snapshot.by_name(Kind.NETWORK, spec.name) is not None:
         raise Conflict(f"network with name {spec.name} already exists")
+    _check_overlap(snapshot, spec)
     if spec.ingress and any(network.spec.ingress for network in snapshot.networks.values()):
         raise Conflict("ingress network is already present")
     options = spec.driver_configuration.options if spec.driver_configuration else {}
@@ -95,6 +108,18 @@ def _check_ranges(spec: NetworkSpec) -> None:
         except ValueError:
             text = "invalid network config: subnet, range and gateway must be IPv4, like 10.1.0.0/24"
             raise InvalidArgument(text) from None
+
+
+def _check_overlap(snapshot: Snapshot, spec: NetworkSpec) -> None:
+    """Raise `PoolOverlaps` when a subnet that was asked for overlaps one that a network has or has asked for."""
+    asked = [ipaddress.IPv4Network(one.subnet) for one in (spec.ipam_options.configs if spec.ipam_options else ())]
+    for network in snapshot.networks.values() if asked else ():
+        options = network.ipam_options or network.spec.ipam_options
+        for config in options.configs if options else ():
+            taken = ipaddress.IPv4Network(config.subnet, strict=False)
+            for subnet in asked:
+                if subnet.overlaps(taken):
+                    raise PoolOverlaps(str(subnet), str(taken), network.spec.name)
 
 
 def _check_range(config: IPAMConfig) -> None:
