@@ -189,6 +189,25 @@ def start_and_remove(replicas: int) -> Callable[[Subject], tuple[float, float, f
     return run
 
 
+class Fifty:
+    """Rounds of 50 replicas: the case that starts them also times their removal, for the case after it."""
+
+    def __init__(self) -> None:
+        self._round = start_and_remove(50)
+        self._removals: dict[str, list[float]] = {}
+
+    def start(self, subject: Subject) -> list[float]:
+        """Return milliseconds until all run."""
+        started, removed, _ = self._round(subject)
+        self._removals.setdefault(subject.name, []).append(removed)
+        return [started]
+
+    def removal(self, subject: Subject) -> list[float]:
+        """Return milliseconds until all are gone, of a round that was run before, or of one run now."""
+        kept = self._removals.get(subject.name)
+        return [kept.pop(0) if kept else self._round(subject)[1]]
+
+
 def rotation(parallelism: int) -> Callable[[Subject], list[float]]:
     """Return a round: milliseconds until 10 replicas run with another secret."""
 
@@ -211,7 +230,7 @@ def daemon_memory(subject: Subject) -> list[float]:
     return [resident_mb([pid for pid in tree(subject.pid) if pid not in named(subject.keeper)])]
 
 
-START_1, START_10, START_50 = start_and_remove(1), start_and_remove(10), start_and_remove(50)
+START_1, START_10, FIFTY = start_and_remove(1), start_and_remove(10), Fifty()
 CASES = (
     Case("secret create, 1 client, p50", "ms", create_latency, "no slower", goal=1.0),
     Case("secret create, 16 clients", "/s", create_rate, "1.5 times as many", better="higher", goal=1.5),
@@ -219,8 +238,8 @@ CASES = (
     Case("`secret ls` as a process, 1,000 secrets", "ms", cli_list_latency, "under 100 ms", goal=2.0),
     Case("1 replica with a secret running", "ms", lambda s: [START_1(s)[0]], "no slower", goal=1.0),
     Case("10 replicas with a secret running", "ms", lambda s: [START_10(s)[0]], "4 times as fast", goal=0.25),
-    Case("50 replicas with a secret running", "ms", lambda s: [START_50(s)[0]], "4 times as fast", goal=0.25),
-    Case("removal of 50 replicas", "ms", lambda s: [START_50(s)[1]], "4 times as fast", goal=0.25),
+    Case("50 replicas with a secret running", "ms", FIFTY.start, "4 times as fast", goal=0.25),
+    Case("removal of 50 replicas", "ms", FIFTY.removal, "4 times as fast", goal=0.25),
     Case("rotation of 10 replicas, one by one", "ms", rotation(1), "4 times as fast", goal=0.25),
     Case("rotation of 10 replicas, ten at once", "ms", rotation(10), "4 times as fast", goal=0.25),
     Case("memory of what keeps one container", "MB", lambda s: [START_10(s)[2]], "a tenth", goal=0.1),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 QUIET_CORES = 0.35  # Foreign load under which a measurement starts at once.
-GATE_S = 30  # How long to wait for quiet before measuring anyhow.
+GATE_S = 5  # How long to wait for quiet before measuring anyhow; the load is reported beside the figure.
 
 
 @dataclass

@@ -9,12 +9,38 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from vault.api.container_values import Container, ContainerNetwork, MountPoint, Port
 from vault.crypto.plaintext import Plaintext
 from vault.model.cluster import ClusterSpec
 from vault.model.ids import Kind, NodeID
 from vault.model.task import Task
 from vault.store.changes import Change
 from vault.store.snapshot import Snapshot
+
+# Values of containers have a module of their own; callers find them here.
+__all__ = [
+    "Build",
+    "Container",
+    "ContainerNetwork",
+    "ExecSpec",
+    "Image",
+    "InitRequest",
+    "JoinRequest",
+    "LocalNode",
+    "LogLine",
+    "LogQuery",
+    "Manager",
+    "Membership",
+    "MountPoint",
+    "NodeInfo",
+    "Port",
+    "Process",
+    "Progress",
+    "RemovedImage",
+    "Rotations",
+    "Store",
+    "Volume",
+]
 
 Build = Callable[[Snapshot], Sequence[Change]]
 
@@ -176,74 +202,6 @@ class NodeInfo:
     storage_driver: str = "overlay2"
     security_options: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Port:
-    """A port of a container, and the port of the host that leads to it."""
-
-    private: int
-    public: int  # 0 = the image exposes the port, and nothing publishes it.
-    protocol: str = "tcp"
-    address: str = "0.0.0.0"  # noqa: S104 - shown, not bound here.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MountPoint:
-    """A mount of a container.  Secrets and configs are not among them."""
-
-    type: str  # bind | volume | tmpfs
-    name: str  # Of the volume; "" otherwise.
-    source: str
-    destination: str
-    read_only: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerNetwork:
-    """A container's place on a network."""
-
-    name: str
-    network_id: str
-    address: str = ""  # Without prefix length.
-    prefix_length: int = 0
-    gateway: str = ""
-    aliases: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Container:
-    """A container of this node: one attempt of one task."""
-
-    id: str  # 64 hexadecimal digits.
-    name: str  # Of the task, without a slash.
-    image: str  # Reference as the spec has it.
-    image_id: str  # sha256:…
-    entrypoint: tuple[str, ...]
-    command: tuple[str, ...]
-    created_at: datetime
-    state: str  # created | running | exited
-    labels: Mapping[str, str]
-    env: tuple[str, ...] = ()
-    working_dir: str = ""
-    user: str = ""
-    hostname: str = ""
-    tty: bool = False
-    open_stdin: bool = False
-    stop_signal: str = ""
-    pid: int = 0
-    exit_code: int = 0
-    error: str = ""
-    oom_killed: bool = False
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-    read_only: bool = False
-    nano_cpus: int = 0
-    memory_bytes: int = 0
-    pids_limit: int = 0
-    mounts: tuple[MountPoint, ...] = ()
-    networks: tuple[ContainerNetwork, ...] = ()
-    ports: tuple[Port, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,73 @@
+"""A container of this node as `LocalNode` tells of it.  Values only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """A port of a container, and the port of the host that leads to it."""
+
+    private: int
+    public: int  # 0 = the image exposes the port, and nothing publishes it.
+    protocol: str = "tcp"
+    address: str = "0.0.0.0"  # noqa: S104 - shown, not bound here.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountPoint:
+    """A mount of a container.  Secrets and configs are not among them."""
+
+    type: str  # bind | volume | tmpfs
+    name: str  # Of the volume; "" otherwise.
+    source: str
+    destination: str
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerNetwork:
+    """A container's place on a network."""
+
+    name: str
+    network_id: str
+    address: str = ""  # Without prefix length.
+    prefix_length: int = 0
+    gateway: str = ""
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """A container of this node: one attempt of one task."""
+
+    id: str  # 64 hexadecimal digits.
+    name: str  # Of the task, without a slash.
+    image: str  # Reference as the spec has it.
+    image_id: str  # sha256:…
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+    created_at: datetime
+    state: str  # created | running | exited
+    labels: Mapping[str, str]
+    env: tuple[str, ...] = ()
+    working_dir: str = ""
+    user: str = ""
+    hostname: str = ""
+    tty: bool = False
+    open_stdin: bool = False
+    stop_signal: str = ""
+    pid: int = 0
+    exit_code: int = 0
+    error: str = ""
+    oom_killed: bool = False
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    read_only: bool = False
+    nano_cpus: int = 0
+    memory_bytes: int = 0
+    pids_limit: int = 0
+    mounts: tuple[MountPoint, ...] = ()
+    networks: tuple[ContainerNetwork, ...] = ()
+    ports: tuple[Port, ...] = ()
