@@ -1,9 +1,10 @@
 """What a vaultd may leave behind, and must not: mounts, processes, namespaces, cgroups, plaintext."""
 
-import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+PIECE_BYTES = 1 << 22
 
 
 def mounts(root: Path) -> list[str]:
@@ -43,8 +44,14 @@ def files_with(needle: bytes, *roots: Path) -> Iterator[Path]:
 
 
 def _holds(path: Path, needle: bytes) -> bool:
+    tail = b""
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return data.find(needle) >= 0
-    except (OSError, ValueError):  # Empty, gone, or not a file of bytes.
-        return False
+        with path.open("rb") as file:
+            while piece := file.read(PIECE_BYTES):
+                # The end of one piece and the start of the next may share the needle.
+                if needle in tail + piece:
+                    return True
+                tail = piece[-len(needle) :]
+    except OSError:
+        return False  # It is gone, or not a file of bytes.
+    return False

@@ -1,10 +1,10 @@
 """Looks for bytes wherever a secret could be left: files, mounts, and what processes show of themselves."""
 
-import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+PIECE_BYTES = 1 << 22
 PROCESS_FILES = ("cmdline", "environ", "comm")
 
 
@@ -27,11 +27,17 @@ def _files(needle: bytes, roots: tuple[Path, ...]) -> Iterator[str]:
 
 def holds(path: Path, needle: bytes) -> bool:
     """Return whether a file holds `needle`."""
+    tail = b""
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return data.find(needle) >= 0
-    except (OSError, ValueError):  # Empty, gone, or not a file of bytes.
-        return False
+        with path.open("rb") as file:
+            while piece := file.read(PIECE_BYTES):
+                # The end of one piece and the start of the next may share the needle.
+                if needle in tail + piece:
+                    return True
+                tail = piece[-len(needle) :]
+    except OSError:
+        return False  # It is gone, or not a file of bytes.
+    return False
 
 
 def _processes(needle: bytes) -> Iterator[str]:
