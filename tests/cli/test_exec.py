@@ -184,6 +184,20 @@ def test_signals_are_still_passed_on_after_standard_input_has_ended() -> None:
         os.close(descriptor)
 
 
+def test_the_keyboard_thread_ends_with_the_command() -> None:
+    class Web:
+        def send(self, message: bytes) -> None:
+            raise AssertionError("nothing was typed")
+
+        def recv(self) -> bytes:
+            return b""
+
+    wake, wake_writing = os.pipe()
+    os.close(wake_writing)
+    terminal.pump(Web(), wake, interactive=False, tty=False)
+    os.close(wake)
+
+
 def test_exec_posts_what_docker_posts_and_detach_starts_without_attaching(daemon: FakeDaemon, vault: Vault) -> None:
     daemon.on("POST", "/containers/c/exec", {"Id": "e"}, status=201)
     daemon.on("POST", "/exec/e/start", None)

@@ -97,7 +97,10 @@ def pump(web: Socket, wake: int, *, interactive: bool, tty: bool, stdin: int = 0
         while True:
             ready, _, _ = select.select(sources, [], [])
             if wake in ready:
-                for letter in os.read(wake, READ_BYTES):
+                letters = os.read(wake, READ_BYTES)
+                if not letters:
+                    return  # The command has ended, and with it whoever writes here.
+                for letter in letters:
                     web.send(wake_message(bytes([letter])))
             if stdin in ready:
                 data = os.read(stdin, READ_BYTES)
