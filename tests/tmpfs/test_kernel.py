@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -55,6 +56,25 @@ def test_bytes_owner_and_mode_are_exactly_those_asked_for(
     assert (key.st_uid, key.st_gid, key.st_mode & 0o7777) == (999, 33, 0o400)
     assert (at / "deep").stat().st_mode & 0o7777 == 0o755
     assert (at / "plain").stat().st_mode & 0o7777 == 0o444
+
+
+@pytest.mark.parametrize("support", [None, OLD_KERNEL], ids=["probed", "ramfs"])
+def test_a_descriptor_that_a_forked_child_still_holds_is_waited_for(
+    tmp_path: Path, at: Path, support: Support | None
+) -> None:
+    class Meddling(Plaintext):
+        """Opens the first file for writing while the second is written, as a child between fork and exec has it."""
+
+        def reveal(self) -> bytes:
+            if (at / "first").exists():
+                threading.Timer(0.05, os.close, [os.open(at / "first", os.O_WRONLY)]).start()
+            return super().reveal()
+
+    second = MemoryFile(path=PurePosixPath("second"), data=Meddling(b"2"), uid=0, gid=0, mode=0o444)
+    files_on(tmp_path, support).create(at, [file("first", b"1"), second])
+    assert [one.options for one in mounts_under(at) if "rw" in one.options] == []
+    with pytest.raises(OSError, match="Read-only"):
+        (at / "first").open("wb")
 
 
 def test_the_mount_is_noswap_read_only_and_lets_nothing_run(tmp_path: Path, at: Path) -> None:

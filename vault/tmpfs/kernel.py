@@ -6,6 +6,7 @@ Touches mounts; blocking.  Called by the `oci` executor from its threads.  Value
 import errno
 import os
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from vault.tmpfs.port import Backing, MemoryFile, Support, check_files, director
 
 _FLAGS: Final = MountFlag.NOSUID | MountFlag.NODEV | MountFlag.NOEXEC
 _DIRECTORY_MODE: Final = 0o755  # Tasks of any user pass through; the files have modes of their own.
+_FORKED_S: Final = 5.0  # From fork to exec it takes a millisecond, and longer on a machine that is busy.
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -55,7 +57,7 @@ class KernelMemoryFiles:
                     _write(root, file)
             finally:
                 os.close(root)
-            mount(fstype, at, fstype, _FLAGS | MountFlag.REMOUNT | MountFlag.READ_ONLY, options)
+            _make_read_only(fstype, at, options)
         except BaseException:
             unmount(at)
             raise
@@ -78,6 +80,24 @@ def _write(root: int, file: MemoryFile) -> None:
         os.fchmod(fd, file.mode & 0o7777)
     finally:
         os.close(fd)
+
+
+def _make_read_only(fstype: str, at: Path, options: str) -> None:
+    """Remount read-only; waits for children that other threads forked meanwhile.
+
+    Such a child has a copy of each descriptor until it executes its program, and the kernel makes no file system
+    read-only (EBUSY) while anybody could still write to one of its files.
+    """
+    deadline = time.monotonic() + _FORKED_S
+    while True:
+        try:
+            mount(fstype, at, fstype, _FLAGS | MountFlag.REMOUNT | MountFlag.READ_ONLY, options)
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+        else:
+            return
+        time.sleep(0.001)
 
 
 def _mount_options(backing: Backing, files: Sequence[MemoryFile]) -> tuple[str, str]:
