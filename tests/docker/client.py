@@ -22,7 +22,7 @@ _BLANKS = (
 )
 _SHORT_ID = re.compile(r"^[0-9a-z]{12}\b", re.MULTILINE)
 _PROGRESS = ("overall progress: ", "verify: Waiting ")
-_SLOT = re.compile(r"\d+/\d+: ")
+_SLOT = re.compile(r"\d+/\d+:")
 NOT_ON_A_REGISTRY = (
     "image {0} could not be accessed on a registry to record\n"
     "its digest. Each node will access {0} independently,\n"
@@ -105,9 +105,10 @@ class Docker:
         return f"Error response from daemon: {kind} {name} not found"
 
     def clear(self) -> None:
-        """Remove what a test left."""
+        """Remove what a test left, and wait for its containers to end."""
         for kind, filters in (("service", ()), ("secret", ()), ("config", ()), ("network", ("-f", "driver=overlay"))):
             listed = self(kind, "ls", "--format", "{{.Name}}", *filters).split()
             found = [name for name in listed if name != "ingress"]
             if found:
                 self(kind, "rm", *found)
+        self.node.until(lambda: self("ps", "-aq") == "", "no container is left")

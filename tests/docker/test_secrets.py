@@ -118,7 +118,8 @@ def test_the_bytes_of_a_secret_reach_the_task_as_they_are(docker: Docker, tmp_pa
     value = bytes(range(256)) + b"\r\n\n"
     (tmp_path / "value").write_bytes(value)
     docker("secret", "create", "raw", "value", cwd=tmp_path)
-    docker("service", "create", "-q", "--detach", "--name", "holder", "--secret", "raw", "busybox", "sleep", "1000")
+    create = ("service", "create", "-q", "--detach", "--stop-signal", "KILL")
+    docker(*create, "--name", "holder", "--secret", "raw", "busybox", "sleep", "1000")
     docker.node.until_running("holder", 1)
     (task,) = docker.node.running("holder")
     assert docker.node.vault("exec", task, "cat", "/run/secrets/raw").raw == value
