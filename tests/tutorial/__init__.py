@@ -1,0 +1,1 @@
+"""The tutorial, command by command, with `vault` in place of `docker`"""
