@@ -35,6 +35,9 @@ Where we differ from Docker on purpose:
 - `service update --secret-rm` and `--config-rm` take names and ids, so that
   `--secret-rm ID --secret-add source=NEW,target=OLD` rotates in one step.
 - Everything about a stack is checked before the first object is made: a refused `stack deploy` leaves nothing behind.
+- A secret or config stays while the spec that a service would roll back to refers to it; Docker lets it go.
+- The `docker` command cannot `exec` with streams or `attach` here, since both need an upgraded connection: use
+  `vault exec`, `vault logs -f`. What it asks of single containers, builds and plugins is refused with a sentence.
 - No registry is asked by the command line; a node uses a local image as it is, and pulls what it does not have.
 - `--format` knows `table`, `json`, `{{.Field}}`, `{{json .Field}}`, `{{.Label "name"}}`, `{{index .Field "key"}}`,
   `{{join .Field ","}}`, `upper`, `lower`, `title`, `len` and `println`; anything else is refused with a sentence.
