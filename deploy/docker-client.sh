@@ -1,7 +1,7 @@
 #!/bin/sh
 # Unpack Debian's `docker` command into .cache/docker-client, for tests that point it at our socket.
 #
-# Run by tests/api/test_docker_client.py.  The package is not installed, so no Docker daemon comes with it.
+# Run by tests/api/test_docker_client.py and tests/docker/conftest.py.  The package is not installed, so no Docker daemon comes with it.
 set -eu
 
 cd "$(dirname "$0")/.."
