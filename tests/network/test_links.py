@@ -321,8 +321,9 @@ def test_after_a_restart_of_the_machine_its_records_are_forgotten(run_root: Path
     assert traces(run_root) == []
 
 
+@pytest.mark.parametrize("bytes_", [b'{"task_id": 7', b'{"task_id": "\xff"}'])
 @pytest.mark.parametrize("damaged", ["subnet", f"{A}.json"])
-def test_a_damaged_record_costs_the_link_and_never_the_start(run_root: Path, damaged: str) -> None:
+def test_a_damaged_record_costs_the_link_and_never_the_start(run_root: Path, damaged: str, bytes_: bytes) -> None:
     async def first(network: NodeNetwork) -> None:
         await network.create(A, ports=(tcp(8080),))
 
@@ -330,7 +331,7 @@ def test_a_damaged_record_costs_the_link_and_never_the_start(run_root: Path, dam
         await network.reap(())
 
     with_network(run_root, first)
-    (run_root / "network" / damaged).write_bytes(b'{"task_id": 7')
+    (run_root / "network" / damaged).write_bytes(bytes_)
     with_network(run_root, second)
     assert [each for each in traces(run_root) if "unreachable" not in each] == []
 

@@ -154,3 +154,13 @@ def test_a_half_made_or_half_removed_volume_is_not_seen(store: VolumeStore, tmp_
     store.create("x2")
     store.create("x4")
     assert [volume.name for volume in store.list()] == ["x1", "x2", "x4"]
+
+
+@pytest.mark.parametrize("damage", [b"{", b'{"created_at": "\xff"}', b"[]"])
+def test_a_volume_whose_record_is_damaged_is_told_as_missing(tmp_path: Path, damage: bytes) -> None:
+    store = VolumeStore(tmp_path / "volumes")
+    store.create("v1")
+    (tmp_path / "volumes" / "v1" / "volume.json").write_bytes(damage)
+    with pytest.raises(NoSuchVolume):
+        store.get("v1")
+    assert store.list() == []

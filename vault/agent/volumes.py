@@ -187,7 +187,7 @@ class VolumeStore:
         try:
             with (self._root / name / "volume.json").open("rb") as file:
                 return msgspec.json.decode(file.read(_RECORD_MAX_BYTES), type=_Record)
-        except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+        except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError, UnicodeDecodeError):
             return None
 
     def _write(self, name: str, record: _Record) -> None:

@@ -27,7 +27,7 @@ def parse_filters(text: str, allowed: Collection[str]) -> Filters:
     encoded = text.encode("utf-8", errors="replace")
     try:
         posted = msgspec.json.decode(encoded)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadRequest(json_fault(encoded) or "the filters are not valid JSON") from None
     if posted is None:
         return NO_FILTERS

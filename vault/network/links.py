@@ -145,7 +145,7 @@ class NodeNetwork:
     def _take_over(self, path: Path) -> None:
         try:
             attachment = msgspec.json.decode(path.read_bytes(), type=Attachment)
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             logger.warning("link_record_unreadable", extra={"path": str(path)})
             path.unlink(missing_ok=True)
             return

@@ -65,7 +65,7 @@ def read_record(paths: TaskPaths) -> Record | None:
     try:
         with paths.record.open("rb") as file:
             record = msgspec.json.decode(file.read(_MAX_BYTES), type=Record)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
     return record if record.format == FORMAT and record.task_id == paths.task_id else None
 
