@@ -1,8 +1,9 @@
 """An engine that is a dict: what every engine must look like from outside, and that fails on demand."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-from vault.raftstore.engine import Commit, EngineStopped, HeadMoved, Member
+from vault.raftstore.engine import Beat, Commit, EngineStopped, HeadMoved, Member, NotSupported, Reading, Seen
 
 
 class Disk:
@@ -11,6 +12,35 @@ class Disk:
     def __init__(self) -> None:
         self.head: bytes | None = None
         self.records: dict[str, bytes] = {}
+        self.seen: list[Seen | Beat] = []
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def show(self, what: Seen | Beat) -> None:
+        self.seen.append(what)
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            if not one.done():
+                one.set_result(None)
+
+    async def news(self) -> None:
+        self._waiting.append(asyncio.get_running_loop().create_future())
+        await self._waiting[-1]
+
+
+class ModelReading:
+    """All records at one head; a model remembers every moment."""
+
+    def __init__(self, disk: Disk) -> None:
+        self.head = disk.head
+        self.place = len(disk.seen)
+        self._records = dict(disk.records)
+
+    async def get(self, key: str) -> bytes | None:
+        return self._records.get(key)
+
+    async def pages(self) -> AsyncIterator[Sequence[tuple[str, bytes]]]:
+        for item in self._records.items():
+            yield [item]
 
 
 class ModelEngine:
@@ -24,19 +54,34 @@ class ModelEngine:
         self.fails: list[Exception | None] = []
         self.fails_after_commit = False
         self.commits: list[Commit] = []
+        self.leads = True
         self._closed = False
 
     async def head(self) -> bytes | None:
         self._check()
         return self.disk.head
 
-    async def load(self) -> AsyncIterator[Sequence[tuple[str, bytes]]]:
+    async def read(self) -> "ModelReading":
         self._check()
-        head = self.disk.head
-        for item in tuple(self.disk.records.items()):
-            if self.disk.head != head:
-                raise HeadMoved
-            yield [item]
+        return ModelReading(self.disk)
+
+    async def watch(self, after: Reading) -> AsyncIterator[Sequence[Seen | Beat]]:
+        assert isinstance(after, ModelReading)
+        place = after.place
+        while True:
+            self._check()
+            news, place = self.disk.seen[place:], len(self.disk.seen)
+            if news:
+                yield news
+            else:
+                await self.disk.news()
+
+    async def beat(self, payload: bytes) -> None:
+        self._check()
+        self.disk.show(Beat(payload))
+
+    async def raft_leads(self) -> bool:
+        return self.leads
 
     async def get(self, key: str) -> bytes | None:
         self._check()
@@ -60,12 +105,25 @@ class ModelEngine:
             else:
                 self.disk.records[key] = value
         self.commits.append(commit)
+        self.disk.show(Seen(commit.head, commit.writes))
         if failure is not None:
             raise failure
         return commit
 
     async def members(self) -> Sequence[Member]:
-        return (Member("self", leads=True),)
+        return (Member(id=1, name="self", leads=self.leads),)
+
+    async def add_member(self, peer_url: str) -> Member:
+        raise NotSupported
+
+    async def promote_member(self, member_id: int) -> None:
+        raise NotSupported
+
+    async def remove_member(self, member_id: int) -> None:
+        raise NotSupported
+
+    async def transfer(self, member_id: int) -> None:
+        raise NotSupported
 
     async def close(self) -> None:
         self._closed = True

@@ -5,7 +5,7 @@ import atexit
 import shutil
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -223,7 +223,9 @@ def test_a_file_with_an_altered_byte_is_refused_or_unharmed(tmp_path: Path, wher
         try:
             assert {secret.spec.name for secret in store.committed.secrets.values()} == VALUES.keys()
             for secret in store.committed.secrets.values():
-                assert (await store.value(Kind.SECRET, secret.id)).reveal() == VALUES[secret.spec.name]
+                # A page that leads to a value may be altered so that only this look-up meets it; then it is refused here.
+                with suppress(StoreDamaged):
+                    assert (await store.value(Kind.SECRET, secret.id)).reveal() == VALUES[secret.spec.name]
         finally:
             await store.close()
 

@@ -27,7 +27,7 @@ WRITES = st.dictionaries(KEYS, st.one_of(st.none(), VALUES), max_size=6).map(
 
 async def dump(engine: Engine) -> dict[str, bytes]:
     """Return all records as `load` gives them; each key once."""
-    pairs = [pair async for page in engine.load() for pair in page]
+    pairs = [pair async for page in (await engine.read()).pages() for pair in page]
     assert len(dict(pairs)) == len(pairs)
     return dict(pairs)
 
@@ -164,7 +164,7 @@ def test_a_load_that_is_overtaken_by_a_commit_says_so(tmp_path: Path, which: int
         engine: Engine = await made[0]
         writes = [Write(f"/v1/task/{n}", bytes(700_000)) for n in range(4)]
         await engine.commit(lambda: Commit(expected=None, head=b"1", writes=writes))
-        pages = engine.load()
+        pages = (await engine.read()).pages()
         await anext(pages)
         await engine.commit(lambda: Commit(expected=b"1", head=b"2", writes=[Write("/v1/task/0", None)]))
         with pytest.raises(HeadMoved):

@@ -28,12 +28,28 @@ class Commit:
     writes: Sequence[Write]
 
 
-@dataclass(frozen=True, slots=True)
+class Seen(NamedTuple):
+    """A commit as `watch` shows it, whoever made it."""
+
+    head: bytes  # After it.
+    writes: Sequence[Write]
+
+
+class Beat(NamedTuple):
+    """What whoever leads last said of itself; see `Engine.beat`."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
     """A manager that takes part in the engine."""
 
-    name: str
-    leads: bool
+    id: int  # The engine's own number of it.
+    name: str  # The node's id; "" = added, and never started.
+    peer_url: str = ""  # "https://10.77.0.1:2380"
+    learner: bool = False  # It receives everything, and does not count for quorum.
+    leads: bool = False  # In the engine's own consensus.
 
 
 class HeadMoved(Unavailable):
@@ -51,18 +67,67 @@ class EngineStopped(Unavailable):
         self.why = why
 
 
-class Engine(Protocol):
-    """Keeps records.  Keys are ASCII, at most 255 bytes; values at most 16 MiB."""
+class WatchLost(Unavailable):
+    """What came between is not kept any more, or cannot be told: read everything again."""
 
-    async def head(self) -> bytes | None:
-        """Return head; None = nothing was ever committed."""
+    def __init__(self) -> None:
+        super().__init__("this manager fell behind the others: it reads the store again")
+
+
+class NotSupported(Unavailable):
+    """This engine has one member, and always will have."""
+
+    def __init__(self) -> None:
+        super().__init__("the store of this swarm has one manager: promote or join another manager first")
+
+
+class Reading(Protocol):
+    """All records as of one head."""
+
+    @property
+    def head(self) -> bytes | None:
+        """That head; None = nothing was ever committed."""
         ...
 
-    def load(self) -> AsyncIterator[Sequence[tuple[str, bytes]]]:
-        """Yield all records at one head, in no order, page by page (about 1 MiB each).
+    async def get(self, key: str) -> bytes | None:
+        """Return one record, or None.  Raises `HeadMoved` if the engine cannot go back to that head any more."""
+        ...
 
-        Raises `HeadMoved` when a commit came between the pages, and `StoreDamaged`.
+    def pages(self) -> AsyncIterator[Sequence[tuple[str, bytes]]]:
+        """Yield all records but head, in no order, page by page (about 1 MiB each).
+
+        Raises `HeadMoved` as `get` does, and `StoreDamaged`.
         """
+        ...
+
+
+class Engine(Protocol):
+    """Keeps records.  Keys are ASCII, at most 255 bytes; values at most 16 MiB.
+
+    Whatever waits for other members has a limit, after which it raises `Unavailable`.
+    """
+
+    async def head(self) -> bytes | None:
+        """Return head as of some moment after the call (linearizable); None = nothing was ever committed."""
+        ...
+
+    async def read(self) -> Reading:
+        """Return all records at a head no older than the call."""
+        ...
+
+    def watch(self, after: Reading) -> AsyncIterator[Sequence[Seen | Beat]]:
+        """Yield what came after a reading, in order and without gaps, in bunches as it arrives; never ends.
+
+        Raises `WatchLost`, or `EngineStopped`.  An engine of one member yields nothing that others did.
+        """
+        ...
+
+    async def beat(self, payload: bytes) -> None:
+        """Tell all members' watches who leads; unconditional, and no commit.  payload: at most 64 bytes."""
+        ...
+
+    async def raft_leads(self) -> bool:
+        """Return whether the member beside this process leads the engine's own consensus, by what it knows itself."""
         ...
 
     async def get(self, key: str) -> bytes | None:
@@ -80,6 +145,22 @@ class Engine(Protocol):
 
     async def members(self) -> Sequence[Member]:
         """Return who takes part."""
+        ...
+
+    async def add_member(self, peer_url: str) -> Member:
+        """Let a member that is yet to be started take part, as a learner.  Raises `Unavailable` or `NotSupported`."""
+        ...
+
+    async def promote_member(self, member_id: int) -> None:
+        """Let a learner that has caught up vote.  Raises `Unavailable` (not yet: try again) or `NotSupported`."""
+        ...
+
+    async def remove_member(self, member_id: int) -> None:
+        """End a member's part; one that is gone already is no error.  Raises `Unavailable` or `NotSupported`."""
+        ...
+
+    async def transfer(self, member_id: int) -> None:
+        """Hand the lead of the engine's own consensus to a member.  Raises `Unavailable` or `NotSupported`."""
         ...
 
     async def close(self) -> None:

@@ -14,7 +14,7 @@ from vault.crypto.keyring import unwrap_keyring
 from vault.crypto.keys import RootKey
 from vault.model.errors import StoreDamaged
 from vault.raftstore import codec
-from vault.raftstore.engine import Engine
+from vault.raftstore.engine import Engine, Reading
 from vault.raftstore.head import Tally, decode_head
 from vault.raftstore.keys import KEYRING_KEY, OBJECT_KINDS, check, is_value, key_of, split
 from vault.raftstore.ledger import Ledger
@@ -27,6 +27,7 @@ class Loaded:
 
     ledger: Ledger
     snapshot: Snapshot
+    reading: Reading  # To watch what comes after it.
 
 
 async def load(engine: Engine, *, root: RootKey, cluster_id: str) -> Loaded:
@@ -34,20 +35,21 @@ async def load(engine: Engine, *, root: RootKey, cluster_id: str) -> Loaded:
 
     Raises `StoreDamaged`, naming the record, for any record that was altered, moved, dropped, replayed or added.
     """
-    ledger = await _ledger(engine, root, cluster_id)
+    reading = await engine.read()
+    ledger = await _ledger(reading, root, cluster_id)
     draft = Draft(Snapshot())
-    async for page in engine.load():
+    async for page in reading.pages():
         await asyncio.to_thread(_take, ledger, draft, page)
     counted = await asyncio.to_thread(Tally().changed, (), ledger.live.items())
     if counted != ledger.head.tally:
-        await _name_damaged_value(engine, ledger)
+        await _name_damaged_value(reading, ledger)
         raise _difference(ledger, counted)
-    return Loaded(ledger=ledger, snapshot=draft.finish(ledger.head.index))
+    return Loaded(ledger=ledger, snapshot=draft.finish(ledger.head.index), reading=reading)
 
 
-async def _ledger(engine: Engine, root: RootKey, cluster_id: str) -> Ledger:
+async def _ledger(reading: Reading, root: RootKey, cluster_id: str) -> Ledger:
     """Return the ledger with head and keyring, and no records yet."""
-    head_bytes, framed = await engine.head(), await engine.get(KEYRING_KEY)
+    head_bytes, framed = reading.head, await reading.get(KEYRING_KEY)
     if head_bytes is None:
         raise StoreDamaged("the record head is missing: restore it from a backup")
     integrity = integrity_key(root, cluster_id=cluster_id)
@@ -80,9 +82,9 @@ def _take(ledger: Ledger, draft: Draft, page: Sequence[tuple[str, bytes]]) -> No
         draft.index(kind, obj)
 
 
-async def _name_damaged_value(engine: Engine, ledger: Ledger) -> None:
+async def _name_damaged_value(reading: Reading, ledger: Ledger) -> None:
     """Raise `StoreDamaged` for the first value that does not open."""
-    async for page in engine.load():
+    async for page in reading.pages():
         for key, framed in page:
             if is_value(key):
                 index, record = codec.unframe(key, framed)

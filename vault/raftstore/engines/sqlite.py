@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Final, Self, TypeVar
 
-from vault.raftstore.engine import Commit, EngineStopped, Member
+from vault.raftstore.engine import Beat, Commit, EngineStopped, HeadMoved, Member, NotSupported, Reading, Seen
 from vault.raftstore.engines.sqlite_file import SqliteFile
 
 T = TypeVar("T")
@@ -30,6 +30,7 @@ class SqliteEngine:
         self._loop = asyncio.get_running_loop()
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._closed = False
+        self._ended: asyncio.Future[None] = self._loop.create_future()
         self._thread = Thread(target=self._work, name="vault-sqlite", daemon=True)
         self._thread.start()
 
@@ -51,14 +52,26 @@ class SqliteEngine:
         """See `Engine`."""
         return await self._run(lambda: self._file.get(key))
 
-    async def load(self) -> AsyncIterator[Sequence[tuple[str, bytes]]]:
+    async def read(self) -> "SqliteReading":
         """See `Engine`."""
-        head, after = await self.head(), 0
-        while True:
-            after, page = await self._run(partial(self._file.page, after, head))
-            if not page:
-                return
-            yield page
+        return SqliteReading(self, await self.head())
+
+    async def watch(self, after: Reading) -> AsyncIterator[Sequence[Seen | Beat]]:
+        """See `Engine`: nobody else commits here, so this waits for the end."""
+        await self._ended
+        raise EngineStopped("it was closed")
+        yield ()
+
+    async def beat(self, payload: bytes) -> None:
+        """See `Engine`: nobody listens."""
+
+    async def raft_leads(self) -> bool:
+        """See `Engine`: one member leads."""
+        return True
+
+    async def page(self, after: int, head: bytes | None) -> tuple[int, list[tuple[str, bytes]]]:
+        """Return the records in the next rows after row `after`, and the last row; see `SqliteFile.page`."""
+        return await self._run(partial(self._file.page, after, head))
 
     def commit(self, make: Callable[[], Commit]) -> Awaitable[Commit]:
         """See `Engine`."""
@@ -66,13 +79,30 @@ class SqliteEngine:
 
     async def members(self) -> Sequence[Member]:
         """See `Engine`: this manager alone."""
-        return (Member("self", leads=True),)
+        return (Member(id=1, name="self", leads=True),)
+
+    async def add_member(self, peer_url: str) -> Member:
+        """See `Engine`."""
+        raise NotSupported
+
+    async def promote_member(self, member_id: int) -> None:
+        """See `Engine`."""
+        raise NotSupported
+
+    async def remove_member(self, member_id: int) -> None:
+        """See `Engine`."""
+        raise NotSupported
+
+    async def transfer(self, member_id: int) -> None:
+        """See `Engine`."""
+        raise NotSupported
 
     async def close(self) -> None:
         """See `Engine`."""
         if not self._closed:
             self._closed = True
             self._jobs.put(None)
+            self._ended.set_result(None)
         await asyncio.to_thread(self._thread.join)
 
     def _run(self, job: Callable[[], T]) -> "asyncio.Future[T]":
@@ -112,6 +142,30 @@ class SqliteEngine:
     def _tell(self, settle: Callable[..., None], future: "asyncio.Future[Any]", outcome: Any) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(settle, future, outcome)
+
+
+class SqliteReading:
+    """All records as of one head; `HeadMoved` once there is another."""
+
+    def __init__(self, engine: SqliteEngine, head: bytes | None) -> None:
+        self.head = head
+        self._engine = engine
+
+    async def get(self, key: str) -> bytes | None:
+        """See `Reading`."""
+        found = await self._engine.get(key)
+        if await self._engine.head() != self.head:
+            raise HeadMoved
+        return found
+
+    async def pages(self) -> AsyncIterator[Sequence[tuple[str, bytes]]]:
+        """See `Reading`."""
+        after = 0
+        while True:
+            after, page = await self._engine.page(after, self.head)
+            if not page:
+                return
+            yield page
 
 
 def _finish(future: "asyncio.Future[Any]", result: Any) -> None:
