@@ -223,7 +223,7 @@ def test_a_file_with_an_altered_byte_is_refused_or_unharmed(tmp_path: Path, wher
         try:
             assert {secret.spec.name for secret in store.committed.secrets.values()} == VALUES.keys()
             for secret in store.committed.secrets.values():
-                # A page that leads to a value may be altered so that only this look-up meets it; then it is refused here.
+                # A page that leads to a value may be altered so that only this look-up meets it.
                 with suppress(StoreDamaged):
                     assert (await store.value(Kind.SECRET, secret.id)).reveal() == VALUES[secret.spec.name]
         finally:
