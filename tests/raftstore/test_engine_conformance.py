@@ -170,7 +170,7 @@ def test_a_reading_that_is_overtaken_by_a_commit_says_so_or_shows_nothing_of_it(
         try:
             async for page in pages:
                 shown |= dict(page)
-            assert shown == {key: value for key, value in writes}
+            assert shown == dict(writes)
         except HeadMoved:
             assert which == 1
         await engine.close()
