@@ -137,6 +137,78 @@ class NotAManager(Unavailable):
         )
 
 
+class WorkerNode(NotAManager):
+    """Cluster state was asked of a worker."""
+
+    def __init__(self) -> None:
+        Unavailable.__init__(
+            self,
+            "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. "
+            "Please run this command on a manager node or promote the current node to a manager.",
+        )
+
+
+class ManagerNotReady(Unavailable):
+    """Cluster state was asked of a node that is about to be a manager, or cannot reach the others."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This node is not a swarm manager. Manager is being prepared or has trouble connecting to the cluster."
+        )
+
+
+class NoLeader(Unavailable):
+    """No manager leads, or none that this one can reach."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The swarm does not have a leader. It's possible that too few managers are online. "
+            "Make sure more than half of the managers are online."
+        )
+
+
+class NotLeading(Unavailable):
+    """Only a leader may do this, and this manager leads no more: nothing was done, so it may be asked again."""
+
+    def __init__(self) -> None:
+        super().__init__("another manager leads the swarm now, and nothing was done: try again")
+
+
+class CertificatesExpired(Unavailable):
+    """This node was away for so long that its certificate has ended."""
+
+    def __init__(self) -> None:
+        super().__init__("Swarm certificates have expired. To replace them, leave the swarm and join again.")
+
+
+class JoinTimedOut(Unavailable):
+    """`swarm join` was not finished in time; it goes on."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Timeout was reached before node joined. The attempt to join the swarm will continue in the background. "
+            'Use the "docker info" command to see the current swarm status of your node.'
+        )
+
+
+class NotLocked(VaultError):
+    """`swarm unlock` on a node that is not locked."""
+
+    status = HTTPStatus.CONFLICT
+
+    def __init__(self) -> None:
+        super().__init__("swarm is not locked")
+
+
+class WrongUnlockKey(VaultError):
+    """The unlock key is not the one that this manager's key file is sealed under."""
+
+    status = HTTPStatus.UNAUTHORIZED
+
+    def __init__(self, hint: str = "") -> None:
+        super().__init__("swarm could not be unlocked: invalid key provided" + (f": {hint}" if hint else ""))
+
+
 class AlreadyInSwarm(Unavailable):
     """`swarm init` on a node that is in a swarm."""
 
@@ -160,6 +232,22 @@ class LastManagerLeaving(Unavailable):
         super().__init__(
             "You are attempting to leave the swarm on a node that is participating as a manager. Removing the last "
             "manager erases all current state of the swarm. Use `--force` to ignore this message."
+        )
+
+
+class ManagerLeaving(Unavailable):
+    """`swarm leave` without force on one of several managers."""
+
+    def __init__(self, *, reachable: int, unreachable: int) -> None:
+        text = "You are attempting to leave the swarm on a node that is participating as a manager. "
+        if reachable - 2 <= unreachable:
+            text += (
+                f"Removing this node leaves {reachable - 1} managers out of {reachable + unreachable}. "
+                "Without a Raft quorum your swarm will be inaccessible. "
+            )
+        super().__init__(
+            text + "The only way to restore a swarm that has lost consensus is to reinitialize it with "
+            "`--force-new-cluster`. Use `--force` to suppress this message."
         )
 
 
