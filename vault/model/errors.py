@@ -6,13 +6,12 @@ clients match on it.  Secret values never reach a message.
 
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import ClassVar
 
 
 class VaultError(Exception):
     """Something that a user or an operator can be told in one sentence."""
 
-    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+    status: HTTPStatus = HTTPStatus.INTERNAL_SERVER_ERROR  # A type's; only what another node raised carries its own.
 
     @property
     def message(self) -> str:
