@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from vault import __version__
 from vault.api import answers
-from vault.api.context import Context, Endpoint
+from vault.api.context import Context, Endpoint, Reach
 from vault.api.ports import Container, Membership, NodeInfo
 from vault.api.shown import shown_cluster
 from vault.api.system_shapes import (
@@ -45,11 +45,11 @@ class System:
     def endpoints(self) -> list[Endpoint]:
         """Return what this class serves."""
         return [
-            Endpoint("GET", "/_ping", self.ping),
-            Endpoint("HEAD", "/_ping", self.ping_head),
-            Endpoint("GET", "/version", self.version, replies=Versions),
-            Endpoint("GET", "/info", self.info, replies=Info),
-            Endpoint("GET", "/distribution/{name:path}/json", self.distribution),
+            Endpoint("GET", "/_ping", self.ping, reach=Reach.NODE),
+            Endpoint("HEAD", "/_ping", self.ping_head, reach=Reach.NODE),
+            Endpoint("GET", "/version", self.version, replies=Versions, reach=Reach.NODE),
+            Endpoint("GET", "/info", self.info, replies=Info, reach=Reach.NODE),
+            Endpoint("GET", "/distribution/{name:path}/json", self.distribution, reach=Reach.NODE),
         ]
 
     async def ping(self, request: Request) -> Response:
