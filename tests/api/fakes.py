@@ -29,7 +29,15 @@ from vault.api.ports import (
 )
 from vault.crypto.plaintext import Plaintext
 from vault.model.cluster import Cluster, ClusterSpec, JoinTokens
-from vault.model.errors import AlreadyInSwarm, LastManagerLeaving, NoSuch, NotAManager, NotInSwarm, VaultError
+from vault.model.errors import (
+    AlreadyInSwarm,
+    BadRequest,
+    LastManagerLeaving,
+    NoSuch,
+    NotAManager,
+    NotInSwarm,
+    VaultError,
+)
 from vault.model.ids import Kind, NodeID
 from vault.model.node import ManagerStatus, Node, NodeDescription, NodeSpec, NodeStatus
 from vault.model.task import Task
@@ -90,6 +98,7 @@ class MemoryManager:
         self.memory: MemoryStore | None = None
         self.new_id = new_id
         self.node_id = NODE_ID
+        self.restored: tuple[RestoreRequest, bytes] | None = None
         self.logs: dict[str, list[LogLine]] = {}
         self.barrier: Callable[[], Awaitable[None]] | None = None
         self.follows: Forwarder | None = None
@@ -132,10 +141,16 @@ class MemoryManager:
         return Quorum(leader=NODE_ID, reachable=frozenset({NODE_ID}))
 
     async def backup(self, passphrase: Plaintext | None) -> AsyncIterator[bytes]:
-        yield b"backup"
+        if passphrase is None:
+            raise BadRequest("autolock is off, so a backup needs a passphrase")
+        yield b"sealed "
+        yield b"under " + passphrase.reveal()
 
     async def restore(self, request: RestoreRequest, archive: AsyncIterator[bytes]) -> NodeID:
-        raise AlreadyInSwarm()
+        if self.memory is not None:
+            raise AlreadyInSwarm()
+        self.restored = request, b"".join([piece async for piece in archive])
+        return NodeID(NODE_ID)
 
     async def init(self, request: InitRequest) -> NodeID:
         if self.memory is not None:

@@ -54,6 +54,7 @@ def test_each_endpoint_is_the_clusters_or_this_nodes() -> None:
     roots = {"containers", "exec", "images", "volumes", "distribution", "_ping", "version", "info"}
     assert node == {f"{one.method} {one.path}" for one in endpoints if one.path.split("/")[1] in roots} | {
         *("POST /swarm/init", "POST /swarm/join", "POST /swarm/leave", "POST /swarm/unlock"),
+        "POST /vault/v1/swarm/restore",
     }
     assert {one.path for one in endpoints if one.reach is Reach.BOTH} == {"/networks", "/networks/{id}"}
     assert {one.path for one in endpoints if one.creates} == {

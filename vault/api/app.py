@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from vault import __version__
 from vault.api import answers
+from vault.api.backups import Backups
 from vault.api.configs import Configs
 from vault.api.containers import Containers
 from vault.api.context import Context, Endpoint
@@ -84,6 +85,7 @@ def endpoints_of(context: Context, sessions: Sessions) -> list[Endpoint]:
         *Nodes(context).endpoints(),
         *Networks(context).endpoints(),
         *Swarm(context).endpoints(),
+        *Backups(context).endpoints(),
         *Events(context).endpoints(),
         *Containers(context).endpoints(),
         *Exec(context, sessions).endpoints(),
