@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vault.crypto import _hazmat
+from vault.crypto._hazmat import pki
 from vault.crypto.certificates import (
     MAX_PEM_BYTES,
     Identity,
@@ -145,11 +145,11 @@ def test_every_flipped_bit_of_a_certificate_is_refused_or_changes_nothing() -> N
 def test_a_request_without_a_usable_node_key_is_refused() -> None:
     oid = "2.25.146433790829098090514540118763453169472"
     for extension in (b"", b"\x04\x20" + bytes(31), bytes(34), b"\x04\x1f" + bytes(31)):
-        request = _hazmat.request_certificate(TLS_KEY.reveal(), oid, extension)
+        request = pki.request_certificate(TLS_KEY.reveal(), oid, extension)
         with pytest.raises(InvalidCertificate, match="node key"):
             issued(request)
     with pytest.raises(InvalidCertificate):
-        issued(_hazmat.request_certificate(TLS_KEY.reveal(), "2.25.1", b"\x04\x20" + bytes(32)))
+        issued(pki.request_certificate(TLS_KEY.reveal(), "2.25.1", b"\x04\x20" + bytes(32)))
 
 
 def test_a_request_for_another_kind_of_key_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,10 @@ ROOT = Path(vault.__file__).parent
 
 ALLOWED = {
     # Keys and values on their way into a primitive.
+    "crypto.authorities:cross_sign",
+    "crypto.authorities:given_authority",
     "crypto.certificates:issue",
+    "crypto.certificates:key_for",
     "crypto.certificates:request_certificate",
     "crypto.integrity:integrity_key",
     "crypto.keyfile:open_key_file",
@@ -25,6 +28,9 @@ ALLOWED = {
     "crypto.node_seal:seal_to_node",
     "crypto.passphrase:_stretched",
     "crypto.passphrase:wrap_with_passphrase",
+    "crypto.peers:issue_peer",
+    "crypto.peers:request_peer",
+    "crypto.peers:revocation_list",
     # The type itself: length and comparison.
     "crypto.plaintext:Guarded.__eq__",
     "crypto.plaintext:Guarded.__len__",
@@ -40,6 +46,8 @@ ALLOWED = {
     # Into the sealed records of the store.
     "daemon.founding:found",
     "raftstore.ledger:_bytes",
+    "store.trust:begun",
+    "store.trust:with_peer_authority",
     # A registry's password, on its way to the process that pulls.
     "agent.images.store:ImageStore.pull",
     # Configs are readable through the API, unlike secrets.

@@ -55,8 +55,7 @@ class Events:
 
     def endpoints(self) -> list[Endpoint]:
         """Return what this class serves."""
-        query = ("since", "until", "filters")
-        return [Endpoint("GET", "/events", self.events, replies=Event, query=query, streams=True)]
+        return [Endpoint("GET", "/events", self.events, replies=Event, query=("since", "until", "filters"))]
 
     async def events(self, request: Request) -> Response:
         """Tell what changes in the cluster, from now on."""

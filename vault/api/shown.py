@@ -29,6 +29,17 @@ TASK_FIELDS = (
     "networks_attachments",
     "generic_resources",
 )
+CLUSTER_FIELDS = (
+    *OBJECT_FIELDS,
+    "spec",
+    "tls_info",
+    "root_rotation_in_progress",
+    "default_addr_pool",
+    "subnet_size",
+    "data_path_port",
+    "join_tokens",
+)
+NODE_FIELDS = (*OBJECT_FIELDS, "spec", "description", "status", "manager_status")
 SERVICE_FIELDS = (*OBJECT_FIELDS, "spec", "previous_spec", "endpoint", "update_status", "service_status")
 STATUS_FIELDS = ("state", "started_at", "completed_at", "message")
 
@@ -42,24 +53,27 @@ def _hidden(type_: type[msgspec.Struct], shown: tuple[str, ...]) -> dict[str, An
     }
 
 
+_HIDDEN_OF_CLUSTER = _hidden(Cluster, CLUSTER_FIELDS)
+_HIDDEN_OF_NODE = _hidden(Node, NODE_FIELDS)
 _HIDDEN_OF_TASK = _hidden(Task, TASK_FIELDS)
 _HIDDEN_OF_SERVICE = _hidden(Service, SERVICE_FIELDS)
 _HIDDEN_OF_STATUS = _hidden(UpdateStatus, STATUS_FIELDS)
 
 
 def shown_node(node: Node) -> Node:
-    """Return a node without its seal key."""
-    return msgspec.structs.replace(node, seal_key=b"") if node.seal_key else node
+    """Return a node without what is recorded of its keys and certificate."""
+    return msgspec.structs.replace(node, **_HIDDEN_OF_NODE)
 
 
 def shown_cluster(cluster: Cluster, *, tokens: bool) -> Cluster:
     """Return the swarm without its keys, and without join tokens unless asked for."""
     return msgspec.structs.replace(
         cluster,
-        root_key=b"",
-        unlock_key=b"",
-        join_tokens=cluster.join_tokens if tokens else JoinTokens(),
-        default_addr_pool=cluster.default_addr_pool or DEFAULT_POOL,
+        **_HIDDEN_OF_CLUSTER
+        | {
+            "join_tokens": cluster.join_tokens if tokens else JoinTokens(),
+            "default_addr_pool": cluster.default_addr_pool or DEFAULT_POOL,
+        },
     )
 
 

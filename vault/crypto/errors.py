@@ -3,6 +3,7 @@
 No message ever carries bytes of the input: it may have been a secret.
 """
 
+from datetime import datetime, timedelta
 from http import HTTPStatus
 
 from vault.model.errors import VaultError
@@ -105,3 +106,60 @@ class InvalidCertificate(CryptoError):
     def __init__(self, why: str) -> None:
         super().__init__(f"the certificate is not acceptable: {why}")
         self.why = why
+
+
+class CertificateExpired(InvalidCertificate):
+    """All is right with a certificate but that its time is over; the text is Docker's."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+    def __init__(self, not_after: datetime) -> None:
+        super().__init__("it has expired")
+        self.args = ("Swarm certificates have expired. To replace them, leave the swarm and join again.",)
+        self.not_after = not_after
+
+
+class CertificateNotYetValid(InvalidCertificate):
+    """All is right with a certificate but that its time has not come: a clock is wrong."""
+
+    def __init__(self, not_before: datetime) -> None:
+        super().__init__("it is not valid yet: set this node's clock, or the clock of the manager that issued it")
+        self.not_before = not_before
+
+
+class ClockSkew(CryptoError):
+    """This node's clock and a manager's are too far apart for certificates to work."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+    def __init__(self, apart: timedelta, *, behind: bool) -> None:
+        where = "behind" if behind else "ahead of"
+        super().__init__(
+            f"this node's clock is {spoken(apart)} {where} the manager's, too far for certificates to work: "
+            "set the clock and try again"
+        )
+        self.apart = apart
+        self.behind = behind
+
+
+class UnusableAuthority(CryptoError):
+    """A root CA that an operator gave cannot become the cluster's."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"rpc error: code = InvalidArgument desc = {why}")
+        self.why = why
+
+
+def spoken(span: timedelta) -> str:
+    """Return a span of time in its two largest units: "1h 12m", "3 days 4h", "40s"."""
+    seconds = int(span.total_seconds())
+    parts = (
+        (seconds // 86400, " day" if seconds // 86400 == 1 else " days"),
+        (seconds // 3600 % 24, "h"),
+        (seconds // 60 % 60, "m"),
+        (seconds % 60, "s"),
+    )
+    told = [f"{count}{unit}" for count, unit in parts if count]
+    return " ".join(told[:2]) or "0s"

@@ -38,6 +38,7 @@ class CAConfig(Shape, frozen=True, kw_only=True):
     node_cert_expiry: int = 0
     external_cas: tuple[dict[str, Any], ...] = msgspec.field(name="ExternalCAs", default=())
     signing_ca_cert: str = msgspec.field(name="SigningCACert", default="")
+    signing_ca_key: str = msgspec.field(name="SigningCAKey", default="")  # Posted only; never stored, never shown.
     force_rotate: int = 0
 
 
@@ -88,18 +89,43 @@ class JoinTokens(Shape, frozen=True, kw_only=True):
     manager: str = ""
 
 
+class RootRotation(Shape, frozen=True, kw_only=True):
+    """The root CA that takes over: it signs already, and the old one vouches for it until every node knows it."""
+
+    certificate: str = ""  # PEM.
+    key: bytes = b""  # PKCS#8 PEM.
+    cross_certificate: str = ""  # The same name and key under the old root, PEM.
+
+
+class PeerAuthority(Shape, frozen=True, kw_only=True):
+    """The CA of etcd's peers, and who has its certificates."""
+
+    certificate: str = ""  # PEM.
+    key: bytes = b""  # PKCS#8 PEM.
+    issued: tuple[tuple[str, str], ...] = ()  # (node id, serial in hexadecimal), not revoked.
+    revoked: tuple[str, ...] = ()  # Serials.
+
+
 class Cluster(Object, frozen=True, kw_only=True):
-    """The one cluster object."""
+    """The one cluster object.
+
+    What comes after `join_tokens` is in the sealed record only, and in no answer.
+    """
 
     spec: ClusterSpec = always(DEFAULT_SPEC)
+    # The root CA that nodes trust and join tokens name; its issuer fields show the CA that signs, which is another one
+    # while a rotation is in progress.
     tls_info: TLSInfo = msgspec.field(name="TLSInfo", default_factory=lambda: TLSInfo())
     root_rotation_in_progress: bool = always(False)
     default_addr_pool: tuple[str, ...] = ()  # Empty = 10.0.0.0/8.
     subnet_size: int = always(24)
     data_path_port: int = always(4789)
     join_tokens: JoinTokens = msgspec.field(default_factory=lambda: JoinTokens())
-    root_key: bytes = b""  # The root CA's private key, PKCS#8 PEM; in the sealed record only, never in an answer.
-    unlock_key: bytes = b""  # 32 bytes when autolock is on; never in an answer but GET /swarm/unlockkey.
+    root_key: bytes = b""  # The private key of `tls_info.trust_root`, PKCS#8 PEM.
+    root_rotation: RootRotation | None = None
+    peer_authority: PeerAuthority | None = None
+    unlock_key: bytes = b""  # 32 bytes while autolock is on; shown by GET /swarm/unlockkey alone.
+    unlock_key_version: int = 1  # Goes up whenever managers have to wrap their key files anew.
 
     @property
     def history_limit(self) -> int:

@@ -1,8 +1,10 @@
 """Nodes of the cluster."""
 
+from datetime import datetime
+
 import msgspec
 
-from vault.model.base import Object, Shape, always, no_labels
+from vault.model.base import EPOCH, Object, Shape, always, no_labels
 
 
 class NodeSpec(Shape, frozen=True, kw_only=True):
@@ -77,6 +79,15 @@ class ManagerStatus(Shape, frozen=True, kw_only=True):
     addr: str = always("")
 
 
+class NodeCertificate(Shape, frozen=True, kw_only=True):
+    """The certificate that a manager issued to the node last; the node may still use the one before."""
+
+    role: str = ""  # worker | manager
+    issuer: str = ""  # The CA's public key, as `TLSInfo.cert_issuer_public_key` shows it.
+    tls_key: str = ""  # SHA-256 of the node's public TLS key, in hexadecimal.
+    not_after: datetime = msgspec.field(default_factory=lambda: EPOCH)
+
+
 class Node(Object, frozen=True, kw_only=True):
     """A member of the cluster."""
 
@@ -85,6 +96,12 @@ class Node(Object, frozen=True, kw_only=True):
     status: NodeStatus = msgspec.field(default_factory=lambda: NodeStatus())
     manager_status: ManagerStatus | None = None
     seal_key: bytes = b""  # The node's X25519 public key (32 bytes), recorded when its certificate was issued.
+    certificate: NodeCertificate | None = None  # In no answer, like the seal key.
+
+    @property
+    def is_manager(self) -> bool:
+        """Whether it is meant to be a manager; what its certificate says may be behind."""
+        return self.spec.role == "manager"
 
     @property
     def ready(self) -> bool:
