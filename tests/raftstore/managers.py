@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.raftstore.ensemble import Ensemble, MemberEngine
 from tests.raftstore.virtual import VirtualLoop, start
@@ -31,6 +32,7 @@ class Manager:
             newest=loaded.newest,
             reading=loaded.reading,
             alone=False,
+            directory=Path(),
             release=lambda: None,
         )
         self.store = Store(opened, self.managers.wall, node_id=self.name)

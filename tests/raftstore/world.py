@@ -42,14 +42,20 @@ def new_secret(name: str, value: bytes, labels: dict[str, str] | None = None) ->
 async def store_on(engine: Engine) -> Store:
     """Return a new store on an engine of the caller's, which has no other members."""
     ledger, snapshot = await found(engine, root=ROOT, cluster_id=CLUSTER_ID, now=lambda: NOW_S, changes=())
-    return _store(Opened(engine=engine, root=ROOT, ledger=ledger, snapshot=snapshot, release=lambda: None))
+    return _store(
+        Opened(engine=engine, root=ROOT, ledger=ledger, snapshot=snapshot, directory=Path(), release=lambda: None)
+    )
 
 
 async def store_again(engine: Engine) -> Store:
     """Return the store that takes over an engine of the caller's."""
     loaded = await load(engine, root=ROOT, cluster_id=CLUSTER_ID)
     snapshot = await take_over(engine, loaded)
-    return _store(Opened(engine=engine, root=ROOT, ledger=loaded.ledger, snapshot=snapshot, release=lambda: None))
+    return _store(
+        Opened(
+            engine=engine, root=ROOT, ledger=loaded.ledger, snapshot=snapshot, directory=Path(), release=lambda: None
+        )
+    )
 
 
 def _store(opened: Opened) -> Store:

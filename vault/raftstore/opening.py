@@ -70,6 +70,7 @@ class Opened:
     newest: datetime = EPOCH  # The last time that any object was written.
     reading: Reading | None = None  # Where the watch begins.
     alone: bool = True  # The engine has one member, and always will have.
+    directory: Path
     release: Callable[[], None]  # Lets others have the directory.
 
 
@@ -94,7 +95,9 @@ async def create(
         await asyncio.to_thread(files.sync_directory, home)
         await asyncio.to_thread(files.write, directory, content)
         undo.pop_all()
-        return Opened(engine=engine, root=root, ledger=ledger, snapshot=snapshot, release=lock.release)
+        return Opened(
+            engine=engine, root=root, ledger=ledger, snapshot=snapshot, directory=directory, release=lock.release
+        )
 
 
 async def open_store(
@@ -132,6 +135,7 @@ async def open_store(
             newest=loaded.newest,
             reading=loaded.reading,
             alone=alone,
+            directory=directory,
             release=lock.release,
         )
 
@@ -163,6 +167,7 @@ async def enter(
             newest=loaded.newest,
             reading=loaded.reading,
             alone=False,
+            directory=directory,
             release=lock.release,
         )
 

@@ -19,9 +19,11 @@ from vault.model.ids import Kind
 from vault.raftstore import files, opening
 from vault.raftstore.clock import Clock
 from vault.raftstore.engine import Member
+from vault.raftstore.files import EngineFile
 from vault.raftstore.keys import value_key
 from vault.raftstore.leadership import Lead, Leadership
 from vault.raftstore.ledger import Again, Content
+from vault.raftstore.moving import Step, move
 from vault.raftstore.opening import Opened, StartEtcd
 from vault.raftstore.proposals import Busy
 from vault.raftstore.replica import Replica
@@ -52,7 +54,7 @@ class Store:
     def __init__(self, opened: Opened, now: Callable[[], float], *, node_id: str = "") -> None:
         clock = Clock(now, asyncio.get_running_loop().time)
         clock.saw(opened.newest.timestamp())
-        self._release = opened.release
+        self._release, self._directory = opened.release, opened.directory
         self._replica = Replica(opened.ledger, opened.snapshot, clock)
         self._leadership = Leadership(
             opened.engine, self._replica, opened.reading, root=opened.root, node_id=node_id, alone=opened.alone
@@ -274,6 +276,16 @@ class Store:
                 trimmed = without_terms_before(keyring, keyring.newest.number)
                 await writer.enlist(writer.proposals.add_records({}, trimmed))
             return len(self._replica.ledger.older)
+
+    async def move(self, content: EngineFile, start: StartEtcd, step: Step = lambda name: None) -> None:
+        """Go over to the engine that `content` names, in a fresh directory; this manager leads before and after.
+
+        Writes wait meanwhile.  Broken off at any point, even by `kill -9`, one engine is in charge and holds
+        everything that was acknowledged.  step: told the name of each step before it (for tests).
+        Raises `MoveFailed` or another `Unavailable`; the store goes on as it was, unless the disk failed it.
+        """
+        async with self._upkeep:
+            await move(self._leadership, self._directory, content, start, step)
 
     async def stopped(self) -> VaultError:
         """Wait until the store has stopped by itself, and return why: the daemon must end then."""
