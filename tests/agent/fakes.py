@@ -142,6 +142,7 @@ class World:
         async for report in self.worker.reports():
             for task_id, status in report.statuses:
                 self.seen.setdefault(task_id, []).append(status)
+            self.worker.acknowledge(report.number)
             self._changed.set()
 
     async def assign(self, *tasks: Task, full: bool = False, **fields: object) -> None:

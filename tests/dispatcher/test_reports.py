@@ -2,7 +2,7 @@
 
 import pytest
 
-from vault.dispatcher.reports import observed
+from vault.dispatcher.reports import observed, said
 from vault.model.service import TaskSpec
 from vault.model.task import State, Task, TaskStatus
 from vault.rpc.messages import Report
@@ -13,7 +13,8 @@ from vault.store.snapshot import Snapshot
 def told(before: State, after: State, *, node: str = "n1") -> list[State]:
     task = Task(id="t1", spec=TaskSpec(), node_id="n1", status=TaskStatus(state=before))
     snap = Snapshot().apply((Put(task),), index=1, now_s=0.0)
-    changes = observed(snap, node, Report(statuses=(("t1", TaskStatus(state=after)), ("gone", TaskStatus()))))
+    report = Report(statuses=(("t1", TaskStatus(state=after)), ("gone", TaskStatus())))
+    changes = [put for task_id, status in said(report, now_s=0.0) for put in observed(snap, node, task_id, status)]
     return [change.obj.status.state for change in changes if isinstance(change.obj, Task)]
 
 

@@ -93,6 +93,10 @@ class Runner:
         self.local = replace(self.local, task=task, dropped=False)
         self._changed.set()
 
+    def resume(self) -> None:
+        """Take note, and say, that its container runs."""
+        self._observe(State.RUNNING, "started")
+
     def drop(self) -> None:
         """Take note that the managers have dropped the task."""
         self.local = replace(self.local, dropped=True)

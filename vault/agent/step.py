@@ -44,8 +44,8 @@ def next_action(local: Local) -> Action:
     """Return what to do now for a task."""
     if local.dropped:
         return Action.STOP if local.phase is Phase.RUNNING else Action.FORGET
-    if local.state.terminal:
-        return Action.HOLD
+    if local.state.terminal:  # It may run all the same: the managers gave it up while nobody heard of this node.
+        return Action.STOP if local.phase is Phase.RUNNING else Action.HOLD
     match local.phase:
         case Phase.EXITED:
             return Action.END

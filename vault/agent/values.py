@@ -41,19 +41,30 @@ class Values:
     def __init__(self, open_sealed: Open) -> None:
         self._open = open_sealed
         self._kept: dict[tuple[Kind, str], Kept] = {}
+        self._named: set[tuple[Kind, str]] | None = None  # Those of a full set that is still coming in.
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def take(self, message: Assignments) -> None:
-        """Keep what a message brings, drop what it withdraws; a full set replaces everything."""
+        """Keep what a message brings, drop what it withdraws; a full set, once complete, replaces everything."""
         if message.full:
-            self._kept.clear()
+            self._named = set()
         for sealed in message.put_values:
             value = self._open(sealed, message)
             self._kept[(sealed.kind, sealed.id)] = Kept(value=value, template=sealed.templating == "golang")
         for key in message.remove_values:
             self._kept.pop(key, None)
+        if self._named is not None:
+            self._named |= {(sealed.kind, sealed.id) for sealed in message.put_values}
+            if message.complete:
+                self._kept = {key: kept for key, kept in self._kept.items() if key in self._named}
+                self._named = None
+
+    def clear(self) -> None:
+        """Forget every value."""
+        self._kept.clear()
+        self._named = None
 
     def for_task(
         self, task: Task, node: Mapping[str, str]

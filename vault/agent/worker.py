@@ -1,18 +1,21 @@
 """The agent: takes assignments, runs one runner a task, and hands out reports.
 
-Not pure.  Called by the daemon, which connects it to a manager's session.  Tasks run on while no manager answers; a
-full set afterwards puts everything right.
+Not pure.  Called by `vault.agent.connection`, which carries messages between it and a manager, and by the daemon.
+Tasks run on while no manager answers; a full set afterwards puts everything right, and until one is there to its last
+part nothing that was found running is touched.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime
 
-from vault.agent.executors.port import Adopted
+from vault.agent.executors.port import Adopted, Phase
+from vault.agent.outbox import Outbox
 from vault.agent.runner import Machine, Runner
 from vault.agent.step import Local, adopted
 from vault.model.ids import TaskID
-from vault.model.task import Task, TaskStatus
+from vault.model.task import State, Task, TaskStatus
 from vault.rpc.messages import Assignments, Report
 
 logger = logging.getLogger(__name__)
@@ -34,13 +37,15 @@ class Worker:
         self.machine = machine
         self.runners: dict[str, Runner] = {}
         self._adopted: dict[str, Adopted] = {}
-        self._pending: dict[str, TaskStatus] = {}
+        self._outbox = Outbox()
+        self._seen: dict[str, TaskStatus] = {}  # Task -> what was observed last.
         self._news = asyncio.Event()
         self._sequence = 0
         self._epoch = (0, 0)
         self._group: asyncio.TaskGroup | None = None
         self._ready = asyncio.Event()
         self._idle = asyncio.Event()
+        self._named: set[str] | None = None  # Tasks of a full set that is still coming in.
         self._reaped = False
 
     async def run(self) -> None:
@@ -51,6 +56,14 @@ class Worker:
             self._ready.set()
             await asyncio.Event().wait()
 
+    def expect(self, epoch: tuple[int, int]) -> None:
+        """Take nothing from a leadership older than this one."""
+        self._epoch = max(self._epoch, epoch)
+
+    async def ready(self) -> None:
+        """Wait until what an earlier vaultd left was looked at."""
+        await self._ready.wait()
+
     async def assign(self, message: Assignments) -> None:
         """Do what a message says; raises `Gap` or `Replayed`."""
         await self._ready.wait()
@@ -60,40 +73,75 @@ class Worker:
         if not message.full and (epoch != self._epoch or message.applies_to != self._sequence):
             raise Gap
         self._epoch, self._sequence = epoch, message.sequence
+        if message.full:
+            self._named = set()
         self.machine.values.take(message)
         for task in message.put_tasks:
             self._put(task)
-        sent = {task.id for task in message.put_tasks}
-        for task_id in [i for i in self.runners if i not in sent] if message.full else message.remove_tasks:
-            if (runner := self.runners.get(task_id)) is not None:
-                runner.drop()
-        if message.full and not self._reaped:
-            self._reaped = True
-            self._adopted.clear()
-            known = {TaskID(task_id) for task_id in self.runners}
-            await self.machine.executor.reap(known)
-            await self.machine.networks.reap(known)
+        self._drop(message.remove_tasks)
+        if self._named is not None:
+            self._named |= {task.id for task in message.put_tasks}
+            self._named -= set(message.remove_tasks)
+            if message.complete:
+                self._drop([task_id for task_id in self.runners if task_id not in self._named])
+                self._named = None
+                await self._reap()
 
     async def reports(self) -> AsyncIterator[Report]:
-        """Yield what was observed, the newest status of each task; one report at a time, until cancelled."""
+        """Yield what was observed, the newest status of each task, until cancelled.
+
+        The next report comes once this one is acknowledged.  What was not acknowledged before is said again first.
+        """
+        self._outbox.rewind()
         while True:
-            await self._news.wait()
-            self._news.clear()
-            statuses, self._pending = self._pending, {}
-            yield Report(statuses=tuple(statuses.items()))
+            if (report := self._outbox.take(datetime.now(UTC))) is not None:
+                yield report
+            else:
+                self._news.clear()
+                await self._news.wait()
+
+    def acknowledge(self, number: int) -> None:
+        """Forget a report: the managers have it."""
+        self._outbox.acknowledge(number)
+        self._news.set()
 
     async def release(self) -> None:
-        """End and forget every task of this node; returns when nothing is left of them."""
-        for runner in self.runners.values():
-            runner.drop()
+        """End and forget every task of this node, also those that no manager spoke of, and every value.
+
+        Returns when nothing is left of them.
+        """
+        await self._ready.wait()
+        self._adopted.clear()
+        self._drop(list(self.runners))
         while self.runners:
             self._idle.clear()
             await self._idle.wait()
+        self.machine.values.clear()
+        await self.machine.executor.reap(())
+        await self.machine.networks.reap(())
+
+    def _drop(self, task_ids: Iterable[str]) -> None:
+        for task_id in task_ids:
+            if (runner := self.runners.get(task_id)) is not None:
+                runner.drop()
+
+    async def _reap(self) -> None:
+        """Remove what an earlier vaultd left and nobody wants, once."""
+        if self._reaped:
+            return
+        self._adopted.clear()
+        known = {TaskID(task_id) for task_id in self.runners}
+        await self.machine.executor.reap(known)
+        await self.machine.networks.reap(known)
+        self._reaped = True
 
     def _put(self, task: Task) -> None:
         runner = self.runners.get(task.id)
         if runner is not None:
             runner.tell(task)
+            seen = self._seen.get(task.id)
+            if self._named is not None and seen is not None and seen.state > task.status.state:
+                self._observe(task.id, seen)  # A manager that was restored knows less than one that was told.
             return
         local = Local(task=task, state=task.status.state)
         found = self._adopted.get(task.id)
@@ -102,6 +150,8 @@ class Worker:
         if found is not None:
             runner.container, runner.started_at = found.container, found.started_at
             runner.image = self.machine.images.find(task.spec.container_spec.image)
+            if found.phase is Phase.RUNNING and task.status.state < State.RUNNING:
+                runner.resume()  # The vaultd that started it did not come to tell.
         self.runners[task.id] = runner
         assert self._group is not None, "assign waits until the agent runs"
         self._group.create_task(self._run(runner))
@@ -112,6 +162,7 @@ class Worker:
                 await asyncio.sleep(RETRY_S)
         finally:
             del self.runners[runner.task_id]
+            self._seen.pop(runner.task_id, None)
             self._idle.set()
 
     async def _ran(self, runner: Runner) -> bool:
@@ -123,5 +174,6 @@ class Worker:
         return True
 
     def _observe(self, task_id: str, status: TaskStatus) -> None:
-        self._pending[task_id] = status
+        self._seen[task_id] = status
+        self._outbox.put(task_id, status)
         self._news.set()

@@ -1,46 +1,26 @@
 """This node's agent and this manager's dispatcher, connected within one process.
 
-Values are sealed to the node and opened again, as on the wire, so that there is one path for a secret.
+They talk as over a connection, and values are sealed to the node and opened again, so that there is one path.
 Not pure.  Called by `vault.daemon.membership`.
 """
 
 import asyncio
-import logging
+import time
+from contextlib import AbstractAsyncContextManager
 
+from vault.agent.connection import Connection, Node
 from vault.agent.values import Open
-from vault.agent.worker import Gap, Worker
+from vault.agent.worker import Worker
 from vault.crypto import Plaintext
+from vault.crypto.certificates import Identity, Role
 from vault.crypto.keyfile import NodeKeys
-from vault.crypto.node_seal import open_at_node, seal_to_node
-from vault.dispatcher.reports import observed
-from vault.dispatcher.session import Seal, Session
-from vault.model.errors import VaultError
-from vault.model.ids import Kind
+from vault.crypto.node_seal import open_at_node
+from vault.dispatcher.service import Dispatcher
+from vault.model.base import EPOCH
 from vault.raftstore.store import Store
-from vault.rpc.messages import Assignments, Report, SealedValue
-
-logger = logging.getLogger(__name__)
-RETRY_S = 0.5
-
-
-def sealer(keys: NodeKeys, store: Store) -> Seal:
-    """Return what seals a value for this node."""
-    public = keys.node_key.public()
-
-    def seal(kind: Kind, object_id: str, version: int, sequence: int, value: Plaintext) -> bytes:
-        return seal_to_node(
-            public,
-            value,
-            cluster_id=keys.cluster_id,
-            node_id=keys.node_id,
-            kind=kind,
-            object_id=object_id,
-            version=version,
-            epoch=store.epoch,
-            sequence=sequence,
-        )
-
-    return seal
+from vault.rpc.call import Call
+from vault.rpc.messages import SESSION, Assignments, ManagerAddress, SealedValue
+from vault.rpc.pipe import local_call
 
 
 def opener(keys: NodeKeys) -> Open:
@@ -62,32 +42,48 @@ def opener(keys: NodeKeys) -> Open:
     return open_sealed
 
 
-async def connect(store: Store, worker: Worker, node_id: str, seal: Seal) -> None:
-    """Carry assignments and reports until cancelled; a gap starts a new session with a full set."""
+class InMemory:
+    """What the connection remembers while this process lives; implements `vault.agent.connection.Memory`."""
+
+    def __init__(self, managers: tuple[ManagerAddress, ...]) -> None:
+        self.epoch = (0, 0)
+        self.managers = managers
+
+    async def remember_epoch(self, epoch: tuple[int, int]) -> None:
+        """Keep a higher epoch."""
+        self.epoch = epoch
+
+    async def remember_managers(self, managers: tuple[ManagerAddress, ...]) -> None:
+        """Keep another list of managers."""
+        self.managers = managers
+
+
+async def connect(store: Store, worker: Worker, keys: NodeKeys) -> None:
+    """Run the dispatcher of a lone manager and its own node's connection until cancelled."""
+    identity = Identity(
+        cluster_id=keys.cluster_id,
+        node_id=keys.node_id,
+        role=Role.MANAGER,
+        node_key=keys.node_key.public(),
+        not_before=EPOCH,
+        not_after=EPOCH,
+    )
+    dispatcher = Dispatcher(store, monotonic=time.monotonic, now=time.time, confirm=_leads)
+
+    def dial(address: str, method: str) -> AbstractAsyncContextManager[Call]:
+        return local_call(dispatcher.serve if method == SESSION else dispatcher.serve_logs, identity, method)
+
+    here = store.committed.nodes[keys.node_id]
+    connection = Connection(
+        worker,
+        dial=dial,
+        memory=InMemory((ManagerAddress(node_id=here.id, addr=here.status.addr),)),
+        node=Node(description=lambda: store.committed.nodes[keys.node_id].description, addr=here.status.addr),
+    )
     async with asyncio.TaskGroup() as group:
-        group.create_task(_assignments(store, worker, node_id, seal))
-        group.create_task(_reports(store, worker, node_id))
+        group.create_task(dispatcher.run())
+        group.create_task(connection.run())
 
 
-async def _assignments(store: Store, worker: Worker, node_id: str, seal: Seal) -> None:
-    while True:
-        try:
-            async for message in Session(store, node_id, seal).messages():
-                await worker.assign(message)
-        except Gap:
-            logger.warning("assignments_gap", extra={"node_id": node_id})
-
-
-async def _reports(store: Store, worker: Worker, node_id: str) -> None:
-    async for report in worker.reports():
-        while not await _reported(store, node_id, report):
-            await asyncio.sleep(RETRY_S)
-
-
-async def _reported(store: Store, node_id: str, report: Report) -> bool:
-    try:
-        await store.submit(lambda snap: observed(snap, node_id, report))
-    except VaultError as error:  # A full disk, say: what was observed stays true and is written later.
-        logger.warning("report_not_written", extra={"reason": error.message})
-        return False
-    return True
+async def _leads() -> None:
+    """A lone manager leads always."""

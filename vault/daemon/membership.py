@@ -21,7 +21,7 @@ from vault.daemon.addresses import advertised, local_addresses
 from vault.daemon.founding import PORT, Founding, found
 from vault.daemon.identity import Identity, IdentityFiles, root_key
 from vault.daemon.leader import control
-from vault.daemon.link import connect, sealer
+from vault.daemon.link import connect
 from vault.daemon.logs import task_lines
 from vault.daemon.machine import description
 from vault.model.cluster import ClusterSpec, JoinTokens
@@ -242,5 +242,5 @@ async def _lead(identity: Identity, store: Store, worker: Worker) -> None:
     """Run what a manager runs, until cancelled."""
     async with asyncio.TaskGroup() as group:
         group.create_task(control(store, new_control(), now=time.time, new_id=new_id))
-        group.create_task(connect(store, worker, identity.keys.node_id, sealer(identity.keys, store)))
+        group.create_task(connect(store, worker, identity.keys))
         group.create_task(keep_young(store))

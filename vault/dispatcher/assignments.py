@@ -1,10 +1,11 @@
 """Which tasks, secrets and configs a node should hold, and what changed since it was last told.
 
-Pure: snapshots in, differences out.  Called by `vault.dispatcher.session`; this is the one place that decides which
-node may see a secret: it goes to nodes with a live task that refers to it, and leaves with the last such task.
+Pure: snapshots in, differences out.  Called by `vault.dispatcher.stream` and, for who is concerned at all, by
+`vault.dispatcher.service`.  This is the one place that decides which node may see a secret: it goes to nodes with a
+live task that refers to it, and leaves with the last such task.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from vault.model.ids import Kind
@@ -21,6 +22,21 @@ class NodeView:
 
     tasks: dict[str, int] = field(default_factory=dict)  # Task id -> version sent.
     values: dict[ValueKey, int] = field(default_factory=dict)  # Secret or config -> version sent.
+    absent: frozenset[ValueKey] = frozenset()  # What its tasks refer to and nobody has.
+
+    @property
+    def refers(self) -> frozenset[ValueKey]:
+        """Every secret and config whose coming or going would concern the node."""
+        return self.absent.union(self.values)
+
+    def without(self, tasks: Collection[str], values: Collection[ValueKey], *, told: "NodeView") -> "NodeView":
+        """Return this view as it is when `tasks` and `values` were left out of a message; `told` is the one before."""
+        known = {i: version for i, version in self.tasks.items() if i not in tasks}
+        return NodeView(
+            tasks=known | {i: version for i, version in told.tasks.items() if i in tasks},
+            values={key: version for key, version in self.values.items() if key not in values},
+            absent=self.absent,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +56,11 @@ def difference(view: NodeView, snap: Snapshot, node_id: str) -> tuple[NodeView, 
     is not sent back.  A removed secret is withdrawn even while a task still refers to it.
     """
     tasks = {task.id: task for task in snap.tasks_on(node_id) if task.status.state >= State.ASSIGNED}
-    values: dict[ValueKey, Secret | Config] = {}
-    for task in tasks.values():
-        if needs_values(task):
-            values.update(_values(task, snap))
+    values, absent = _values(tasks.values(), snap)
     after = NodeView(
         tasks={task_id: _told(task) for task_id, task in tasks.items()},
         values={key: value.version.index for key, value in values.items()},
+        absent=frozenset(absent),
     )
     return after, Difference(
         put_tasks=tuple(tasks[i] for i, told in after.tasks.items() if view.tasks.get(i) != told),
@@ -64,32 +78,67 @@ def needs_values(task: Task) -> bool:
     return task.desired_state <= State.RUNNING or task.status.state >= State.STARTING
 
 
-def concerns(node_id: str, before: Snapshot, after: Snapshot) -> bool:
-    """Whether anything between two snapshots could change what the node should hold."""
-    touched = after.changed_since(before)
-    if touched is None:
-        return True
-    for kind, object_id in touched:
-        if kind in (Kind.SECRET, Kind.CONFIG):
-            return True
-        if kind is Kind.TASK:
-            for snap in (before, after):
-                task = snap.tasks.get(object_id)
-                if task is not None and task.node_id == node_id:
-                    return True
-    return False
-
-
-def _values(task: Task, snap: Snapshot) -> Iterable[tuple[ValueKey, Secret | Config]]:
+def values_of(task: Task) -> list[ValueKey]:
+    """Return the secrets and configs that a task may read now."""
+    if not needs_values(task):
+        return []
     container = task.spec.container_spec
-    for secret_ref in container.secrets:
-        if (secret := snap.secrets.get(secret_ref.secret_id)) is not None:
-            yield (Kind.SECRET, secret.id), secret
-    for config_ref in container.configs:
-        if (config := snap.configs.get(config_ref.config_id)) is not None:
-            yield (Kind.CONFIG, config.id), config
+    secrets: list[ValueKey] = [(Kind.SECRET, ref.secret_id) for ref in container.secrets]
+    return secrets + [(Kind.CONFIG, ref.config_id) for ref in container.configs]
+
+
+def allowed(snap: Snapshot, node_id: str) -> Collection[ValueKey]:
+    """Return the secrets and configs that a node may hold."""
+    return difference(NodeView(), snap, node_id)[0].values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touched:
+    """What of a change between two snapshots could concern nodes."""
+
+    nodes: frozenset[str] = frozenset()  # Those whose tasks changed.
+    values: frozenset[ValueKey] = frozenset()  # Secrets and configs that came or went.
+    members: frozenset[str] = frozenset()  # Nodes that changed themselves.
+    cluster: bool = False
+
+
+def touched(before: Snapshot, after: Snapshot) -> Touched | None:
+    """Return what changed between two snapshots, at a cost that depends on the change alone; None = look at all."""
+    keys = after.changed_since(before)
+    if keys is None:
+        return None
+    nodes: set[str] = set()
+    values: set[ValueKey] = set()
+    members: set[str] = set()
+    cluster = False
+    for kind, object_id in keys:
+        if kind is Kind.TASK:
+            tasks = (snap.tasks.get(object_id) for snap in (before, after))
+            nodes.update(task.node_id for task in tasks if task is not None and task.node_id)
+        elif kind in (Kind.SECRET, Kind.CONFIG):
+            if (before.get(kind, object_id) is None) is not (after.get(kind, object_id) is None):
+                values.add((kind, object_id))  # Else its labels changed, and a value never does.
+        elif kind is Kind.NODE:
+            members.add(object_id)
+        elif kind is Kind.CLUSTER:
+            cluster = True
+    return Touched(nodes=frozenset(nodes), values=frozenset(values), members=frozenset(members), cluster=cluster)
+
+
+def _values(tasks: Iterable[Task], snap: Snapshot) -> tuple[dict[ValueKey, Secret | Config], set[ValueKey]]:
+    """Return what tasks may read: what there is, and what there is not."""
+    found: dict[ValueKey, Secret | Config] = {}
+    absent: set[ValueKey] = set()
+    for task in tasks:
+        for kind, object_id in values_of(task):
+            obj = snap.secrets.get(object_id) if kind is Kind.SECRET else snap.configs.get(object_id)
+            if obj is None:
+                absent.add((kind, object_id))
+            else:
+                found[kind, object_id] = obj
+    return found, absent
 
 
 def _told(task: Task) -> int:
     """What of a task concerns its node, as one number: the spec is frozen, so only the desired state moves."""
-    return list(State).index(task.desired_state)
+    return task.desired_state.rank

@@ -1,0 +1,153 @@
+"""The assignments of one session: the full set in parts, then differences, each of a bounded size.
+
+Not pure: reads the store, seals.  Called by `vault.dispatcher.session`.  Each message is decided on the newest
+snapshot, also in the middle of a full set: nothing is told that is no longer true, and no value leaves that no live
+task of the node refers to any more.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from vault.crypto import Plaintext
+from vault.dispatcher.assignments import Difference, NodeView, ValueKey, allowed, difference, values_of
+from vault.dispatcher.sealing import Seal, sealed, sealed_size
+from vault.model.ids import Kind
+from vault.model.secret import Config, Secret
+from vault.model.task import Task
+from vault.rpc.messages import Assignments, SealedValue
+from vault.store.changes import Atomic, Change, kind_of
+from vault.store.snapshot import Snapshot
+
+# A node's heartbeats are answered between two messages, so even a slow link must carry one in little time.  One value
+# may be larger than this; it then travels alone.
+MESSAGE_BYTES: Final = 512 * 1024
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Store(Protocol):
+    """What a dispatcher needs of the store."""
+
+    @property
+    def committed(self) -> Snapshot:
+        """The newest committed snapshot."""
+        ...
+
+    @property
+    def epoch(self) -> tuple[int, int]:
+        """Generation and counter of this leadership."""
+        ...
+
+    def snapshots(self) -> AsyncIterator[Snapshot]:
+        """Yield the newest committed snapshot, again whenever it changed."""
+        ...
+
+    async def submit(self, build: Callable[[Snapshot], Sequence[Change | Atomic]], /) -> int:
+        """Commit what `build` makes of the proposed snapshot, all or nothing."""
+        ...
+
+    async def value(self, kind: Kind, object_id: str, /) -> Plaintext:
+        """Return the value of a secret or config; raises a `LookupError`."""
+        ...
+
+
+class _Draft:
+    """One message in the making."""
+
+    def __init__(self) -> None:
+        self.size_bytes = 0
+        self.tasks: list[Task] = []
+        self.values: dict[ValueKey, SealedValue] = {}
+        self.gone: set[ValueKey] = set()  # Removed from the store since the snapshot.
+
+    def fits(self, size_bytes: int) -> bool:
+        """Whether so much more may go in; anything fits an empty message."""
+        return not (self.tasks or self.values) or self.size_bytes + size_bytes <= MESSAGE_BYTES
+
+
+class Stream:
+    """What one node was told in one session, and the next message."""
+
+    def __init__(
+        self,
+        store: Store,
+        node_id: str,
+        seal: Seal,
+        epoch: tuple[int, int],
+        refers: Callable[[frozenset[ValueKey]], None] = lambda _: None,
+    ) -> None:
+        self.view = NodeView()
+        self._refers = refers  # Told which secrets and configs concern the node, before the first wait of a message.
+        self._store = store
+        self._node_id = node_id
+        self._seal = seal
+        self._epoch = epoch
+        self._sequence = 0
+        self._complete = False  # Whether the full set was told to its end.
+
+    async def next(self) -> Assignments | None:
+        """Return the next message, to be sent before the next call; None when the node knows everything."""
+        snap = self._store.committed
+        after, told = difference(self.view, snap, self._node_id)
+        self._refers(after.refers)
+        sequence = self._sequence + 1
+        draft = await self._drafted(told, sequence)
+        if self._store.committed is not snap:
+            still = allowed(self._store.committed, self._node_id)
+            draft.gone |= {key for key in draft.values if key not in still}
+        values = {key: value for key, value in draft.values.items() if key not in draft.gone}
+        tasks_left = {task.id for task in told.put_tasks[len(draft.tasks) :]}
+        values_left = {key for value in told.put_values if (key := _key(value)) not in values}
+        more = bool(tasks_left) or bool(values_left - draft.gone)
+        message = Assignments(
+            full=not self._sequence,
+            complete=self._complete or not more,
+            generation=self._epoch[0],
+            counter=self._epoch[1],
+            applies_to=self._sequence,
+            sequence=sequence,
+            put_tasks=tuple(draft.tasks),
+            remove_tasks=told.remove_tasks,
+            put_values=tuple(values.values()),
+            remove_values=told.remove_values,
+        )
+        self.view = after.without(tasks_left, values_left, told=self.view)
+        if message.empty and self._complete:
+            return None
+        self._sequence, self._complete = sequence, message.complete
+        return message
+
+    async def _drafted(self, told: Difference, sequence: int) -> _Draft:
+        """Take as much into a message as it may hold: tasks in their order, the values of each before it."""
+        draft = _Draft()
+        waiting = {_key(obj): obj for obj in told.put_values}
+        for task in told.put_tasks:
+            for key in values_of(task):
+                if key in waiting and not await self._take(draft, waiting.pop(key), sequence):
+                    return draft
+            if not draft.fits(size_bytes := len(_encode(task))):
+                return draft
+            draft.tasks.append(task)
+            draft.size_bytes += size_bytes
+        for obj in waiting.values():  # What tasks told earlier refer to, and what is there again.
+            if not await self._take(draft, obj, sequence):
+                break
+        return draft
+
+    async def _take(self, draft: _Draft, obj: Secret | Config, sequence: int) -> bool:
+        try:
+            value = await self._store.value(kind_of(obj), obj.id)
+        except LookupError:
+            draft.gone.add(_key(obj))  # The next difference withdraws it.
+            return True
+        if not draft.fits(size_bytes := sealed_size(value)):
+            return False
+        draft.values[_key(obj)] = await sealed(self._seal, obj, value, sequence)
+        draft.size_bytes += size_bytes
+        return True
+
+
+def _key(obj: Secret | Config) -> ValueKey:
+    return kind_of(obj), obj.id
