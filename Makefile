@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 
-.PHONY: help setup images demo test lint bench
+.PHONY: help setup images demo test lint bench faults
 
 help:
 	@echo 'make setup   install Debian packages and .venv/bin/vault, .venv/bin/vaultd (as root)'
@@ -11,6 +11,7 @@ help:
 	@echo 'make test    check the code and run every test'
 	@echo 'make lint    ruff, mypy and the import contracts'
 	@echo 'make bench   measure, and compare with Docker Swarm where Docker Engine is at hand'
+	@echo 'make faults  break clusters in every way there is, by seed; goes on where it stopped (docs/reliability.md)'
 
 setup:
 	@deploy/setup.sh
@@ -31,3 +32,6 @@ test: setup images lint
 
 bench: setup images
 	$(BIN)/python -m bench
+
+faults: setup images
+	$(BIN)/python -m tests.cluster.campaign

@@ -1,0 +1,124 @@
+"""Rotation of the CA, of tokens and of keys while clients write, and while the leader changes."""
+
+import hashlib
+
+from tests.cluster.nemesis.base import Fault
+from tests.cluster.world import NotInTime
+
+
+class _Rotation(Fault):
+    suffering = False
+    lingers_s = (0.0, 0.5)
+
+
+class RotateCA(_Rotation):
+    """`swarm ca --rotate`: every node has a certificate of the new CA afterwards, and nobody was left behind."""
+
+    name = "CA rotated"
+
+    def do(self) -> None:
+        self.before = self._digest()
+        self.world.vault(self.world.leader(), "swarm", "ca", "--rotate", "--quiet")
+
+    def _digest(self) -> str:
+        for name in self.world.managers:
+            shown = self.world.ask(name, "GET", "/swarm")
+            if shown is not None:
+                return hashlib.sha256(shown["TLSInfo"]["TrustRoot"].encode()).hexdigest()
+        raise NotInTime("no manager shows the CA")
+
+    def _done(self) -> bool:
+        shown = self.world.ask(self.world.leader(), "GET", "/swarm")
+        if shown is None or shown.get("RootRotationInProgress"):
+            return False
+        root = shown["TLSInfo"]["TrustRoot"]
+        nodes = self.world.nodes().values()
+        return self._digest() != self.before and all(
+            one["Description"]["TLSInfo"]["TrustRoot"] == root for one in nodes
+        )
+
+    def check(self) -> None:
+        self.world.until(self._done, "the new CA is everybody's")
+
+
+class RotateCAWhileLeaderDies(RotateCA):
+    """The leader is killed in the middle of a rotation of the CA: the next one goes on where it stopped."""
+
+    name = "leader killed during rotation of the CA"
+    suffering = True
+
+    def do(self) -> None:
+        self.before = self._digest()
+        self.node = self.world.leader()
+        self.world.vault(self.node, "swarm", "ca", "--rotate", "--detach")
+        self.world.lab.kill(self.node, "both")
+
+    def undo(self) -> None:
+        if self.world.node(self.node).pid("vaultd") is None:
+            self.world.lab.start(self.node)
+
+
+class RotateTokens(_Rotation):
+    """Join tokens are rotated: the old one is refused, the new one admits."""
+
+    name = "join tokens rotated"
+
+    def do(self) -> None:
+        via = self.world.leader()
+        self.old = self.world.vault(via, "swarm", "join-token", "-q", "worker").out.strip()
+        self.new = self.world.vault(via, "swarm", "join-token", "--rotate", "-q", "worker").out.strip()
+
+    def check(self) -> None:
+        """The same token from every manager, and not the old one."""
+        for name in self.world.managers:
+            assert self.world.vault(name, "swarm", "join-token", "-q", "worker").out.strip() == self.new != self.old
+
+
+class RotateUnlockKey(_Rotation):
+    """Autolock on, the unlock key rotated, a manager restarted: it stays locked until it gets the key."""
+
+    name = "unlock key rotated"
+
+    def do(self) -> None:
+        via = self.world.leader()
+        self.world.vault(via, "swarm", "update", "--autolock=true")
+        self.old = self.world.vault(via, "swarm", "unlock-key", "-q").out.strip()
+        self.key = self.world.vault(via, "swarm", "unlock-key", "--rotate", "-q").out.strip()
+        assert self.key != self.old
+        self.node = self.some(self.world.followers())
+        self._lock()
+        # A manager that died before it had seen the new key is opened by the old one, and says so.
+        said = self._unlock(self.key)
+        if said:
+            assert "old" in said or "outdated" in said, said
+            assert self._unlock(self.old) == ""
+
+    def _lock(self) -> None:
+        """Start the node again; it must be locked."""
+        self.world.lab.kill(self.node, "both")
+        self.world.lab.start(self.node)
+        said = self.world.vault(self.node, "node", "ls", code=None)
+        assert said.code != 0
+        assert "locked" in said.err, said
+
+    def _unlock(self, key: str) -> str:
+        """Unlock the node; return what it says against that."""
+        said = self.world.vault(self.node, "swarm", "unlock", stdin=f"{key}\n".encode(), code=None)
+        return said.err.strip() if said.code else ""
+
+    def undo(self) -> None:
+        self.world.until_whole()
+        self._lock()
+        assert self._unlock(self.old) != "", "the old key opens nothing once the new one is known"
+        assert self._unlock(self.key) == ""
+        self.world.until_whole()
+        self.world.vault(self.world.leader(), "swarm", "update", "--autolock=false")
+
+    def check(self) -> None:
+        """Without autolock a restarted manager needs no key."""
+        self.world.lab.kill(self.node, "both")
+        self.world.lab.start(self.node)
+        self.world.until_whole()
+
+
+ROTATIONS = (RotateCA, RotateCAWhileLeaderDies, RotateTokens, RotateUnlockKey)
