@@ -50,6 +50,8 @@ ALLOWED = {
     "store.trust:with_peer_authority",
     # A registry's password, on its way to the process that pulls.
     "agent.images.store:ImageStore.pull",
+    # Into OpenSSL, through memory that has no name.
+    "rpc.credentials:_load",
     # Configs are readable through the API, unlike secrets.
     "api.configs:_shown",
 }

@@ -1,9 +1,10 @@
-"""Tests here are coroutines: each runs on a loop of its own, within a limit."""
+"""Tests here are coroutines: each runs on a loop of its own, of vaultd's kind, within a limit."""
 
 import asyncio
 import inspect
 
 import pytest
+import uvloop
 
 LIMIT_S = 30
 
@@ -15,5 +16,6 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     names = inspect.signature(pyfuncitem.obj).parameters
     given = {name: pyfuncitem.funcargs[name] for name in names}
-    asyncio.run(asyncio.wait_for(pyfuncitem.obj(**given), LIMIT_S))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asyncio.wait_for(pyfuncitem.obj(**given), LIMIT_S))
     return True

@@ -12,7 +12,7 @@ from vault.rpc import attend
 from vault.rpc.call import Call
 from vault.rpc.coding import MAX_MESSAGE_BYTES
 from vault.rpc.errors import CallEnded, HandlerFailed, MessageTooLarge, NotLeader, RemoteRefusal, UnexpectedMessage
-from vault.rpc.exchange import UNREAD_MESSAGES
+from vault.rpc.exchange import WINDOW
 from vault.rpc.pipe import local_call, pipe
 
 LIMIT_S = 5
@@ -49,19 +49,17 @@ async def test_what_was_sent_before_the_end_is_still_read() -> None:
 
 async def test_a_sender_waits_for_a_reader_who_is_behind() -> None:
     near, far = pipe(None)
-    for number in range(UNREAD_MESSAGES):
-        await near.send(Ask(text=str(number)))
+    await near.send(Tell(text="", payload=bytes(WINDOW)))
     late = asyncio.create_task(near.send(Ask(text="late")))
     await asyncio.sleep(0)
     assert not late.done()
-    await far.receive(Ask)
+    await far.receive(Tell)
     await asyncio.wait_for(late, LIMIT_S)
 
 
 async def test_a_sender_who_waits_is_told_when_the_reader_leaves() -> None:
     near, far = pipe(None)
-    for number in range(UNREAD_MESSAGES):
-        await near.send(Ask(text=str(number)))
+    await near.send(Tell(text="", payload=bytes(WINDOW)))
     late = asyncio.create_task(near.send(Ask(text="late")))
     await asyncio.sleep(0)
     await far.close()

@@ -7,9 +7,9 @@ import asyncio
 import logging
 from typing import Final
 
-from vault.model.errors import Unavailable, VaultError
+from vault.model.errors import VaultError
 from vault.rpc.call import Handler
-from vault.rpc.errors import HandlerFailed
+from vault.rpc.errors import CallBroken, HandlerFailed
 from vault.rpc.exchange import Exchange
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ async def attend(handler: Handler, exchange: Exchange, method: str) -> None:
     try:
         await handler(exchange)
     except asyncio.CancelledError:
-        exchange.finish(Unavailable("this manager is stopping: try another one"))
+        exchange.finish(CallBroken("this manager", "it is stopping"))  # Nobody knows how far it came.
         if not overdue or job.uncancel() > 0:
             raise
     except Exception as error:

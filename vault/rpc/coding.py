@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import msgspec
 
 from vault.model.errors import VaultError
-from vault.rpc.errors import MessageTooLarge, NotLeader, RemoteRefusal, UnexpectedMessage
+from vault.rpc.errors import CallBroken, MessageTooLarge, NotLeader, RemoteRefusal, UnexpectedMessage
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -23,7 +23,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decoders: dict[Any, "msgspec.msgpack.Decoder[Any]"] = {}  # By type; types are code, so there are few.
 
 
-class Refusal(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class Refusal(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="!"):
     """A `VaultError` on its way to the other end."""
 
     status: int
@@ -44,6 +44,8 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         """Return the error that the caller gets."""
         if self.kind == NotLeader.__name__:
             return NotLeader(self.leader, self.address)
+        if self.kind == CallBroken.__name__:
+            return CallBroken("the other end", "it is stopping, or lost whom it asked")
         try:
             status = HTTPStatus(self.status)
         except ValueError:
@@ -59,7 +61,7 @@ def encode(message: msgspec.Struct) -> bytes:
     return data
 
 
-def decode(data: bytes, type_: "TypeForm[T]") -> T:
+def decode(data: bytes | bytearray | memoryview, type_: "TypeForm[T]") -> T:
     """Return the message in bytes from outside.  Raises `UnexpectedMessage`."""
     decoder = _decoders.get(type_)
     if decoder is None:

@@ -20,35 +20,42 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# A message is taken in while what waits to be read is below both.
-UNREAD_MESSAGES: Final = 16
-UNREAD_BYTES: Final = 1024 * 1024
+Data = bytes | bytearray | memoryview
+
+# A message may be sent while those that the other end has not read weigh less than this.
+WINDOW: Final = 1024 * 1024
+_OVERHEAD: Final = 256  # What a message weighs besides its bytes, so that many empty ones are bounded too.
+
+
+def weight(data: Data) -> int:
+    """Return what a message takes up of a `WINDOW`, in bytes."""
+    return len(data) + _OVERHEAD
 
 
 class Line(Protocol):
     """What carries one call's messages to the other end."""
 
-    async def carry(self, data: bytes) -> None:
-        """Send one message's bytes; wait for room.  Need not notice the call's end, but must return after it."""
+    async def carry(self, data: bytes) -> bool:
+        """Send one message's bytes once there is room; return False when the call ended before."""
 
     def finish(self, refusal: Refusal | None) -> None:
         """Say that this end is done, and why when it refuses."""
 
-    def drained(self) -> None:
-        """Take in more: there is room again for messages that arrive."""
+    def consumed(self, weight: int) -> None:
+        """Note that one message of that weight was read here."""
 
 
 class Exchange:
     """One end of one call."""
 
-    __slots__ = ("_address", "_end", "_line", "_on_end", "_peer", "_reader", "_unread", "_unread_bytes")
+    __slots__ = ("_address", "_end", "_line", "_on_end", "_peer", "_reader", "_unread", "_weight")
 
     def __init__(self, line: Line, *, peer: Identity | None, address: str) -> None:
         self._line = line
         self._peer = peer
         self._address = address
-        self._unread: deque[bytes] = deque()
-        self._unread_bytes = 0
+        self._unread: deque[Data] = deque()
+        self._weight = 0
         self._reader: asyncio.Future[None] | None = None
         self._end: VaultError | None = None
         self._on_end: Callable[[], None] | None = None
@@ -71,13 +78,13 @@ class Exchange:
     @property
     def full(self) -> bool:
         """Whether what arrived should be read before more is taken in."""
-        return len(self._unread) >= UNREAD_MESSAGES or self._unread_bytes >= UNREAD_BYTES
+        return self._weight >= WINDOW
 
     async def send(self, message: msgspec.Struct) -> None:
         """Send one message; see `call.Call`."""
         self._check_open()
-        await self._line.carry(encode(message))
-        self._check_open()
+        if not await self._line.carry(encode(message)):
+            self._check_open()
 
     async def receive(self, type_: "TypeForm[T]") -> T:
         """Return the next message; see `call.Call`."""
@@ -89,11 +96,9 @@ class Exchange:
                 await self._reader
             finally:
                 self._reader = None
-        was_full = self.full
         data = self._unread.popleft()
-        self._unread_bytes -= len(data)
-        if was_full and not self.full:
-            self._line.drained()
+        self._weight -= weight(data)
+        self._line.consumed(weight(data))
         return decode(data, type_)
 
     async def close(self) -> None:
@@ -106,11 +111,11 @@ class Exchange:
             self.ended_by(CallEnded("this end closed the call"))
             self._line.finish(None if error is None else Refusal.of(error))
 
-    def arrived(self, data: bytes) -> None:
+    def arrived(self, data: Data) -> None:
         """Take one message in; the line keeps to `full`."""
         if self._end is None:
             self._unread.append(data)
-            self._unread_bytes += len(data)
+            self._weight += weight(data)
             self._wake()
 
     def ended_by(self, end: VaultError) -> None:

@@ -31,6 +31,9 @@ async def local_call(handler: Handler, identity: Identity | None, method: str = 
     serving = asyncio.create_task(attend(handler, far, method))
     try:
         yield near
+    except asyncio.CancelledError:
+        serving.cancel()
+        raise
     finally:
         near.finish(None)
         await _settled(serving)
@@ -67,20 +70,24 @@ class _Strand:
         """Fill in what could not be known before both ends were made."""
         self._source, self._target, self._back = source, target, back
 
-    async def carry(self, data: bytes) -> None:
+    async def carry(self, data: bytes) -> bool:
         while self._target.full and not self._source.ended:
             waiting = asyncio.get_running_loop().create_future()
             self._waiting.append(waiting)
             await waiting
+        if self._source.ended:
+            return False
         self._target.arrived(data)
+        return True
 
     def finish(self, refusal: Refusal | None) -> None:
         self._target.ended_by(CallEnded() if refusal is None else refusal.error())
         self.wake()
         self._back.wake()
 
-    def drained(self) -> None:
-        self._back.wake()
+    def consumed(self, weight: int) -> None:
+        if not self._source.full:
+            self._back.wake()
 
     def wake(self) -> None:
         """Let those who wait for room look again."""
