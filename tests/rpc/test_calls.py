@@ -210,7 +210,7 @@ async def test_an_ask_that_nobody_waits_for_any_more_ends_its_handler(monkeypatc
             cancelled.set()
 
     async with serving({"node.deaf": deaf, **ECHO}) as (_, address), client_of() as client:
-        with pytest.raises(NoAnswer, match="did not answer within 0.05 s"):
+        with pytest.raises(NoAnswer, match=r"did not answer within 0\.05 s"):
             await client.ask(address, "node.deaf", Ask(text=""), Tell, 0.05)
         await cancelled.wait()
         await client.ask(address, "node.echo", Ask(text=""), Tell, 5)
