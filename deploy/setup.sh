@@ -10,9 +10,10 @@ readonly PROFILE=/usr/local/lib/vault/seccomp.json
 readonly STAMP=.venv/.setup-stamp
 
 # The container runtime and its supervisor, namespaces and links, packet rules and flows, PID 1 for `--init`, mount tools,
-# the certificates that pip and registries need, what reads layers compressed with zstd, and what tests
-# need: the checker of unit files, and the other tool for packet rules, whose rules must not be touched.
-readonly PACKAGES="crun conmon iproute2 nftables conntrack tini util-linux mount procps ca-certificates zstd systemd iptables"
+# the certificates that pip and registries need, what reads layers compressed with zstd, what tests need
+# (the checker of unit files, and the other tool for packet rules, whose rules must not be touched), and what labs need:
+# disks of their own, clocks that are wrong.
+readonly PACKAGES="crun conmon iproute2 nftables conntrack tini util-linux mount procps ca-certificates zstd systemd iptables e2fsprogs faketime"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }

@@ -167,7 +167,7 @@ class FailingDisk:
 def test_after_a_failed_fsync_nothing_is_tried_again(tmp_path: Path) -> None:
     async def run() -> None:
         store = await create(tmp_path)
-        file = store._engine._file  # type: ignore[attr-defined]
+        file = store._leadership.engine._file  # type: ignore[attr-defined]
         failing = file._db = FailingDisk(file._db)
         asked = [asyncio.ensure_future(store.submit(lambda snap: new_secret("first", b"1")))]
         await asyncio.sleep(0)

@@ -237,7 +237,7 @@ def test_a_value_altered_while_the_store_runs_is_not_given_out(tmp_path: Path) -
         store = await create(tmp_path)
         await store.submit(lambda snap: new_secret("password", b"old"))
         (secret_id,) = store.committed.secrets
-        ledger = store._ledger
+        ledger = store._replica.ledger
         key = f"/v1/secret-value/{secret_id}"
         ledger.live[key] = ledger.live[key]._replace(mac=1)  # As if the engine returned other bytes.
         with pytest.raises(StoreDamaged, match=f"secret-value/{secret_id}"):

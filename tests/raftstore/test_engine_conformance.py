@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.raftstore.model_engine import Disk, ModelEngine
+from tests.raftstore.plain_member import PlainMember
 from vault.raftstore.engine import Commit, Engine, EngineStopped, HeadMoved, Write
-from vault.raftstore.engines import sqlite_file
+from vault.raftstore.engines import etcd_reading, sqlite_file
 from vault.raftstore.engines.sqlite import SqliteEngine
 
 KEYS = st.integers(0, 8).map(lambda n: f"/v1/task/{n}")
@@ -36,10 +37,13 @@ async def dump(engine: Engine) -> dict[str, bytes]:
 def small_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the log fill up within a test."""
     monkeypatch.setattr(sqlite_file, "LOG_BYTES", 64 * 1024)
+    monkeypatch.setattr(etcd_reading, "FIRST_KEYS", 2)
 
 
 class Lockstep(RuleBasedStateMachine):
     """The same steps on the model and on SQLite; a crash copies the files as they are and opens the copy."""
+
+    engine: Engine
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +58,7 @@ class Lockstep(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.home.mkdir()
-        self.engine: Engine = self.run(SqliteEngine.create(self.home))
+        self.engine = self.run(SqliteEngine.create(self.home))
 
     def run(self, coroutine: Any) -> Any:
         async def wait() -> Any:
@@ -124,26 +128,70 @@ class Lockstep(RuleBasedStateMachine):
         shutil.rmtree(self.root)
 
 
+class EtcdLockstep(Lockstep):
+    """The same steps on an etcd member that goes on from example to example; a crash kills it."""
+
+    member: PlainMember
+
+    @initialize()
+    def begin(self) -> None:
+        self.engine = self.run(opened(self.member))
+        self.disk.head = self.run(self.engine.head())
+        self.disk.records = self.run(dump(self.engine))
+
+    @rule()
+    def reopen(self) -> None:
+        self.run(self.engine.close())
+        self.engine = self.run(opened(self.member))
+
+    @rule()
+    def crash(self) -> None:
+        self.member.kill()
+        self.member.start()
+
+
+async def opened(member: PlainMember) -> Engine:
+    return member.engine()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared_member(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    EtcdLockstep.member = PlainMember(tmp_path_factory.mktemp("etcd"))
+    yield
+    EtcdLockstep.member.kill()
+
+
 TestLockstep = Lockstep.TestCase
 TestLockstep.settings = settings(max_examples=12, stateful_step_count=12, deadline=None)
+TestEtcdLockstep = EtcdLockstep.TestCase
+TestEtcdLockstep.settings = settings(max_examples=6, stateful_step_count=10, deadline=None)
 
 
-def engines(tmp_path: Path) -> list[Any]:
-    return [asyncio.sleep(0, ModelEngine()), SqliteEngine.create(tmp_path)]
+@pytest.fixture(params=["model", "sqlite", "etcd"])
+def make_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Awaitable[Engine]]]:
+    """Return how to make an empty engine of each kind."""
+    match request.param:
+        case "model":
+            yield lambda: asyncio.sleep(0, ModelEngine())
+        case "sqlite":
+            yield lambda: SqliteEngine.create(tmp_path)
+        case "etcd":
+            member = PlainMember(tmp_path)
+            yield lambda: opened(member)
+            member.kill()
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["model", "sqlite"])
-def test_commits_are_applied_in_the_order_they_are_asked_for(tmp_path: Path, which: int) -> None:
+def test_commits_are_applied_in_the_order_they_are_asked_for(make_engine: Callable[[], Awaitable[Engine]]) -> None:
     async def run() -> None:
-        made = engines(tmp_path)
-        made.pop(1 - which).close()
-        engine: Engine = await made[0]
+        engine = await make_engine()
 
         def commit(n: int) -> Commit:
             expected = None if n == 0 else b"%d" % (n - 1)
             return Commit(expected=expected, head=b"%d" % n, writes=[Write("/v1/task/a", b"%d" % n)])
 
         asked = [asyncio.ensure_future(engine.commit(lambda n=n: commit(n))) for n in range(20)]
+        if not isinstance(engine, ModelEngine):  # Which is not asked until it is awaited.
+            assert await engine.get("/v1/task/a") == b"19"
         await asyncio.gather(*asked)
         assert await engine.get("/v1/task/a") == b"19"
         await engine.close()
@@ -156,12 +204,11 @@ def test_commits_are_applied_in_the_order_they_are_asked_for(tmp_path: Path, whi
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["model", "sqlite"])
-def test_a_reading_that_is_overtaken_by_a_commit_says_so_or_shows_nothing_of_it(tmp_path: Path, which: int) -> None:
+def test_a_reading_that_is_overtaken_by_a_commit_says_so_or_shows_nothing_of_it(
+    make_engine: Callable[[], Awaitable[Engine]],
+) -> None:
     async def run() -> None:
-        made = engines(tmp_path)
-        made.pop(1 - which).close()
-        engine: Engine = await made[0]
+        engine = await make_engine()
         writes = [Write(f"/v1/task/{n}", bytes(700_000)) for n in range(4)]
         await engine.commit(lambda: Commit(expected=None, head=b"1", writes=writes))
         pages = (await engine.read()).pages()
@@ -172,7 +219,25 @@ def test_a_reading_that_is_overtaken_by_a_commit_says_so_or_shows_nothing_of_it(
                 shown |= dict(page)
             assert shown == dict(writes)
         except HeadMoved:
-            assert which == 1
+            assert isinstance(engine, SqliteEngine)
+        await engine.close()
+
+    asyncio.run(run())
+
+
+def test_a_reading_goes_on_in_pages_of_about_a_megabyte(make_engine: Callable[[], Awaitable[Engine]]) -> None:
+    """Records of several kinds and sizes: each is shown once, whichever page its kind begins and ends in."""
+
+    async def run() -> None:
+        engine = await make_engine()
+        sizes = {"config": (300, 5), "secret-value": (30, 200_000), "task": (1500, 900), "node": (1, 0)}
+        records = {f"/v1/{kind}/{n}": bytes(size) for kind, (count, size) in sizes.items() for n in range(count)}
+        writes = [Write(key, value) for key, value in records.items()]
+        await engine.commit(lambda: Commit(expected=None, head=b"1", writes=writes))
+        pages = [page async for page in (await engine.read()).pages()]
+        assert dict(pair for page in pages for pair in page) == records
+        assert sum(len(page) for page in pages) == len(records)
+        assert max(sum(len(value) for _, value in page) for page in pages) < 5_000_000
         await engine.close()
 
     asyncio.run(run())

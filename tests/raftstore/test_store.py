@@ -241,7 +241,7 @@ def test_upkeep_seals_everything_anew_and_changes_nothing_else(tmp_path: Path) -
             await store.submit(lambda snap, n=n: new_secret(f"s{n}", bytes([n]) * 400_000))
         before = dict(store.committed.secrets)
         assert await store.upkeep() == 0
-        assert len(store._ledger.keyring.terms) == 1
+        assert len(store._replica.ledger.keyring.terms) == 1
         clock[0] += TERM_S + 1
         left = [await store.upkeep()]
         assert left[0] > 0, "a piece at a time"
@@ -254,7 +254,7 @@ def test_upkeep_seals_everything_anew_and_changes_nothing_else(tmp_path: Path) -
             left.append(await store.upkeep())
         assert left == sorted(left, reverse=True)
         await store.upkeep()
-        assert set(store._ledger.keyring.terms) == {2}
+        assert set(store._replica.ledger.keyring.terms) == {2}
         await store.close()
 
         store = await opened(tmp_path)
@@ -271,7 +271,7 @@ def test_keys_that_are_rotated_at_once_are_two_keys(tmp_path: Path) -> None:
     async def run() -> None:
         store = await create(tmp_path)
         await asyncio.gather(store.rotate_keyring(), store.rotate_keyring())
-        assert set(store._ledger.keyring.terms) == {1, 2, 3}
+        assert set(store._replica.ledger.keyring.terms) == {1, 2, 3}
         await store.submit(lambda snap: new_secret("name", b"x"))
         await store.close()
         await (await opened(tmp_path)).close()
@@ -313,7 +313,7 @@ def test_the_upkeep_loop_ends_with_one_key_and_survives_a_full_disk() -> None:
         async with asyncio.timeout(10):
             loop = asyncio.ensure_future(keep_young(store, pause_s=0, rest_s=0))
             async for _ in store.snapshots():
-                if set(store._ledger.keyring.terms) == {2}:
+                if set(store._replica.ledger.keyring.terms) == {2}:
                     break
             loop.cancel()
         await store.close()

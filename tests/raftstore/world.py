@@ -8,6 +8,7 @@ from vault.crypto.plaintext import Plaintext
 from vault.model.ids import Kind
 from vault.model.secret import Secret, SecretSpec
 from vault.raftstore.engine import Engine
+from vault.raftstore.load import load
 from vault.raftstore.opening import Opened, found, take_over
 from vault.raftstore.store import Store
 from vault.store.changes import Put, PutValue
@@ -39,12 +40,23 @@ def new_secret(name: str, value: bytes, labels: dict[str, str] | None = None) ->
 
 
 async def store_on(engine: Engine) -> Store:
-    """Return a new store on an engine of the caller's."""
+    """Return a new store on an engine of the caller's, which has no other members."""
     ledger, snapshot = await found(engine, root=ROOT, cluster_id=CLUSTER_ID, now=lambda: NOW_S, changes=())
-    return Store(Opened(engine=engine, ledger=ledger, snapshot=snapshot, release=lambda: None), lambda: NOW_S)
+    return _store(
+        Opened(engine=engine, root=ROOT, ledger=ledger, snapshot=snapshot, directory=Path(), release=lambda: None)
+    )
 
 
 async def store_again(engine: Engine) -> Store:
     """Return the store that takes over an engine of the caller's."""
-    ledger, snapshot = await take_over(engine, root=ROOT, cluster_id=CLUSTER_ID)
-    return Store(Opened(engine=engine, ledger=ledger, snapshot=snapshot, release=lambda: None), lambda: NOW_S)
+    loaded = await load(engine, root=ROOT, cluster_id=CLUSTER_ID)
+    snapshot = await take_over(engine, loaded)
+    return _store(
+        Opened(
+            engine=engine, root=ROOT, ledger=loaded.ledger, snapshot=snapshot, directory=Path(), release=lambda: None
+        )
+    )
+
+
+def _store(opened: Opened) -> Store:
+    return Store(opened, lambda: NOW_S)

@@ -167,10 +167,11 @@ class NoLeader(Unavailable):
 
 
 class NotLeading(Unavailable):
-    """Only a leader may do this, and this manager leads no more: nothing was done, so it may be asked again."""
+    """Only a leader may do this, and this manager does not lead: nothing was done, so it may be asked again."""
 
-    def __init__(self) -> None:
+    def __init__(self, leader: str = "") -> None:
         super().__init__("another manager leads the swarm now, and nothing was done: try again")
+        self.leader = leader  # The node that does, as far as is known here.
 
 
 class CertificatesExpired(Unavailable):

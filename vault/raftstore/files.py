@@ -14,8 +14,8 @@ from typing import Final
 from vault.model.errors import StoreDamaged
 
 FILE_NAME: Final = "engine"
-ENGINES: Final = ("sqlite",)
-_LINE: Final = re.compile(rf"1 ({'|'.join(ENGINES)}) ((?:{'|'.join(ENGINES)})-[0-9a-z]{{1,25}})\n")
+ENGINES: Final = ("sqlite", "etcd")
+_LINE: Final = re.compile(rf"1 ({'|'.join(ENGINES)}) (\1-[0-9a-z]{{1,25}})\n")
 _OURS: Final = re.compile(r"(sqlite|etcd)-[0-9a-z]{1,25}")
 
 

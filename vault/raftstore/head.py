@@ -18,6 +18,7 @@ _VERSION: Final = 1
 _WIDE_BYTES: Final = 48
 _WIDE: Final = 1 << (8 * _WIDE_BYTES)
 _LAYOUT: Final = Struct(f">BQQQQ{_WIDE_BYTES}s{_WIDE_BYTES}s{_WIDE_BYTES}s{SUM_BYTES}s")
+_OPENING: Final = Struct(">BQQQ")
 HEAD_BYTES: Final = _LAYOUT.size + SUM_BYTES
 
 
@@ -106,11 +107,18 @@ class Head:
         return body + _tag(key, self.index, body)
 
 
+def peek(encoded: bytes) -> tuple[Epoch, int]:
+    """Return the epoch and the index that head claims, unproven.  Raises `StoreDamaged` if it is no head at all."""
+    if len(encoded) != HEAD_BYTES or encoded[0] != _VERSION:
+        raise StoreDamaged("the record head is damaged or of another version: restore it from a backup")
+    _, generation, counter, index = _OPENING.unpack_from(encoded)
+    return Epoch(generation, counter), index
+
+
 def decode_head(key: IntegrityKey, encoded: bytes) -> Head:
     """Undo `Head.encode`.  Raises `StoreDamaged` for any other bytes, or another key."""
+    peek(encoded)
     body, tag = encoded[: _LAYOUT.size], encoded[_LAYOUT.size :]
-    if len(encoded) != HEAD_BYTES or body[0] != _VERSION:
-        raise StoreDamaged("the record head is damaged or of another version: restore it from a backup")
     _, generation, counter, index, count, indexes, places, products, total = _LAYOUT.unpack(body)
     if not hmac.compare_digest(tag, _tag(key, index, body)):
         raise StoreDamaged("the record head was altered, or belongs to another swarm: restore it from a backup")

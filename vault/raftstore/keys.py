@@ -9,6 +9,8 @@ from vault.model.ids import Kind
 VALUE_KINDS: Final = {Kind.SECRET: "secret-value", Kind.CONFIG: "config-value"}
 OBJECT_KINDS: Final = {kind.value: kind for kind in Kind}
 KEYRING_KEY: Final = "/v1/keyring/ring"
+HEAD_KEY: Final = "/v1/head"  # Neither is a record: an engine with keys of one kind only keeps its head here,
+BEAT_KEY: Final = "/v1/beat"  # and what whoever leads last said of itself.
 _KINDS: Final = OBJECT_KINDS | {word: kind for kind, word in VALUE_KINDS.items()}
 _OBJECT_PREFIX: Final = {kind: f"/v1/{kind}/" for kind in Kind}
 _VALUE_PREFIX: Final = {kind: f"/v1/{word}/" for kind, word in VALUE_KINDS.items()}

@@ -1,20 +1,23 @@
 """The ledger: which records are live, at which index, and the head that proves it; turns a batch into a commit.
 
 `seal` draws chance and runs in the engine's thread; `accept` runs on the event loop once the commit is durable.  At
-most one commit is between the two.  Called by `vault.raftstore.store`; filled by `load`.
+most one commit is between the two.  Called by `vault.raftstore.replica` and `writer`; filled by `load`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from vault.crypto.errors import CryptoError
 from vault.crypto.integrity import IntegrityKey, integrity_key, record_sum
-from vault.crypto.keyring import Keyring, wrap_keyring
+from vault.crypto.keyring import Keyring, unwrap_keyring, wrap_keyring
 from vault.crypto.keys import RootKey
 from vault.crypto.plaintext import Plaintext
 from vault.raftstore import codec
 from vault.raftstore.engine import Commit, Write
 from vault.raftstore.head import Epoch, Head, Part, Tally
-from vault.raftstore.keys import KEYRING_KEY, split
+from vault.raftstore.keys import KEYRING_KEY, check, is_value, split
+from vault.store.changes import AnyObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,14 @@ class Sealed:
     head: Head
     parts: Mapping[str, Part | None]
     keyring: Keyring
+
+
+class Record(NamedTuple):
+    """A record of the engine's, opened."""
+
+    part: Part
+    obj: AnyObject | None  # None = a value, which is only counted, or the keyring.
+    older: bool  # It is not sealed under the newest term.
 
 
 @dataclass(slots=True, kw_only=True)
@@ -114,10 +125,47 @@ class Ledger:
         if new_term:
             self.older = set(self.live) - {KEYRING_KEY}
 
+    def take(self, head: Head, head_bytes: bytes, parts: Mapping[str, Part | None], older: Set[str]) -> None:
+        """Take over what another manager has committed; `older`: keys of those sealed under an older term."""
+        self.head, self.head_bytes = head, head_bytes
+        self.older.difference_update(parts)
+        self.older.update(older)
+        for key, part in parts.items():
+            if part is None:
+                self.live.pop(key, None)
+            else:
+                self.live[key] = part
+
+    def take_keyring(self, framed: bytes | None) -> None:
+        """Take over a keyring as the engine holds it.  Raises `StoreDamaged`."""
+        keyring = open_keyring(self.root, self.cluster_id, framed)
+        if keyring.newest.number != self.keyring.newest.number:
+            self.older = set(self.live) - {KEYRING_KEY}
+        self.keyring = keyring
+
+    def record(self, key: str, framed: bytes) -> Record:
+        """Count and open a record, but for values.  Raises `StoreDamaged` naming it."""
+        check(key)
+        index, record = codec.unframe(key, framed)
+        part = self.part(key, index, record)
+        if key == KEYRING_KEY:
+            return Record(part, None, False)
+        older = codec.term(key, record) != self.keyring.newest.number
+        if is_value(key):
+            return Record(part, None, older)
+        packed = codec.unseal(self.keyring, self.cluster_id, key, index, record)
+        return Record(part, codec.decode(key, index, packed), older)
+
     def part(self, key: str, index: int, record: bytes) -> Part:
         """Return what a sealed record adds to the tally."""
         kind, object_id = split(key)
         return Part(index, record_sum(self.integrity, kind=kind, object_id=object_id, index=index, record=record))
+
+    def agrees(self, key: str, framed: bytes | None) -> bool:
+        """Return whether a record as read from the engine is the one known here, or both know none."""
+        if framed is None:
+            return key not in self.live
+        return self.live.get(key) == self.part(key, *codec.unframe(key, framed))
 
     def open(self, key: str, framed: bytes | None, expected: Part) -> bytes:
         """Return the plaintext of a live record as read from the engine.  Raises `StoreDamaged` naming it."""
@@ -127,6 +175,16 @@ class Ledger:
         if index != expected.at or self.part(key, index, record) != expected:
             raise codec.damaged(key, "it is not the record that was committed last")
         return codec.unseal(self.keyring, self.cluster_id, key, index, record)
+
+
+def open_keyring(root: RootKey, cluster_id: str, framed: bytes | None) -> Keyring:
+    """Return the keyring from its record.  Raises `StoreDamaged`."""
+    if framed is None:
+        raise codec.damaged(KEYRING_KEY, "it is missing")
+    try:
+        return unwrap_keyring(codec.unframe(KEYRING_KEY, framed)[1], root, cluster_id=cluster_id)
+    except CryptoError as error:
+        raise codec.damaged(KEYRING_KEY, error.message) from None
 
 
 def _bytes(content: bytes | Plaintext) -> bytes:

@@ -1,23 +1,24 @@
 """Loading: from the engine's records to a ledger and the first snapshot, believing nothing.
 
 Every object is opened, every record counted; then the tally must be the one in head.  Values are only counted, unless
-something is wrong and the guilty record has to be found.  Called by `vault.raftstore.store` at open.
+something is wrong and the guilty record has to be found.  Called by `vault.raftstore.opening`, and by `leadership`
+when a replica has to begin again.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from vault.crypto.errors import CryptoError
 from vault.crypto.integrity import integrity_key
-from vault.crypto.keyring import unwrap_keyring
 from vault.crypto.keys import RootKey
+from vault.model.base import EPOCH
 from vault.model.errors import StoreDamaged
 from vault.raftstore import codec
 from vault.raftstore.engine import Engine, Reading
 from vault.raftstore.head import Tally, decode_head
-from vault.raftstore.keys import KEYRING_KEY, OBJECT_KINDS, check, is_value, key_of, split
-from vault.raftstore.ledger import Ledger
+from vault.raftstore.keys import KEYRING_KEY, is_value, key_of, kind_in
+from vault.raftstore.ledger import Ledger, open_keyring
 from vault.store.snapshot import Draft, Snapshot
 
 
@@ -28,6 +29,7 @@ class Loaded:
     ledger: Ledger
     snapshot: Snapshot
     reading: Reading  # To watch what comes after it.
+    newest: datetime  # The last time that any object was written, by the clock of whoever led then.
 
 
 async def load(engine: Engine, *, root: RootKey, cluster_id: str) -> Loaded:
@@ -38,13 +40,14 @@ async def load(engine: Engine, *, root: RootKey, cluster_id: str) -> Loaded:
     reading = await engine.read()
     ledger = await _ledger(reading, root, cluster_id)
     draft = Draft(Snapshot())
+    newest = EPOCH
     async for page in reading.pages():
-        await asyncio.to_thread(_take, ledger, draft, page)
+        newest = max(newest, await asyncio.to_thread(_take, ledger, draft, page))
     counted = await asyncio.to_thread(Tally().changed, (), ledger.live.items())
     if counted != ledger.head.tally:
         await _name_damaged_value(reading, ledger)
-        raise _difference(ledger, counted)
-    return Loaded(ledger=ledger, snapshot=draft.finish(ledger.head.index), reading=reading)
+        raise difference(ledger.live, ledger.head.tally, counted)
+    return Loaded(ledger=ledger, snapshot=draft.finish(ledger.head.index), reading=reading, newest=newest)
 
 
 async def _ledger(reading: Reading, root: RootKey, cluster_id: str) -> Ledger:
@@ -54,32 +57,26 @@ async def _ledger(reading: Reading, root: RootKey, cluster_id: str) -> Ledger:
         raise StoreDamaged("the record head is missing: restore it from a backup")
     integrity = integrity_key(root, cluster_id=cluster_id)
     head = decode_head(integrity, head_bytes)
-    if framed is None:
-        raise codec.damaged(KEYRING_KEY, "it is missing")
-    try:
-        keyring = unwrap_keyring(codec.unframe(KEYRING_KEY, framed)[1], root, cluster_id=cluster_id)
-    except CryptoError as error:
-        raise codec.damaged(KEYRING_KEY, error.message) from None
+    keyring = open_keyring(root, cluster_id, framed)
     return Ledger(
         cluster_id=cluster_id, root=root, integrity=integrity, keyring=keyring, head=head, head_bytes=head_bytes
     )
 
 
-def _take(ledger: Ledger, draft: Draft, page: Sequence[tuple[str, bytes]]) -> None:
-    """Enter a page of records: open the objects, count all."""
+def _take(ledger: Ledger, draft: Draft, page: Sequence[tuple[str, bytes]]) -> datetime:
+    """Enter a page of records: open the objects, count all; return the last time that one of them was written."""
+    newest = EPOCH
     for key, framed in page:
-        check(key)
-        index, record = codec.unframe(key, framed)
-        ledger.live[key] = ledger.part(key, index, record)
-        word, object_id = split(key)
-        if key != KEYRING_KEY and codec.term(key, record) != ledger.keyring.newest.number:
+        record = ledger.record(key, framed)
+        ledger.live[key] = record.part
+        if record.older:
             ledger.older.add(key)
-        kind = OBJECT_KINDS.get(word)
-        if kind is None:
-            continue
-        obj = codec.decode(key, index, codec.unseal(ledger.keyring, ledger.cluster_id, key, index, record))
-        draft.objects[kind] = draft.objects[kind].insert(object_id, obj)
-        draft.index(kind, obj)
+        if record.obj is not None:
+            kind, obj = kind_in(key), record.obj
+            draft.objects[kind] = draft.objects[kind].insert(obj.id, obj)
+            draft.index(kind, obj)
+            newest = max(newest, obj.updated_at)
+    return newest
 
 
 async def _name_damaged_value(reading: Reading, ledger: Ledger) -> None:
@@ -91,14 +88,14 @@ async def _name_damaged_value(reading: Reading, ledger: Ledger) -> None:
                 await asyncio.to_thread(codec.unseal, ledger.keyring, ledger.cluster_id, key, index, record)
 
 
-def _difference(ledger: Ledger, counted: Tally) -> StoreDamaged:
+def difference(keys: Collection[str], wanted: Tally, counted: Tally) -> StoreDamaged:
     """Return the error for records that are each whole, but not those that were committed; it names a single one."""
-    lost = ledger.head.tally.less(counted)
+    lost = wanted.less(counted)
     if lost.count == 1 and (key := key_of(lost.places)):
         return codec.damaged(key, "it is missing")
-    if lost.count == -1 and (key := key_of(counted.less(ledger.head.tally).places)) in ledger.live:
+    if lost.count == -1 and (key := key_of(counted.less(wanted).places)) in keys:
         return codec.damaged(key, "it was removed, and has come back")
-    for key in ledger.live:
+    for key in keys:
         if lost.is_of_one(key):
             return codec.damaged(key, "it is not the one committed last")
     return StoreDamaged(

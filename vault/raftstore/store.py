@@ -6,6 +6,7 @@ everybody reads.  Lives on one event loop.  Used by `vault.api`, `vault.dispatch
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final, Self
@@ -16,10 +17,16 @@ from vault.crypto.plaintext import Plaintext
 from vault.model.errors import DiskFull, NotFound, OutOfSequence, VaultError
 from vault.model.ids import Kind
 from vault.raftstore import files, opening
+from vault.raftstore.clock import Clock
+from vault.raftstore.engine import Member
+from vault.raftstore.files import EngineFile
 from vault.raftstore.keys import value_key
+from vault.raftstore.leadership import Lead, Leadership
 from vault.raftstore.ledger import Again, Content
-from vault.raftstore.opening import Opened
-from vault.raftstore.proposals import Busy, Proposals
+from vault.raftstore.moving import Step, move
+from vault.raftstore.opening import Opened, StartEtcd
+from vault.raftstore.proposals import Busy
+from vault.raftstore.replica import Replica
 from vault.raftstore.writer import Writer
 from vault.store.changes import Atomic, Change, Put, PutValue, kind_of
 from vault.store.snapshot import Snapshot, Stale
@@ -29,6 +36,8 @@ TERM_S: Final = 90 * 24 * 3600
 UPKEEP_RECORDS: Final = 256
 UPKEEP_BYTES: Final = 1024 * 1024
 CHUNK_CHANGES: Final = 256  # A decider's proposal is taken in pieces of this size, so that the loop goes on.
+AGREE_S: Final = 2.0  # How long a value that was just written may differ from what is known of it.
+AGREE_POLL_S: Final = 0.05
 
 
 Group = Sequence[Change | Atomic]
@@ -42,11 +51,14 @@ class NoValue(NotFound, LookupError):
 class Store:
     """The records of one cluster.  Make one with `create` or `open`; end it with `close`."""
 
-    def __init__(self, opened: Opened, now: Callable[[], float]) -> None:
-        self._engine, self._ledger, self._release = opened.engine, opened.ledger, opened.release
-        self._now = now
-        self._proposals = Proposals(opened.snapshot, now)
-        self._writer = Writer(opened.engine, opened.ledger, self._proposals, opened.snapshot)
+    def __init__(self, opened: Opened, now: Callable[[], float], *, node_id: str = "") -> None:
+        clock = Clock(now, asyncio.get_running_loop().time)
+        clock.saw(opened.newest.timestamp())
+        self._release, self._directory = opened.release, opened.directory
+        self._replica = Replica(opened.ledger, opened.snapshot, clock)
+        self._leadership = Leadership(
+            opened.engine, self._replica, opened.reading, root=opened.root, node_id=node_id, alone=opened.alone
+        )
         self._upkeep = asyncio.Lock()
 
     @classmethod
@@ -58,20 +70,61 @@ class Store:
         cluster_id: str,
         now: Callable[[], float],
         changes: Sequence[Change] = (),
+        node_id: str = "",
     ) -> Self:
-        """Make the store of a new cluster in `directory`, with `changes` in its first commit, and open it.
+        """Make the store of a new cluster in `directory`, with `changes` in its first commit; it leads.
 
         Raises `StoreExists`, `DirectoryTaken` or `DiskFull`; `directory` holds no store then.
         """
-        return cls(await opening.create(directory, root=root, cluster_id=cluster_id, now=now, changes=changes), now)
+        opened = await opening.create(directory, root=root, cluster_id=cluster_id, now=now, changes=changes)
+        return cls(opened, now, node_id=node_id)
 
     @classmethod
-    async def open(cls, directory: Path, *, root: RootKey, cluster_id: str, now: Callable[[], float]) -> Self:
-        """Open the store in `directory` and take the lead: the epoch's counter goes up by 1.
+    async def open(
+        cls,
+        directory: Path,
+        *,
+        root: RootKey,
+        cluster_id: str,
+        now: Callable[[], float],
+        node_id: str = "",
+        start_etcd: StartEtcd | None = None,
+        new_generation: bool = False,
+    ) -> Self:
+        """Open the store in `directory`.
 
+        A manager that is alone leads at once, with the epoch's counter up by 1.  One of several waits until enough
+        others answer to load everything, and then follows; `run` does the rest.
+        start_etcd: starts the member in a directory.  new_generation: after the loss of the other managers, so that
+        nothing that they may still hold can pass for new.
         Raises `StoreDamaged` naming the record, `StoreMissing`, `DirectoryTaken` or `DiskFull`.
         """
-        return cls(await opening.open_store(directory, root=root, cluster_id=cluster_id), now)
+        opened = await opening.open_store(
+            directory, root=root, cluster_id=cluster_id, now=now, start_etcd=start_etcd, new_generation=new_generation
+        )
+        return cls(opened, now, node_id=node_id)
+
+    @classmethod
+    async def enter(
+        cls,
+        directory: Path,
+        *,
+        root: RootKey,
+        cluster_id: str,
+        now: Callable[[], float],
+        node_id: str,
+        engine_directory: str,
+        start_etcd: StartEtcd,
+    ) -> Self:
+        """Make the store of a manager that becomes one of several, and load everything from the others.
+
+        From the call on `open` finds it again, wherever this is broken off.  engine_directory: `etcd-` and an id.
+        Raises `StoreExists`, `DirectoryTaken`, `StoreDamaged` or what `start_etcd` does.
+        """
+        opened = await opening.enter(
+            directory, root=root, cluster_id=cluster_id, engine_directory=engine_directory, start_etcd=start_etcd
+        )
+        return cls(opened, now, node_id=node_id)
 
     @staticmethod
     def exists(directory: Path) -> bool:
@@ -85,30 +138,69 @@ class Store:
 
     @property
     def committed(self) -> Snapshot:
-        """The newest committed snapshot: all reads are answered from it."""
-        return self._writer.committed
+        """The newest committed snapshot: all reads are answered from it, on a leader after `barrier`."""
+        return self._replica.committed
 
     @property
     def epoch(self) -> tuple[int, int]:
-        """Generation and counter of this leadership."""
-        epoch = self._ledger.head.epoch
+        """Generation and counter of this leadership, or of the newest that is known."""
+        epoch = self._leadership.epoch
         return epoch.generation, epoch.counter
+
+    @property
+    def leads(self) -> bool:
+        """Whether this manager leads, as far as it knows."""
+        return self._leadership.leads
+
+    @property
+    def leader(self) -> str:
+        """The node id of who leads; "" = nobody that is known here."""
+        return self._leadership.leader
+
+    @property
+    def engine_name(self) -> str:
+        """`sqlite` or `etcd`."""
+        return "sqlite" if self._leadership.alone else "etcd"
+
+    def now_s(self) -> float:
+        """Return the cluster's time, seconds since 1970: what deciders take for now."""
+        return self._replica.clock.now_s()
+
+    async def run(self, lead: Lead) -> None:
+        """Follow the other managers, and run `lead()` while this one leads, until cancelled.
+
+        `lead()` never returns; it is cancelled and awaited when the lead is lost.  Raises what must end vaultd: what
+        `lead()` raised, `StoreDamaged`, or that the engine has stopped.
+        """
+        await self._leadership.run(lead)
+
+    async def cede(self) -> None:
+        """Give the lead away, before this manager goes; does nothing on one that does not lead, or is alone."""
+        await self._leadership.cede()
+
+    async def barrier(self) -> None:
+        """Wait until `committed` shows every write that was acknowledged before this call, by any manager.
+
+        Raises `NotLeading` or `NoLeader`.  Readers at one time share one question to the other managers.
+        """
+        await self._leadership.barrier()
 
     async def submit(self, build: Callable[[Snapshot], Sequence[Change | Atomic]]) -> int:
         """Commit what `build` makes of the proposed snapshot, all or nothing; return the commit index.
 
         `build` runs at once and may raise a `VaultError`, to this caller only.  On return `committed` shows the write.
-        Raises `OutOfSequence`, `TooLarge`, `Busy`, `DiskFull` (nothing written), `OutcomeUnknown`, `EngineStopped`.
+        Raises `OutOfSequence`, `TooLarge`, `Busy`, `DiskFull`, `NotLeading` (nothing written), `OutcomeUnknown`,
+        `EngineStopped`.
         """
-        self._writer.check_running()
-        changes = build(self._proposals.proposed)
+        writer = self._leadership.leading()
+        changes = build(writer.proposals.proposed)
         if not changes:
-            return await self._writer.settled()
+            return await writer.settled()
         try:
-            batch = self._proposals.add(changes)
+            batch = writer.proposals.add(changes)
         except Stale:
             raise OutOfSequence from None
-        return await self._writer.enlist(batch)
+        return await writer.enlist(batch)
 
     async def propose(self, changes: Iterable[Change | Atomic]) -> tuple[Change | Atomic, ...]:
         """Commit those of `changes` that are still true, each for itself; return the others, to be decided again.
@@ -119,9 +211,9 @@ class Store:
         refused: list[Change | Atomic] = []
         taken: list[tuple[Group, asyncio.Future[int]]] = []
         while chunk := list(islice(rest, CHUNK_CHANGES)):
-            self._writer.check_running()
-            for group in _groups(chunk) if not self._fits(chunk, taken) else ():
-                if not self._fits(group, taken):
+            writer = self._leadership.leading()
+            for group in _groups(chunk) if not _fits(writer, chunk, taken) else ():
+                if not _fits(writer, group, taken):
                     refused.extend(group)
             await asyncio.sleep(0)
         for (group, _), outcome in zip(taken, await _outcomes(taken), strict=True):
@@ -138,31 +230,33 @@ class Store:
         """
         seen: Snapshot | None = None
         while True:
-            self._writer.check_running()
+            self._leadership.check_running()
             if self.committed is not seen:
                 seen = self.committed
                 yield seen
             else:
-                await self._writer.changed()
+                await self._replica.changed()
 
     async def value(self, kind: Kind, id: str) -> Plaintext:
         """Return the value of a secret or config.  Raises `NoValue`, or `StoreDamaged` naming the record."""
         key = value_key(kind, id)
-        framed = await self._engine.get(key)
-        # The ledger is as new as what was read: the engine answers in order, and so do its futures.
-        part = self._ledger.live.get(key)
+        framed = await self._leadership.engine.get(key)
+        # Alone, the ledger is as new as what was read: the engine answers in order, and so do its futures.
+        if not self._leadership.alone:
+            framed = await self._agreed(key, framed)
+        part = self._replica.ledger.live.get(key)
         if part is None:
             raise NoValue(kind, id)
         if framed is None or len(framed) <= INLINE_BYTES:
-            return Plaintext(self._ledger.open(key, framed, part))
-        return Plaintext(await asyncio.to_thread(self._ledger.open, key, framed, part))
+            return Plaintext(self._replica.ledger.open(key, framed, part))
+        return Plaintext(await asyncio.to_thread(self._replica.ledger.open, key, framed, part))
 
     async def rotate_keyring(self) -> None:
         """Add a data key; what is written after it is sealed with the new one.  `upkeep` re-seals the rest."""
         async with self._upkeep:
-            self._writer.check_running()
-            keyring = with_new_term(self._ledger.keyring, now_s=self._now())
-            await self._writer.enlist(self._proposals.add_records({}, keyring))
+            writer = self._leadership.leading()
+            keyring = with_new_term(self._replica.ledger.keyring, now_s=self.now_s())
+            await writer.enlist(writer.proposals.add_records({}, keyring))
 
     async def upkeep(self) -> int:
         """Do a piece of what keeps records under a young data key; return how many are still under an older one.
@@ -170,49 +264,87 @@ class Store:
         A data key of 90 days gets a successor; then records are re-sealed, about 1 MiB a call, their versions kept;
         when none is left, older keys are forgotten.  May be left off at any time, and goes on after a restart.
         """
-        if self._now() - self._ledger.keyring.newest.created_s > TERM_S:
+        if self.now_s() - self._replica.ledger.keyring.newest.created_s > TERM_S:
             await self.rotate_keyring()
         async with self._upkeep:
-            self._writer.check_running()
-            ledger, keyring = self._ledger, self._ledger.keyring
-            if ledger.older:
-                await self._writer.enlist(self._proposals.add_records(await self._older(), None))
-            elif len(keyring.terms) > 1:
+            writer = self._leadership.leading()
+            if self._replica.ledger.older:
+                older = await self._older()
+                self._leadership.leading()
+                await writer.enlist(writer.proposals.add_records(older, None))
+            elif len((keyring := self._replica.ledger.keyring).terms) > 1:
                 trimmed = without_terms_before(keyring, keyring.newest.number)
-                await self._writer.enlist(self._proposals.add_records({}, trimmed))
-            return len(ledger.older)
+                await writer.enlist(writer.proposals.add_records({}, trimmed))
+            return len(self._replica.ledger.older)
+
+    async def move(self, content: EngineFile, start: StartEtcd, step: Step = lambda name: None) -> None:
+        """Go over to the engine that `content` names, in a fresh directory; this manager leads before and after.
+
+        Writes wait meanwhile.  Broken off at any point, even by `kill -9`, one engine is in charge and holds
+        everything that was acknowledged.  step: told the name of each step before it (for tests).
+        Raises `MoveFailed` or another `Unavailable`; the store goes on as it was, unless the disk failed it.
+        """
+        async with self._upkeep:
+            await move(self._leadership, self._directory, content, start, step)
 
     async def stopped(self) -> VaultError:
         """Wait until the store has stopped by itself, and return why: the daemon must end then."""
-        return await asyncio.shield(self._writer.stopped)
+        return await asyncio.shield(self._leadership.stopped)
+
+    async def members(self) -> Sequence[Member]:
+        """Return the managers that take part in the engine."""
+        return await self._leadership.engine.members()
+
+    async def add_member(self, peer_url: str) -> Member:
+        """Let a manager that is yet to start take part, as a learner.  Raises `Unavailable` or `NotSupported`."""
+        return await self._leadership.engine.add_member(peer_url)
+
+    async def promote_member(self, member_id: int) -> None:
+        """Let a learner that has caught up vote.  Raises `Unavailable` (not yet: try again) or `NotSupported`."""
+        await self._leadership.engine.promote_member(member_id)
+
+    async def remove_member(self, member_id: int) -> None:
+        """End a manager's part in the engine.  Raises `Unavailable` or `NotSupported`."""
+        await self._leadership.engine.remove_member(member_id)
 
     async def close(self) -> None:
         """Finish what was asked for, refuse what comes after, and let go of the directory."""
-        await self._writer.close()
-        await self._engine.close()
+        await self._leadership.close()
         self._release()
 
-    def _fits(self, group: "Group", taken: "list[tuple[Group, asyncio.Future[int]]]") -> bool:
-        """Propose changes together, unless one is stale; note in `taken` what will settle them."""
-        try:
-            batch = self._proposals.add(group)
-        except (Stale, Busy):
-            return False
-        taken.append((group, self._writer.enlist(batch)))
-        return True
+    async def _agreed(self, key: str, framed: bytes | None) -> bytes | None:
+        """Return the record under `key` once engine and ledger agree on it; what they say last after a while."""
+        replica, clock = self._replica, asyncio.get_running_loop().time
+        until = clock() + AGREE_S
+        while not replica.ledger.agrees(key, framed) and clock() < until:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(AGREE_POLL_S):
+                    await replica.changed()
+            framed = await self._leadership.engine.get(key)
+        return framed
 
     async def _older(self) -> dict[str, Content]:
         """Return some of the records under older data keys, to be sealed anew."""
         found: dict[str, Content] = {}
         size_bytes = 0
-        for key in tuple(islice(self._ledger.older, UPKEEP_RECORDS)):
-            framed = await self._engine.get(key)
+        for key in tuple(islice(self._replica.ledger.older, UPKEEP_RECORDS)):
+            framed = await self._leadership.engine.get(key)
             if framed is not None:
                 found[key] = Again(framed)
                 size_bytes += len(framed)
             if size_bytes > UPKEEP_BYTES:
                 break
         return found
+
+
+def _fits(writer: Writer, group: Group, taken: "list[tuple[Group, asyncio.Future[int]]]") -> bool:
+    """Propose changes together, unless one is stale; note in `taken` what will settle them."""
+    try:
+        batch = writer.proposals.add(group)
+    except (Stale, Busy):
+        return False
+    taken.append((group, writer.enlist(batch)))
+    return True
 
 
 async def _outcomes(taken: "list[tuple[Group, asyncio.Future[int]]]") -> list[int | BaseException]:

@@ -1,44 +1,51 @@
 """The writer: one commit at a time, in order; who waits for a batch learns how it ended, all at once.
 
 Not pure: awaits the engine.  While one commit is under way, what is asked for gathers in the next (group commit).  A
-full disk fails what waits and the writer goes on; after any other failure it promises nothing more.
-Lives on one event loop.  Called by `vault.raftstore.store`.
+full disk fails what waits and the writer goes on; any other failure ends it.  A writer lives as long as one
+leadership, and what it has made of the proposed snapshot ends with it.
+Lives on one event loop.  Called by `vault.raftstore.store`; made by `vault.raftstore.leadership`.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Set
 
-from vault.model.errors import DiskFull, OutcomeUnknown, VaultError
-from vault.raftstore.engine import Commit, Engine, EngineStopped
-from vault.raftstore.ledger import Ledger
+from vault.model.errors import DiskFull, NotLeading, OutcomeUnknown, VaultError
+from vault.raftstore.engine import Commit, Engine, EngineStopped, HeadMoved
 from vault.raftstore.proposals import Batch, Proposals
-from vault.store.snapshot import Snapshot
+from vault.raftstore.replica import Replica
 
 logger = logging.getLogger(__name__)
 
 
 class Writer:
-    """Takes batches from the queue of proposals to the engine."""
+    """Takes batches from the queue of proposals to the engine.
 
-    def __init__(self, engine: Engine, ledger: Ledger, proposals: Proposals, committed: Snapshot) -> None:
-        self.committed = committed
-        self.stopped: asyncio.Future[VaultError] = asyncio.get_running_loop().create_future()
-        self._engine, self._ledger, self._proposals = engine, ledger, proposals
+    alone: no other manager can take over, so a failure is the end of the store and not only of this leadership.
+    """
+
+    def __init__(self, engine: Engine, replica: Replica, *, alone: bool) -> None:
+        self.epoch = replica.ledger.head.epoch
+        self.proposals = Proposals(replica.committed, replica.clock.now_s)
         self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[VaultError] = self._loop.create_future()  # Why it promises nothing more.
+        self._engine, self._replica, self._alone = engine, replica, alone
+        self._sealing = threading.Lock()  # The ledger is read by the engine's thread, and stays as it is meanwhile.
         self._flying: Batch | None = None  # What the engine is making durable.
+        self._late: set[asyncio.Task[None]] = set()
         self._woken = False
+        self._paused = False
         self._closing = False
-        self._readers: list[asyncio.Future[None]] = []  # Done at the next commit, or the end.
         self._idle = asyncio.Event()
         self._idle.set()
 
     def check_running(self) -> None:
-        """Raise `EngineStopped` after the end."""
+        """Raise `EngineStopped` after the end, or `NotLeading` if only this leadership has ended."""
         if self._closing:
             raise EngineStopped("it was closed")
-        if self.stopped.done():
-            raise EngineStopped(getattr(self.stopped.result(), "why", "a write failed"))
+        if self.ended.done():
+            raise self._refusal(getattr(self.ended.result(), "why", "a write failed"))
 
     def enlist(self, batch: Batch) -> "asyncio.Future[int]":
         """Return what the batch's end settles, and see to it that the batch is sent."""
@@ -52,30 +59,62 @@ class Writer:
 
     async def settled(self) -> int:
         """Wait for everything that the proposed snapshot shows, and return its commit index."""
-        newest = self._proposals.queue[-1] if self._proposals.queue else self._flying
-        return self.committed.index if newest is None else await self.enlist(newest)
+        queue = self.proposals.queue
+        newest = queue[-1] if queue else self._flying
+        return self._replica.committed.index if newest is None else await self.enlist(newest)
 
-    async def changed(self) -> None:
-        """Wait for the next commit, or the end."""
-        reader: asyncio.Future[None] = self._loop.create_future()
-        self._readers.append(reader)
-        await reader
+    async def pause(self) -> None:
+        """Send nothing until `resume`; what is asked for gathers.  On return nothing is under way."""
+        self._paused = True
+        while self._flying is not None:
+            await self._replica.changed()
+
+    def resume(self, engine: Engine, *, alone: bool) -> None:
+        """Go on, with another engine perhaps."""
+        self._engine, self._alone, self._paused = engine, alone, False
+        self._send()
 
     async def close(self) -> None:
         """Finish what was asked for, and refuse what comes after."""
         self._closing = True
         await self._idle.wait()
-        self._stop(EngineStopped("it was closed"))
+        self.end(EngineStopped("it was closed"))
+        for task in self._late:
+            task.cancel()
+
+    def end(self, error: VaultError) -> None:
+        """Promise nothing more; tell everybody whose batch was not sent.  What is under way ends as the engine says."""
+        if self.ended.done():
+            return
+        with self._sealing:
+            self.ended.set_result(error)
+        for batch in self.proposals.reset(self._replica.committed):
+            _fail(batch, lambda: self._refusal("a write before this one failed"))
+        self._settle_down()
+        self._replica.wake()
+
+    def overtaken(self, heads: Set[bytes]) -> None:
+        """End, since another manager leads; heads: of all commits between ours and its first."""
+        batch = self._flying
+        self.end(HeadMoved())
+        if batch is not None and (batch.sealed is None or batch.sealed.commit.head not in heads):
+            _fail(batch, NotLeading)  # It came too late, and never will be applied.
+
+    def _refusal(self, why: str) -> VaultError:
+        return EngineStopped(why) if self._alone else NotLeading()
 
     def _send(self) -> None:
         """Hand the next batch to the engine, if it has none of ours."""
         self._woken = False
-        if self._flying is not None or not self._proposals.queue:
+        if self._flying is not None or self._paused or not self.proposals.queue:
             return
-        batch = self._flying = self._proposals.queue.popleft()
+        batch = self._flying = self.proposals.queue.popleft()
 
         def make() -> Commit:
-            batch.sealed = self._ledger.seal(batch.index, batch.contents, keyring=batch.keyring)
+            with self._sealing:
+                if self.ended.done():
+                    raise HeadMoved
+                batch.sealed = self._replica.ledger.seal(batch.index, batch.contents, keyring=batch.keyring)
             return batch.sealed.commit
 
         asyncio.ensure_future(self._engine.commit(make)).add_done_callback(self._landed)
@@ -84,44 +123,56 @@ class Writer:
         """Tell a batch's callers how it ended, and send the next."""
         batch, self._flying = self._flying, None
         assert batch is not None
-        match done.exception():
+        match EngineStopped("a commit was broken off") if done.cancelled() else done.exception():
+            case None if self.ended.done():
+                task = self._loop.create_task(self._answer_late(batch))
+                self._late.add(task)
+                task.add_done_callback(self._late.discard)
             case None:
                 self._accept(batch)
                 self._send()
             case DiskFull():
                 logger.warning("store_disk_full")
-                for failed in (batch, *self._proposals.reset(self.committed)):
+                for failed in (batch, *self.proposals.reset(self._replica.committed)):
                     _fail(failed, DiskFull)
+            case HeadMoved() if not self._alone:
+                self.end(HeadMoved())
+                _fail(batch, NotLeading)
             case error:
-                logger.critical("store_stopped", exc_info=error)
-                self._stop(error if isinstance(error, VaultError) else EngineStopped("a commit failed"))
+                if self._alone or not isinstance(error, VaultError):
+                    logger.critical("store_stopped", exc_info=error)
+                self.end(error if isinstance(error, VaultError) else EngineStopped("a commit failed"))
                 _fail(batch, lambda: error if isinstance(error, VaultError) else OutcomeUnknown())
-        if self._flying is None and not self._proposals.queue:
-            self._idle.set()
+        self._settle_down()
+
+    def _settle_down(self) -> None:
+        """Note it when nothing is left to do."""
+        if self._flying is None:
+            if not self.proposals.queue:
+                self._idle.set()
+            if self._paused:
+                self._replica.wake()
 
     def _accept(self, batch: Batch) -> None:
         assert batch.sealed is not None
-        self._ledger.accept(batch.sealed)
-        self.committed = batch.after
-        for waiter in batch.waiters:  # Before the readers: an answer does not wait for what others make of it.
-            if not waiter.done():
-                waiter.set_result(batch.index)
-        self._wake_readers()
+        self._replica.accept(batch.sealed, batch.after)
+        _answer(batch)  # Before the readers: an answer does not wait for what others make of it.
+        self._replica.wake()
 
-    def _wake_readers(self) -> None:
-        readers, self._readers = self._readers, []
-        for reader in readers:
-            if not reader.done():
-                reader.set_result(None)
+    async def _answer_late(self, batch: Batch) -> None:
+        """Tell callers of a success that came after the end, when the replica shows it."""
+        try:
+            while self._replica.committed.index < batch.index:
+                await self._replica.changed()
+            _answer(batch)
+        finally:
+            _fail(batch, OutcomeUnknown)
 
-    def _stop(self, error: VaultError) -> None:
-        """Promise nothing more; tell everybody who waits."""
-        if self.stopped.done():
-            return
-        self.stopped.set_result(error)
-        for batch in self._proposals.reset(self.committed):
-            _fail(batch, lambda: EngineStopped("a write before this one failed"))
-        self._wake_readers()
+
+def _answer(batch: Batch) -> None:
+    for waiter in batch.waiters:
+        if not waiter.done():
+            waiter.set_result(batch.index)
 
 
 def _fail(batch: Batch, error: Callable[[], VaultError]) -> None:

@@ -193,6 +193,18 @@ class Draft:
             self.objects[kind] = self.objects[kind].remove(object_id)
         self.touched.add((kind, object_id))
 
+    def take(self, kind: Kind, object_id: str, new: AnyObject | None) -> None:
+        """Make an object what another manager has committed: version and times are in it already; None removes it."""
+        old = self.objects[kind].get(object_id)
+        if old is not None:
+            self.unindex(kind, old)
+        if new is not None:
+            self.objects[kind] = self.objects[kind].insert(object_id, new)
+            self.index(kind, new)
+        elif old is not None:
+            self.objects[kind] = self.objects[kind].remove(object_id)
+        self.touched.add((kind, object_id))
+
     def index(self, kind: Kind, obj: AnyObject) -> None:
         """Add an object to the indexes."""
         if isinstance(obj, Task):

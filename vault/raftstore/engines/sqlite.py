@@ -58,7 +58,7 @@ class SqliteEngine:
 
     async def watch(self, after: Reading) -> AsyncIterator[Sequence[Seen | Beat]]:
         """See `Engine`: nobody else commits here, so this waits for the end."""
-        await self._ended
+        await asyncio.shield(self._ended)
         raise EngineStopped("it was closed")
         yield ()
 
