@@ -40,8 +40,8 @@ class Answer:
 class Daemon:
     """The API over fakes, and a client of it."""
 
-    def __init__(self) -> None:
-        new_id = counting_ids()
+    def __init__(self, first_id: int = 1) -> None:
+        new_id = counting_ids(first_id)
         self.manager = MemoryManager(new_id)
         self.node = MemoryNode()
         self.app = create_app(self.manager, self.node, new_id=new_id, now_s=lambda: START_S)

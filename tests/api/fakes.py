@@ -1,7 +1,7 @@
 """A store in memory, and a manager and a node without a machine."""
 
 import itertools
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -11,6 +11,7 @@ from vault.api.ports import (
     Build,
     Container,
     ExecSpec,
+    Forwarder,
     Image,
     InitRequest,
     JoinRequest,
@@ -20,13 +21,23 @@ from vault.api.ports import (
     NodeInfo,
     Process,
     Progress,
+    Quorum,
     RemovedImage,
+    RestoreRequest,
     Rotations,
     Volume,
 )
 from vault.crypto.plaintext import Plaintext
 from vault.model.cluster import Cluster, ClusterSpec, JoinTokens
-from vault.model.errors import AlreadyInSwarm, LastManagerLeaving, NoSuch, NotAManager, NotInSwarm
+from vault.model.errors import (
+    AlreadyInSwarm,
+    BadRequest,
+    LastManagerLeaving,
+    NoSuch,
+    NotAManager,
+    NotInSwarm,
+    VaultError,
+)
 from vault.model.ids import Kind, NodeID
 from vault.model.node import ManagerStatus, Node, NodeDescription, NodeSpec, NodeStatus
 from vault.model.task import Task
@@ -74,9 +85,9 @@ class MemoryStore:
         return self.values[kind, id]
 
 
-def counting_ids() -> Callable[[], str]:
-    """Return a source of ids: 0000…1, 0000…2, with a letter in front so that prefixes are short."""
-    numbers = itertools.count(1)
+def counting_ids(first: int = 1) -> Callable[[], str]:
+    """Return a source of ids: 0001zz…, 0002zz…, so that prefixes are short."""
+    numbers = itertools.count(first)
     return lambda: f"{next(numbers):x}".rjust(4, "0").ljust(25, "z")
 
 
@@ -86,7 +97,13 @@ class MemoryManager:
     def __init__(self, new_id: Callable[[], str]) -> None:
         self.memory: MemoryStore | None = None
         self.new_id = new_id
+        self.node_id = NODE_ID
+        self.restored: tuple[RestoreRequest, bytes] | None = None
         self.logs: dict[str, list[LogLine]] = {}
+        self.barrier: Callable[[], Awaitable[None]] | None = None
+        self.follows: Forwarder | None = None
+        self.refusal: VaultError | None = None  # What `standing` raises.
+        self.changed = anyio.Event()
 
     def store(self) -> MemoryStore:
         if self.memory is None:
@@ -94,15 +111,46 @@ class MemoryManager:
         return self.memory
 
     def membership(self) -> Membership:
-        if self.memory is None:
+        if self.memory is None and self.follows is None:
             return Membership()
         return Membership(
             state="active",
-            node_id=NODE_ID,
+            node_id=self.node_id,
             node_addr="10.0.0.5",
             manager=True,
             managers=((NODE_ID, "10.0.0.5:2377"),),
         )
+
+    def standing(self) -> Forwarder | None:
+        if self.refusal is not None:
+            raise self.refusal
+        if self.follows is None:
+            self.store()
+        return self.follows
+
+    async def standing_changed(self) -> None:
+        await self.changed.wait()
+
+    def stand(self, *, follows: Forwarder | None = None, refusal: VaultError | None = None) -> None:
+        """Change who leads, and tell."""
+        self.follows, self.refusal = follows, refusal
+        self.changed.set()
+        self.changed = anyio.Event()
+
+    def quorum(self) -> Quorum:
+        return Quorum(leader=NODE_ID, reachable=frozenset({NODE_ID}))
+
+    async def backup(self, passphrase: Plaintext | None) -> AsyncIterator[bytes]:
+        if passphrase is None:
+            raise BadRequest("autolock is off, so a backup needs a passphrase")
+        yield b"sealed "
+        yield b"under " + passphrase.reveal()
+
+    async def restore(self, request: RestoreRequest, archive: AsyncIterator[bytes]) -> NodeID:
+        if self.memory is not None:
+            raise AlreadyInSwarm()
+        self.restored = request, b"".join([piece async for piece in archive])
+        return NodeID(NODE_ID)
 
     async def init(self, request: InitRequest) -> NodeID:
         if self.memory is not None:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.api.client import Daemon
-from vault.api.gateway import index_of
+from vault.api.index import index_of
 from vault.model.errors import VaultError
 
 HEADERS = ("api-version", "docker-experimental", "ostype", "server")
@@ -72,9 +72,10 @@ def test_an_unknown_path_and_an_unknown_method_are_not_found(method: str, url: s
 
 def test_our_index_finds_what_fastapi_would_find() -> None:
     daemon = Daemon()
-    index = index_of(daemon.app.app.routes)  # type: ignore[attr-defined]
-    handler, parameters = index.find("GET", "/images/registry:5000/team/web:1/json") or (None, {})
-    assert getattr(handler, "__name__", "") == "inspect"
+    index = index_of(daemon.app.app.routes, [])  # type: ignore[attr-defined]
+    endpoint, parameters = index.find("GET", "/images/registry:5000/team/web:1/json") or (None, {})
+    assert endpoint is not None
+    assert endpoint.handler.__name__ == "inspect"  # type: ignore[attr-defined]
     assert parameters == {"name": "registry:5000/team/web:1"}
     assert index.find("GET", "/images/json") is not None
     assert index.find("PATCH", "/images/json") is None

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from vault import __version__
 from vault.api import answers
+from vault.api.backups import Backups
 from vault.api.configs import Configs
 from vault.api.containers import Containers
 from vault.api.context import Context, Endpoint
@@ -23,14 +24,16 @@ from vault.api.event_stream import Events
 from vault.api.exec import Exec
 from vault.api.exec_sessions import Sessions
 from vault.api.exec_socket import ExecSocket
-from vault.api.gateway import NOT_FOUND, Gateway, index_of
+from vault.api.gateway import NOT_FOUND, Gateway
 from vault.api.images import Images
+from vault.api.index import index_of
 from vault.api.logs import Logs
 from vault.api.networks import Networks
 from vault.api.nodes import Nodes
 from vault.api.not_offered import sentence_for
 from vault.api.openapi import described, schemas_of
 from vault.api.ports import LocalNode, Manager
+from vault.api.relay import Relay
 from vault.api.secrets import Secrets
 from vault.api.services import Services
 from vault.api.swarm import Swarm
@@ -68,7 +71,7 @@ def create_app(
     app.add_api_route("/openapi.json", _document_of(endpoints), methods=["GET"], include_in_schema=False)
     app.add_api_websocket_route(EXEC_SOCKET, ExecSocket(sessions).serve)
     app.add_exception_handler(HTTPException, _not_found)
-    return Gateway(app, index_of(app.routes))
+    return Gateway(app, index_of(app.routes, endpoints), manager, Relay(manager, new_id))
 
 
 def endpoints_of(context: Context, sessions: Sessions) -> list[Endpoint]:
@@ -82,6 +85,7 @@ def endpoints_of(context: Context, sessions: Sessions) -> list[Endpoint]:
         *Nodes(context).endpoints(),
         *Networks(context).endpoints(),
         *Swarm(context).endpoints(),
+        *Backups(context).endpoints(),
         *Events(context).endpoints(),
         *Containers(context).endpoints(),
         *Exec(context, sessions).endpoints(),

@@ -5,9 +5,9 @@ from starlette.responses import Response
 
 from vault.api import answers
 from vault.api.bodies import TooLarge, read
-from vault.api.context import Context, Endpoint, posted_version
+from vault.api.context import Context, Endpoint, id_for, posted_version
 from vault.api.filters import named, parse_filters
-from vault.api.lookup import find_config
+from vault.api.lookup import find_config, made_already
 from vault.api.ports import Store
 from vault.api.values import EMPTY, PostedConfig, config_of
 from vault.model.base import Object
@@ -44,7 +44,7 @@ class Configs:
         """Return what this class serves."""
         return [
             Endpoint("GET", "/configs", self.listing, replies=list[ShownConfig], query=("filters",)),
-            Endpoint("POST", "/configs/create", self.create, 201, posts=PostedConfig),
+            Endpoint("POST", "/configs/create", self.create, 201, posts=PostedConfig, creates=True),
             Endpoint("GET", "/configs/{id}", self.inspect, replies=ShownConfig),
             Endpoint("DELETE", "/configs/{id}", self.remove, 204),
             Endpoint("POST", "/configs/{id}/update", self.update, posts=PostedConfig, query=("version",)),
@@ -67,9 +67,11 @@ class Configs:
         posted = await self._read(request)
         spec, value = _spec_of(posted), posted.data or EMPTY
         rules.check_config(spec, len(value))
-        config_id = self.context.new_id()
+        config_id = id_for(request, self.context.new_id)
 
         def build(snapshot: Snapshot) -> tuple[Change, ...]:
+            if made_already(snapshot, Kind.CONFIG, config_id):
+                return ()
             return (rules.new_config(snapshot, config_id, spec), PutValue(Kind.CONFIG, config_id, value))
 
         await store.submit(build)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from vault.api import answers
 from vault.api.container_lookup import find_container
 from vault.api.container_shapes import ContainerDetails, ContainerSummary, details_of, summary_of
-from vault.api.context import Context, Endpoint, flag
+from vault.api.context import Context, Endpoint, Reach, flag
 from vault.api.filters import Filters, matches_labels, one_of, parse_filters
 from vault.api.ports import Container
 from vault.model.errors import BadRequest
@@ -28,8 +28,10 @@ class Containers:
         """Return what this class serves."""
         query = ("all", "limit", "size", "filters")
         return [
-            Endpoint("GET", "/containers/json", self.listing, replies=list[ContainerSummary], query=query),
-            Endpoint("GET", "/containers/{id}/json", self.inspect, replies=ContainerDetails),
+            Endpoint(
+                "GET", "/containers/json", self.listing, replies=list[ContainerSummary], query=query, reach=Reach.NODE
+            ),
+            Endpoint("GET", "/containers/{id}/json", self.inspect, replies=ContainerDetails, reach=Reach.NODE),
         ]
 
     async def listing(self, request: Request) -> Response:

@@ -5,6 +5,7 @@ Called by `vault.api.app`, which makes one `Context`, and by each module of hand
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from starlette.requests import Request
@@ -18,6 +19,14 @@ from vault.model.ids import NewID
 Handler = Callable[[Request], Awaitable[Response]]
 TRUE = ("1", "true", "True")
 MAX_INDEX = 2**63 - 1
+
+
+class Reach(Enum):
+    """Which node's business an endpoint is."""
+
+    CLUSTER = "cluster"  # The leader's: it answers from the store, and other managers forward.
+    NODE = "node"  # This node's: its containers, images, volumes, and its own part in a swarm.
+    BOTH = "both"  # The leader's, but what this node has of its own where it is no manager.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +50,32 @@ class Endpoint:
     posts: Any = None  # Type of the body.
     replies: Any = None  # Type of the answer.
     query: Sequence[str] = ()
+    reach: Reach = Reach.CLUSTER
+    creates: bool = False  # Makes an object of the id that `id_for` gives: done twice, it is done once.
+    streams: bool = False  # A read whose answer comes in parts.
+
+    @property
+    def reads(self) -> bool:
+        """Whether it changes nothing."""
+        return self.method in ("GET", "HEAD") or self.streams
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it may be done again when it is not known whether it was done."""
+        return self.reads or self.creates
+
+
+def id_for(request: Request, new_id: NewID) -> str:
+    """Return the id of the object this request makes: always the same, however often it is sent to a leader."""
+    drawn: str = request.scope.get("new_id") or new_id()
+    request.scope["new_id"] = drawn
+    return drawn
+
+
+def self_of(request: Request, manager: Manager) -> str:
+    """Return the id of the node that the client asked, which "self" means."""
+    asked: str = request.scope.get("node_id") or manager.membership().node_id
+    return asked
 
 
 def speaks(request: Request) -> ApiVersion:

@@ -55,7 +55,8 @@ class Events:
 
     def endpoints(self) -> list[Endpoint]:
         """Return what this class serves."""
-        return [Endpoint("GET", "/events", self.events, replies=Event, query=("since", "until", "filters"))]
+        query = ("since", "until", "filters")
+        return [Endpoint("GET", "/events", self.events, replies=Event, query=query, streams=True)]
 
     async def events(self, request: Request) -> Response:
         """Tell what changes in the cluster, from now on."""

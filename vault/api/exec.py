@@ -15,7 +15,7 @@ from starlette.responses import Response
 from vault.api import answers
 from vault.api.bodies import decode, read
 from vault.api.container_lookup import find_container
-from vault.api.context import Context, Endpoint
+from vault.api.context import Context, Endpoint, Reach
 from vault.api.exec_sessions import Session, Sessions
 from vault.api.ports import ExecSpec, Process
 from vault.api.streams import MULTIPLEXED, RAW, Streamed, Write
@@ -95,10 +95,18 @@ class Exec:
     def endpoints(self) -> list[Endpoint]:
         """Return what this class serves."""
         return [
-            Endpoint("POST", "/containers/{id}/exec", self.create, 201, posts=PostedExec, replies=ExecCreated),
-            Endpoint("POST", "/exec/{id}/start", self.start, posts=PostedStart),
-            Endpoint("POST", "/exec/{id}/resize", self.resize, query=("h", "w")),
-            Endpoint("GET", "/exec/{id}/json", self.inspect, replies=ExecDetails),
+            Endpoint(
+                "POST",
+                "/containers/{id}/exec",
+                self.create,
+                201,
+                posts=PostedExec,
+                replies=ExecCreated,
+                reach=Reach.NODE,
+            ),
+            Endpoint("POST", "/exec/{id}/start", self.start, posts=PostedStart, reach=Reach.NODE),
+            Endpoint("POST", "/exec/{id}/resize", self.resize, query=("h", "w"), reach=Reach.NODE),
+            Endpoint("GET", "/exec/{id}/json", self.inspect, replies=ExecDetails, reach=Reach.NODE),
         ]
 
     async def create(self, request: Request) -> Response:

@@ -1,24 +1,23 @@
 """The way in for every request: version, headers, errors, and the shortest path to a handler.
 
-A pure ASGI middleware around FastAPI.  It finds the handler by itself, in an index made of FastAPI's own routes,
-because FastAPI's way to one costs 120 to 180 µs a request here and this one 4; FastAPI still serves WebSockets and the
-OpenAPI document.  `except Exception` stands here because a request ends here.
+A pure ASGI middleware around FastAPI.  It finds the handler by itself, in an index made of FastAPI's own routes
+(`vault.api.index`), and takes what is the cluster's business to the manager that leads (`vault.api.relay`).  FastAPI's
+own way to a handler costs 120 to 180 µs a request here and this one 4; FastAPI still serves WebSockets and the OpenAPI
+document.  `except Exception` stands here because a request ends here.
 """
 
 import logging
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vault.api import answers
-from vault.api.context import Handler
+from vault.api.context import Reach
+from vault.api.index import Index
+from vault.api.ports import Manager
+from vault.api.relay import Relay
 from vault.api.version import MAX_TEXT, MAX_VERSION, SERVER, split_version
 from vault.model.errors import VaultError
 
@@ -31,50 +30,16 @@ HEADERS = (
     (b"ostype", b"linux"),
     (b"server", SERVER.encode()),
 )
-Params = dict[str, str]
-NO_PARAMS: Params = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """Handlers by method and path."""
-
-    exact: dict[tuple[str, str], Handler] = field(default_factory=dict)
-    patterns: dict[tuple[str, str], list[tuple[re.Pattern[str], Handler]]] = field(default_factory=dict)
-
-    def find(self, method: str, path: str) -> tuple[Handler, Params] | None:
-        """Return the handler of a path without its version, and what the path names; None when there is none."""
-        handler = self.exact.get((method, path))
-        if handler is not None:
-            return handler, NO_PARAMS
-        for pattern, candidate in self.patterns.get((method, path.split("/", 2)[1]), ()):
-            found = pattern.fullmatch(path)
-            if found is not None:
-                return candidate, found.groupdict()
-        return None
-
-
-def index_of(routes: Sequence[BaseRoute]) -> Index:
-    """Return an index of FastAPI's routes, in their order."""
-    index = Index()
-    for route in routes:
-        if not isinstance(route, APIRoute):
-            continue
-        for method in route.methods or ():
-            if "{" in route.path:
-                key = (method, route.path.split("/", 2)[1])
-                index.patterns.setdefault(key, []).append((route.path_regex, route.endpoint))
-            else:
-                index.exact[method, route.path] = route.endpoint
-    return index
 
 
 class Gateway:
-    """Answers each request with one handler, or hands it to FastAPI."""
+    """Answers each request with one handler, here or at the manager that leads, or hands it to FastAPI."""
 
-    def __init__(self, app: ASGIApp, index: Index) -> None:
+    def __init__(self, app: ASGIApp, index: Index, manager: Manager, relay: Relay) -> None:
         self.app = app
         self.index = index
+        self.manager = manager
+        self.relay = relay
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or WebSocket."""
@@ -99,7 +64,7 @@ class Gateway:
         except ClientDisconnect:
             return
         except Exception as error:
-            _log_fault(scope, error)
+            log_fault(scope, error)
             if not started and scope["type"] == "http":
                 await answers.refused(HTTPStatus.INTERNAL_SERVER_ERROR, INTERNAL)(scope, receive, note_start)
 
@@ -115,12 +80,15 @@ class Gateway:
         if found is None:
             await self.app(scope, receive, send)
             return
-        handler, scope["path_params"] = found
-        response: Response = await handler(Request(scope, receive))
+        endpoint, scope["path_params"] = found
+        if endpoint.reach is Reach.NODE:
+            response: Response = await endpoint.handler(Request(scope, receive))
+        else:
+            response, receive = await self.relay.respond(endpoint, scope, receive)
         await response(scope, receive, send)
 
 
-def _log_fault(scope: Scope, error: Exception) -> None:
+def log_fault(scope: Scope, error: Exception) -> None:
     """Log where a bug is: type and line, but not the error's text, which may hold what was posted."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

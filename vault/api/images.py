@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from vault.api import answers
-from vault.api.context import Context, Endpoint, flag
+from vault.api.context import Context, Endpoint, Reach, flag
 from vault.api.filters import Filters, matches_labels, parse_filters, switch
 from vault.api.image_shapes import ImageDetails, ImageSummary, Removed, details_of, summary_of
 from vault.api.ports import Image
@@ -43,11 +43,20 @@ class Images:
         """Return what this class serves."""
         create = ("fromImage", "fromSrc", "repo", "tag", "message", "changes")
         return [
-            Endpoint("GET", "/images/json", self.listing, replies=list[ImageSummary], query=("all", "filters")),
-            Endpoint("POST", "/images/load", self.load, query=("quiet",)),
-            Endpoint("POST", "/images/create", self.create, query=create),
-            Endpoint("GET", "/images/{name:path}/json", self.inspect, replies=ImageDetails),
-            Endpoint("DELETE", "/images/{name:path}", self.remove, replies=list[Removed], query=("force",)),
+            Endpoint(
+                "GET",
+                "/images/json",
+                self.listing,
+                replies=list[ImageSummary],
+                query=("all", "filters"),
+                reach=Reach.NODE,
+            ),
+            Endpoint("POST", "/images/load", self.load, query=("quiet",), reach=Reach.NODE),
+            Endpoint("POST", "/images/create", self.create, query=create, reach=Reach.NODE),
+            Endpoint("GET", "/images/{name:path}/json", self.inspect, replies=ImageDetails, reach=Reach.NODE),
+            Endpoint(
+                "DELETE", "/images/{name:path}", self.remove, replies=list[Removed], query=("force",), reach=Reach.NODE
+            ),
         ]
 
     async def listing(self, request: Request) -> Response:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from vault.api.container_lookup import find_container
-from vault.api.context import Context, Endpoint, speaks
+from vault.api.context import Context, Endpoint, Reach, speaks
 from vault.api.log_format import QUERY, Style, frame, log_query, style_of
 from vault.api.lookup import find_service, find_task
 from vault.api.ports import LogLine, LogQuery, Manager, Store
@@ -33,9 +33,9 @@ class Logs:
     def endpoints(self) -> list[Endpoint]:
         """Return what this class serves."""
         return [
-            Endpoint("GET", "/services/{id}/logs", self.service, query=QUERY),
-            Endpoint("GET", "/tasks/{id}/logs", self.task, query=QUERY),
-            Endpoint("GET", "/containers/{id}/logs", self.container, query=QUERY),
+            Endpoint("GET", "/services/{id}/logs", self.service, query=QUERY, streams=True),
+            Endpoint("GET", "/tasks/{id}/logs", self.task, query=QUERY, streams=True),
+            Endpoint("GET", "/containers/{id}/logs", self.container, query=QUERY, reach=Reach.NODE),
         ]
 
     async def service(self, request: Request) -> Response:

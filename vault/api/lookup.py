@@ -46,6 +46,11 @@ def only(kind: str, reference: str, found: Iterable[T]) -> T | None:
     return matches[0] if matches else None
 
 
+def made_already(snapshot: Snapshot, kind: Kind, object_id: str) -> bool:
+    """Whether a create was done before: its id was drawn at random for this very request, which was sent again."""
+    return snapshot.get(kind, object_id) is not None
+
+
 def find_secret(snapshot: Snapshot, reference: str) -> Secret:
     """Return a secret by id, name or id prefix."""
     named = snapshot.by_name(Kind.SECRET, reference)

@@ -7,13 +7,14 @@ from starlette.responses import Response
 
 from vault.api import answers
 from vault.api.bodies import decode, read
-from vault.api.context import Context, Endpoint
+from vault.api.context import Context, Endpoint, Reach, id_for
 from vault.api.filters import Filters, named, one_of, parse_filters, switch
-from vault.api.lookup import find_network, only
+from vault.api.lookup import find_network, made_already, only
 from vault.api.network_shapes import LOCAL, NetworkCreated, PostedNetwork, ShownNetwork, shown_network, spec_of
 from vault.model.errors import NotAManager, NotFound
 from vault.model.ids import Kind
 from vault.store import rules_network
+from vault.store.changes import Change
 from vault.store.rules_network import Predefined, is_predefined
 from vault.store.snapshot import Snapshot
 
@@ -31,10 +32,21 @@ class Networks:
     def endpoints(self) -> list[Endpoint]:
         """Return what this class serves."""
         return [
-            Endpoint("GET", "/networks", self.listing, replies=list[ShownNetwork], query=("filters",)),
-            Endpoint("POST", "/networks/create", self.create, 201, posts=PostedNetwork, replies=NetworkCreated),
-            Endpoint("GET", "/networks/{id}", self.inspect, replies=ShownNetwork, query=("scope", "verbose")),
-            Endpoint("DELETE", "/networks/{id}", self.remove, 204),
+            Endpoint(
+                "GET", "/networks", self.listing, replies=list[ShownNetwork], query=("filters",), reach=Reach.BOTH
+            ),
+            Endpoint(
+                "POST", "/networks/create", self.create, 201, posts=PostedNetwork, replies=NetworkCreated, creates=True
+            ),
+            Endpoint(
+                "GET",
+                "/networks/{id}",
+                self.inspect,
+                replies=ShownNetwork,
+                query=("scope", "verbose"),
+                reach=Reach.BOTH,
+            ),
+            Endpoint("DELETE", "/networks/{id}", self.remove, 204, reach=Reach.BOTH),
         ]
 
     async def listing(self, request: Request) -> Response:
@@ -51,8 +63,13 @@ class Networks:
         """Create an overlay network."""
         store = self.context.manager.store()
         spec = spec_of(decode(await read(request), PostedNetwork))
-        network_id = self.context.new_id()
-        await store.submit(lambda snapshot: (rules_network.new_network(snapshot, network_id, spec),))
+        network_id = id_for(request, self.context.new_id)
+
+        def build(snapshot: Snapshot) -> tuple[Change, ...]:
+            made = made_already(snapshot, Kind.NETWORK, network_id)
+            return () if made else (rules_network.new_network(snapshot, network_id, spec),)
+
+        await store.submit(build)
         return answers.json(NetworkCreated(id=network_id), HTTPStatus.CREATED)
 
     async def inspect(self, request: Request) -> Response:

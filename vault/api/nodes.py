@@ -1,5 +1,6 @@
 """/nodes: the members of the cluster."""
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -8,6 +9,7 @@ from vault.api.bodies import decode, read
 from vault.api.context import Context, Endpoint, flag, posted_version
 from vault.api.filters import Filters, matches_labels, matches_prefix, one_of, parse_filters
 from vault.api.lookup import find_node
+from vault.api.ports import Quorum
 from vault.api.shown import shown_node
 from vault.model.node import Node, NodeSpec
 from vault.store import rules_cluster
@@ -38,12 +40,14 @@ class Nodes:
         one_of(filters, "role", lambda role: role in rules_cluster.ROLES)
         one_of(filters, "membership", lambda membership: membership in MEMBERSHIPS)
         found = sorted(snapshot.nodes.values(), key=lambda node: node.id)
-        return answers.json([shown_node(node) for node in found if _passes(filters, node)])
+        quorum = self.context.manager.quorum()
+        return answers.json([with_standing(shown_node(node), quorum) for node in found if _passes(filters, node)])
 
     async def inspect(self, request: Request) -> Response:
         """Show a node."""
         snapshot = self.context.manager.store().committed
-        return answers.json(shown_node(find_node(snapshot, request.path_params["id"])))
+        node = shown_node(find_node(snapshot, request.path_params["id"]))
+        return answers.json(with_standing(node, self.context.manager.quorum()))
 
     async def remove(self, request: Request) -> Response:
         """Remove a node that is down."""
@@ -65,6 +69,18 @@ class Nodes:
             )
         )
         return answers.done()
+
+
+def with_standing(node: Node, quorum: Quorum) -> Node:
+    """Return a manager with whether it leads and whether it is to be reached now, which no store keeps.  Pure."""
+    if node.manager_status is None:
+        return node
+    status = msgspec.structs.replace(
+        node.manager_status,
+        leader=node.id == quorum.leader,
+        reachability="reachable" if node.id in quorum.reachable else "unreachable",
+    )
+    return msgspec.structs.replace(node, manager_status=status)
 
 
 def _passes(filters: Filters, node: Node) -> bool:

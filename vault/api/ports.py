@@ -4,25 +4,38 @@ Not pure: these are the Protocols that `vault.daemon` implements and that tests 
 Everything here may raise a `VaultError`; its status and text reach the client as they are.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from vault.api.container_values import Container, ContainerNetwork, MountPoint, Port
+from vault.api.swarm_ports import (
+    AnswerLost,
+    Build,
+    Forwarder,
+    InitRequest,
+    JoinRequest,
+    LogLine,
+    LogQuery,
+    Manager,
+    Membership,
+    Quorum,
+    RestoreRequest,
+    Rotations,
+    Store,
+    Unreached,
+)
 from vault.crypto.plaintext import Plaintext
-from vault.model.cluster import ClusterSpec
-from vault.model.ids import Kind, NodeID
-from vault.model.task import Task
-from vault.store.changes import Change
-from vault.store.snapshot import Snapshot
 
-# Values of containers have a module of their own; callers find them here.
+# Values of containers and the ports to the swarm have modules of their own; callers find them here.
 __all__ = [
+    "AnswerLost",
     "Build",
     "Container",
     "ContainerNetwork",
     "ExecSpec",
+    "Forwarder",
     "Image",
     "InitRequest",
     "JoinRequest",
@@ -36,148 +49,14 @@ __all__ = [
     "Port",
     "Process",
     "Progress",
+    "Quorum",
     "RemovedImage",
+    "RestoreRequest",
     "Rotations",
     "Store",
+    "Unreached",
     "Volume",
 ]
-
-Build = Callable[[Snapshot], Sequence[Change]]
-
-
-class Store(Protocol):
-    """The cluster's state; `vault.raftstore.Store` is one."""
-
-    @property
-    def committed(self) -> Snapshot:
-        """The newest committed snapshot: all reads are answered from it."""
-        ...
-
-    async def submit(self, build: Build) -> int:
-        """Commit what `build` makes of the proposed snapshot, all or nothing; return the commit index.
-
-        `build` may raise a `VaultError`, to this caller only.  On return `committed` shows the write.
-        """
-        ...
-
-    def snapshots(self) -> AsyncIterator[Snapshot]:
-        """Yield the committed snapshot, then each newer one; a slow reader sees only the newest."""
-        ...
-
-    async def value(self, kind: Kind, id: str) -> Plaintext:
-        """Return the value of a secret or config.  The API asks for values of configs only."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InitRequest:
-    """`POST /swarm/init`; empty texts and zeros mean: choose."""
-
-    spec: ClusterSpec  # As posted, merged over the defaults.
-    advertise_addr: str = ""
-    listen_addr: str = ""
-    data_path_addr: str = ""
-    data_path_port: int = 0
-    availability: str = ""  # "" | active | pause | drain
-    default_addr_pool: tuple[str, ...] = ()
-    subnet_size: int = 0
-    force_new_cluster: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JoinRequest:
-    """`POST /swarm/join`."""
-
-    join_token: str
-    remote_addrs: tuple[str, ...]
-    advertise_addr: str = ""
-    listen_addr: str = ""
-    data_path_addr: str = ""
-    availability: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rotations:
-    """Which of a swarm's keys an update replaces."""
-
-    worker_token: bool = False
-    manager_token: bool = False
-    unlock_key: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Membership:
-    """Where this node stands; feeds `/info` and the `Swarm` header of `/_ping`."""
-
-    state: str = "inactive"  # inactive | pending | active | error | locked
-    node_id: str = ""
-    node_addr: str = ""
-    manager: bool = False
-    error: str = ""
-    managers: tuple[tuple[str, str], ...] = ()  # (node id, host:port) of the managers this node knows.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogQuery:
-    """Which lines of a log are wanted."""
-
-    stdout: bool = True
-    stderr: bool = True
-    since_s: float = 0.0  # Seconds since 1970; only lines at or after it.
-    until_s: float | None = None
-    tail: int | None = None  # The last n lines there are; None = all.
-    follow: bool = False  # Go on until the task's container has ended.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogLine:
-    """One line as the container wrote it, newline included where it wrote one."""
-
-    stream: int  # 1 = stdout, 2 = stderr.
-    timestamp: datetime
-    data: bytes
-    nanosecond: int = 0  # 0..999 beyond the microseconds of `timestamp`.
-    details: Mapping[str, str] = field(default_factory=dict)  # Log driver attributes; the API adds node, service, task.
-
-
-class Manager(Protocol):
-    """This node's part in a swarm."""
-
-    def store(self) -> Store:
-        """Return the store; raise `NotAManager` (or what else holds) on a node that has none."""
-        ...
-
-    def membership(self) -> Membership:
-        """Return where this node stands now; never raises."""
-        ...
-
-    async def init(self, request: InitRequest) -> NodeID:
-        """Make a swarm with this node as its manager; raises `AlreadyInSwarm`."""
-        ...
-
-    async def join(self, request: JoinRequest) -> None:
-        """Join a swarm; raises `AlreadyInSwarm`."""
-        ...
-
-    async def leave(self, *, force: bool) -> None:
-        """Leave; raises `NotInSwarm`, and `LastManagerLeaving` without `force`."""
-        ...
-
-    async def update(self, spec: ClusterSpec, *, version: int, rotations: Rotations) -> None:
-        """Change the swarm's settings and keys; `vault.store.rules_cluster.updated` has checked nothing yet."""
-        ...
-
-    async def unlock_key(self) -> str:
-        """Return `SWMKEY-1-…`, or "" when autolock is off."""
-        ...
-
-    async def unlock(self, key: str) -> None:
-        """Unlock a locked manager."""
-        ...
-
-    def task_logs(self, task: Task, query: LogQuery) -> AsyncIterator[LogLine]:
-        """Yield the log of one task, wherever its node is; nothing when the node no longer has it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

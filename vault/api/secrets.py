@@ -8,9 +8,9 @@ from starlette.responses import Response
 
 from vault.api import answers
 from vault.api.bodies import TooLarge, read
-from vault.api.context import Context, Endpoint, posted_version
+from vault.api.context import Context, Endpoint, id_for, posted_version
 from vault.api.filters import named, parse_filters
-from vault.api.lookup import find_secret
+from vault.api.lookup import find_secret, made_already
 from vault.api.values import EMPTY, PostedSecret, secret_of
 from vault.model.ids import Kind
 from vault.model.names import SECRET_MAX_BYTES
@@ -33,7 +33,7 @@ class Secrets:
         """Return what this class serves."""
         return [
             Endpoint("GET", "/secrets", self.listing, replies=list[Secret], query=("filters",)),
-            Endpoint("POST", "/secrets/create", self.create, 201, posts=PostedSecret),
+            Endpoint("POST", "/secrets/create", self.create, 201, posts=PostedSecret, creates=True),
             Endpoint("GET", "/secrets/{id}", self.inspect, replies=Secret),
             Endpoint("DELETE", "/secrets/{id}", self.remove, 204),
             Endpoint("POST", "/secrets/{id}/update", self.update, posts=PostedSecret, query=("version",)),
@@ -54,9 +54,11 @@ class Secrets:
         posted = await self._read(request)
         spec, value = _spec_of(posted), posted.data or EMPTY
         rules.check_secret(spec, len(value))
-        secret_id = self.context.new_id()
+        secret_id = id_for(request, self.context.new_id)
 
         def build(snapshot: Snapshot) -> tuple[Change, ...]:
+            if made_already(snapshot, Kind.SECRET, secret_id):
+                return ()
             return (rules.new_secret(snapshot, secret_id, spec), PutValue(Kind.SECRET, secret_id, value))
 
         await store.submit(build)

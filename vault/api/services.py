@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from vault.api import answers
 from vault.api.bodies import decode, read
-from vault.api.context import Context, Endpoint, flag, posted_version, speaks
+from vault.api.context import Context, Endpoint, flag, id_for, posted_version, speaks
 from vault.api.filters import Filters, named, one_of, parse_filters
 from vault.api.lookup import find_service
 from vault.api.network_shapes import LOCAL_NAMES
@@ -38,7 +38,9 @@ class Services:
         update = ("version", "rollback", "registryAuthFrom")
         return [
             Endpoint("GET", "/services", self.listing, replies=list[Service], query=("filters", "status")),
-            Endpoint("POST", "/services/create", self.create, 201, posts=ServiceSpec, replies=ServiceCreated),
+            Endpoint(
+                "POST", "/services/create", self.create, 201, posts=ServiceSpec, replies=ServiceCreated, creates=True
+            ),
             Endpoint("GET", "/services/{id}", self.inspect, replies=Service, query=("insertDefaults",)),
             Endpoint("DELETE", "/services/{id}", self.remove),
             Endpoint(
@@ -67,7 +69,7 @@ class Services:
         """Create a service."""
         store = self.context.manager.store()
         posted = _posted(request, await read(request))
-        service_id = self.context.new_id()
+        service_id = id_for(request, self.context.new_id)
         if not posted.name:
             named_so = store.committed.by_name
             name = name_from(service_id, lambda name: named_so(Kind.SERVICE, name) is not None)
@@ -75,6 +77,10 @@ class Services:
         told: list[str] = []
 
         def build(snapshot: Snapshot) -> tuple[Change, ...]:
+            made = snapshot.services.get(service_id)
+            if made is not None:
+                told[:] = _warnings(snapshot, made)
+                return ()
             change = rules_service.new_service(snapshot, service_id, posted)
             told[:] = _warnings(snapshot, change.obj)
             return (change,)

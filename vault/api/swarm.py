@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from vault.api import answers
 from vault.api.bodies import decode, read
-from vault.api.context import Context, Endpoint, flag, posted_version
+from vault.api.context import Context, Endpoint, Reach, flag, posted_version
 from vault.api.ports import InitRequest, JoinRequest, Rotations
 from vault.api.shapes import PostedInit, PostedJoin, UnlockKey
 from vault.api.shown import shown_cluster
@@ -29,12 +29,12 @@ class Swarm:
         rotations = ("version", "rotateWorkerToken", "rotateManagerToken", "rotateManagerUnlockKey")
         return [
             Endpoint("GET", "/swarm", self.inspect, replies=Cluster),
-            Endpoint("POST", "/swarm/init", self.init, posts=PostedInit, replies=str),
-            Endpoint("POST", "/swarm/join", self.join, posts=PostedJoin),
-            Endpoint("POST", "/swarm/leave", self.leave, query=("force",)),
+            Endpoint("POST", "/swarm/init", self.init, posts=PostedInit, replies=str, reach=Reach.NODE),
+            Endpoint("POST", "/swarm/join", self.join, posts=PostedJoin, reach=Reach.NODE),
+            Endpoint("POST", "/swarm/leave", self.leave, query=("force",), reach=Reach.NODE),
             Endpoint("POST", "/swarm/update", self.update, posts=ClusterSpec, query=rotations),
             Endpoint("GET", "/swarm/unlockkey", self.unlock_key, replies=UnlockKey),
-            Endpoint("POST", "/swarm/unlock", self.unlock, posts=UnlockKey),
+            Endpoint("POST", "/swarm/unlock", self.unlock, posts=UnlockKey, reach=Reach.NODE),
         ]
 
     async def inspect(self, request: Request) -> Response:

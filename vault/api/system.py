@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from vault import __version__
 from vault.api import answers
-from vault.api.context import Context, Endpoint
+from vault.api.context import Context, Endpoint, Reach
 from vault.api.ports import Container, Membership, NodeInfo
 from vault.api.shown import shown_cluster
 from vault.api.system_shapes import (
@@ -45,11 +45,11 @@ class System:
     def endpoints(self) -> list[Endpoint]:
         """Return what this class serves."""
         return [
-            Endpoint("GET", "/_ping", self.ping),
-            Endpoint("HEAD", "/_ping", self.ping_head),
-            Endpoint("GET", "/version", self.version, replies=Versions),
-            Endpoint("GET", "/info", self.info, replies=Info),
-            Endpoint("GET", "/distribution/{name:path}/json", self.distribution),
+            Endpoint("GET", "/_ping", self.ping, reach=Reach.NODE),
+            Endpoint("HEAD", "/_ping", self.ping_head, reach=Reach.NODE),
+            Endpoint("GET", "/version", self.version, replies=Versions, reach=Reach.NODE),
+            Endpoint("GET", "/info", self.info, replies=Info, reach=Reach.NODE),
+            Endpoint("GET", "/distribution/{name:path}/json", self.distribution, reach=Reach.NODE),
         ]
 
     async def ping(self, request: Request) -> Response:
@@ -138,7 +138,7 @@ def _info(node: NodeInfo, containers: object, images: int, now: datetime, swarm:
         default_runtime=node.runtime,
         swarm=swarm,
         security_options=node.security_options,
-        warnings=node.warnings or None,
+        warnings=(*node.warnings, *swarm.warnings) or None,
     )
 
 
@@ -146,6 +146,7 @@ def _swarm(membership: Membership, snapshot: Snapshot | None) -> SwarmInfo:
     managers = tuple(RemoteManager(node_id=node_id, addr=addr) for node_id, addr in membership.managers)
     nodes = () if snapshot is None else tuple(snapshot.nodes.values())
     cluster = None if snapshot is None else snapshot.cluster
+    count = sum(node.spec.role == "manager" for node in nodes)
     return SwarmInfo(
         node_id=membership.node_id,
         node_addr=membership.node_addr,
@@ -154,9 +155,26 @@ def _swarm(membership: Membership, snapshot: Snapshot | None) -> SwarmInfo:
         error=membership.error,
         remote_managers=managers or None,
         nodes=len(nodes),
-        managers=sum(node.spec.role == "manager" for node in nodes),
+        managers=count,
         cluster=None if cluster is None else _cluster(shown_cluster(cluster, tokens=False)),
+        warnings=_warnings(count),
     )
+
+
+def _warnings(managers: int) -> tuple[str, ...]:
+    """Return what to say of that many managers; the first text is Docker's."""
+    if managers == 2:
+        return (
+            "WARNING: Running Swarm in a two-manager configuration. This configuration provides "
+            "no fault tolerance, and poses a high risk to lose control over the cluster. "
+            "Refer to https://docs.docker.com/engine/swarm/admin_guide/ to configure the Swarm for fault-tolerance.",
+        )
+    if managers and managers % 2 == 0:
+        return (
+            f"WARNING: Running Swarm with {managers} managers. An even number survives the loss of no more managers "
+            f"than {managers - 1} do, and writes are slower. Add a manager, or demote one.",
+        )
+    return ()
 
 
 def _cluster(cluster: Cluster) -> ClusterInfo:

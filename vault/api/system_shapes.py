@@ -99,6 +99,7 @@ class SwarmInfo(Shape, frozen=True, kw_only=True):
     nodes: int = 0
     managers: int = 0
     cluster: ClusterInfo | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class Info(Full, frozen=True, kw_only=True):

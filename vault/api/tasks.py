@@ -5,7 +5,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from vault.api import answers
-from vault.api.context import Context, Endpoint, speaks
+from vault.api.context import Context, Endpoint, self_of, speaks
 from vault.api.filters import Filters, matches_labels, matches_prefix, one_of, parse_filters, switch
 from vault.api.lookup import find_node, find_service, find_task
 from vault.api.shown import shown_task
@@ -35,7 +35,8 @@ class Tasks:
         snapshot = self.context.manager.store().committed
         filters = parse_filters(request.query_params.get("filters", ""), FILTERS)
         version = speaks(request)
-        found = sorted(self.matching(snapshot, filters), key=lambda task: task.id)
+        here = self_of(request, self.context.manager)
+        found = sorted(self.matching(snapshot, filters, here), key=lambda task: task.id)
         return answers.json([shown_task(task, version) for task in found])
 
     async def inspect(self, request: Request) -> Response:
@@ -43,12 +44,14 @@ class Tasks:
         snapshot = self.context.manager.store().committed
         return answers.json(shown_task(find_task(snapshot, request.path_params["id"]), speaks(request)))
 
-    def matching(self, snapshot: Snapshot, filters: Filters) -> list[Task]:
-        """Return the tasks that pass; a service or node that does not exist raises `NotFound`."""
+    def matching(self, snapshot: Snapshot, filters: Filters, here: str) -> list[Task]:
+        """Return the tasks that pass; a service or node that does not exist raises `NotFound`.
+
+        here: the node that "self" means.
+        """
         desired = one_of(filters, "desired-state", lambda state: state in DESIRED)
         fresh_only = switch(filters, "_up-to-date", default=False)
         services = {find_service(snapshot, reference).id for reference in filters.get("service", ())}
-        here = self.context.manager.membership().node_id
         references = [here if reference == "self" else reference for reference in filters.get("node", ())]
         nodes = {find_node(snapshot, reference).id for reference in references}
         if services:

@@ -30,7 +30,7 @@ class PostedConfig(ConfigSpec, frozen=True, kw_only=True):
     data: Plaintext | None = None  # Base64 in JSON.
 
 
-def _plaintext(type_: type, posted: Any) -> Any:
+def plaintext(type_: type, posted: Any) -> Any:
     """Decode base64; called by msgspec for `Plaintext`."""
     if type_ is not Plaintext or not isinstance(posted, str):
         raise TypeError("expected base64")
@@ -40,8 +40,8 @@ def _plaintext(type_: type, posted: Any) -> Any:
         return Plaintext(base64_bytes(posted.encode()))
 
 
-_SECRET = msgspec.json.Decoder(PostedSecret, dec_hook=_plaintext)
-_CONFIG = msgspec.json.Decoder(PostedConfig, dec_hook=_plaintext)
+_SECRET = msgspec.json.Decoder(PostedSecret, dec_hook=plaintext)
+_CONFIG = msgspec.json.Decoder(PostedConfig, dec_hook=plaintext)
 
 
 def secret_of(body: bytes) -> PostedSecret:
@@ -49,7 +49,7 @@ def secret_of(body: bytes) -> PostedSecret:
     try:
         return _SECRET.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return decode(body, PostedSecret, _plaintext)
+        return decode(body, PostedSecret, plaintext)
 
 
 def config_of(body: bytes) -> PostedConfig:
@@ -57,4 +57,4 @@ def config_of(body: bytes) -> PostedConfig:
     try:
         return _CONFIG.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return decode(body, PostedConfig, _plaintext)
+        return decode(body, PostedConfig, plaintext)

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from vault.api import answers
 from vault.api.bodies import decode, read
-from vault.api.context import Context, Endpoint, flag
+from vault.api.context import Context, Endpoint, Reach, flag
 from vault.api.filters import matches_labels, parse_filters
 from vault.api.ports import Volume
 from vault.api.system_shapes import Full
@@ -58,10 +58,12 @@ class Volumes:
     def endpoints(self) -> list[Endpoint]:
         """Return what this class serves."""
         return [
-            Endpoint("GET", "/volumes", self.listing, replies=VolumeList, query=("filters",)),
-            Endpoint("POST", "/volumes/create", self.create, 201, posts=PostedVolume, replies=ShownVolume),
-            Endpoint("GET", "/volumes/{name}", self.inspect, replies=ShownVolume),
-            Endpoint("DELETE", "/volumes/{name}", self.remove, 204, query=("force",)),
+            Endpoint("GET", "/volumes", self.listing, replies=VolumeList, query=("filters",), reach=Reach.NODE),
+            Endpoint(
+                "POST", "/volumes/create", self.create, 201, posts=PostedVolume, replies=ShownVolume, reach=Reach.NODE
+            ),
+            Endpoint("GET", "/volumes/{name}", self.inspect, replies=ShownVolume, reach=Reach.NODE),
+            Endpoint("DELETE", "/volumes/{name}", self.remove, 204, query=("force",), reach=Reach.NODE),
         ]
 
     async def listing(self, request: Request) -> Response:

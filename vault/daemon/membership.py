@@ -13,9 +13,20 @@ from typing import Any
 import msgspec
 
 from vault.agent.worker import Worker
-from vault.api.ports import InitRequest, JoinRequest, LogLine, LogQuery, Membership, NodeInfo, Rotations
+from vault.api.ports import (
+    InitRequest,
+    JoinRequest,
+    LogLine,
+    LogQuery,
+    Membership,
+    NodeInfo,
+    Quorum,
+    RestoreRequest,
+    Rotations,
+)
 from vault.crypto.ids import new_id
 from vault.crypto.keyfile import NodeKeys
+from vault.crypto.plaintext import Plaintext
 from vault.crypto.tokens import new_join_token
 from vault.daemon.addresses import advertised, local_addresses
 from vault.daemon.founding import PORT, Founding, found
@@ -121,6 +132,32 @@ class Manager:
             manager=True,
             managers=((identity.keys.node_id, f"{identity.address}:{PORT}"),),
         )
+
+    @property
+    def barrier(self) -> None:
+        """None: a lone manager has nobody to ask."""
+        return None
+
+    def standing(self) -> None:
+        """Return None: a manager leads, since there is no other."""
+        self.store()
+
+    async def standing_changed(self) -> None:
+        """Wait for ever: who leads does not change."""
+        await asyncio.Event().wait()
+
+    def quorum(self) -> Quorum:
+        """Return this manager."""
+        mine = self.membership().node_id
+        return Quorum(leader=mine, reachable=frozenset({mine}))
+
+    def backup(self, passphrase: Plaintext | None) -> AsyncIterator[bytes]:
+        """Refuse: there are no backups yet."""
+        raise Unimplemented("backups are not supported yet")
+
+    async def restore(self, request: RestoreRequest, archive: AsyncIterator[bytes]) -> NodeID:
+        """Refuse: there are no backups yet."""
+        raise Unimplemented("backups are not supported yet")
 
     async def init(self, request: InitRequest) -> NodeID:
         """Make a swarm with this node as its manager."""
