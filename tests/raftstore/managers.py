@@ -16,11 +16,12 @@ class Manager:
 
     def __init__(self, managers: "Managers", name: str) -> None:
         self.name = name
+        self.process = f"{name} {len(managers.led)} {asyncio.get_running_loop().time()}"  # Never the same again.
         self.engine = MemberEngine(managers.ensemble, name)
         self.store: Store | None = None
         self.leading: tuple[int, int] | None = None  # The epoch that its `lead` runs in.
         self.managers = managers
-        self.running = start(name, self._run())
+        self.running = start(self.process, self._run())
 
     async def _run(self) -> None:
         loaded = await load_when_possible(self.engine, root=ROOT, cluster_id=CLUSTER_ID)
@@ -57,6 +58,7 @@ class Managers:
         self.ensemble = Ensemble(names, seed)
         self.wall = wall
         self.all: dict[str, Manager] = {}
+        self.killed: list[Manager] = []
         self.led: list[tuple[str, tuple[int, int]]] = []
 
     async def found(self) -> "Managers":
@@ -75,28 +77,25 @@ class Managers:
     def kill(self, name: str) -> None:
         """`kill -9` of vaultd and etcd."""
         self.stop(name)
-        del self.all[name]
+        self.killed.append(self.all.pop(name))
         self.ensemble.cut_off(name)
 
     def start_again(self, name: str) -> Manager:
         """Start a killed manager."""
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, VirtualLoop)
-        loop._frozen[name].clear()  # What was in its memory is gone.
-        loop.thaw(name)
         self.ensemble.heal(name)
         return self.start(name)
 
     def stop(self, name: str) -> None:
         """SIGSTOP of vaultd alone."""
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, VirtualLoop)
-        loop.freeze(name)
+        self._loop().freeze(self.all[name].process)
 
     def go_on(self, name: str) -> None:
+        self._loop().thaw(self.all[name].process)
+
+    def _loop(self) -> VirtualLoop:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
-        loop.thaw(name)
+        return loop
 
     def store(self, name: str) -> Store:
         store = self.all[name].store
