@@ -28,6 +28,8 @@ ALLOWED = {
     "crypto.node_seal:seal_to_node",
     "crypto.passphrase:_stretched",
     "crypto.passphrase:wrap_with_passphrase",
+    "crypto.unlocking:unwrap_with_unlock_key",
+    "crypto.unlocking:wrap_with_unlock_key",
     "crypto.peers:issue_peer",
     "crypto.peers:request_peer",
     "crypto.peers:revocation_list",

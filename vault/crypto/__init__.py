@@ -7,6 +7,7 @@ One construction per purpose:
 | a record at rest                 | HKDF-Expand-SHA256 per record, AES-256-GCM, key commitment     | `records`      |
 | the keyring, under the root key  | the same, under another label                                  | `keyring`      |
 | the root key, under a passphrase | Argon2id, then the same, under another label                   | `passphrase`   |
+| the root key, under an unlock key| the same, under another label                                  | `unlocking`    |
 | the set of live records          | sum mod 2^256 of HMAC-SHA256                                   | `integrity`    |
 | this node's key file             | SecretBox (XSalsa20-Poly1305) under the unlock key             | `keyfile`      |
 | a value on its way to one node   | HPKE, RFC 9180: X25519, HKDF-SHA256, AES-256-GCM               | `node_seal`    |

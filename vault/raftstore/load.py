@@ -38,7 +38,7 @@ async def load(engine: Engine, *, root: RootKey, cluster_id: str) -> Loaded:
     Raises `StoreDamaged`, naming the record, for any record that was altered, moved, dropped, replayed or added.
     """
     reading = await engine.read()
-    ledger = await _ledger(reading, root, cluster_id)
+    ledger = await ledger_of(reading, root, cluster_id)
     draft = Draft(Snapshot())
     newest = EPOCH
     async for page in reading.pages():
@@ -50,7 +50,7 @@ async def load(engine: Engine, *, root: RootKey, cluster_id: str) -> Loaded:
     return Loaded(ledger=ledger, snapshot=draft.finish(ledger.head.index), reading=reading, newest=newest)
 
 
-async def _ledger(reading: Reading, root: RootKey, cluster_id: str) -> Ledger:
+async def ledger_of(reading: Reading, root: RootKey, cluster_id: str) -> Ledger:
     """Return the ledger with head and keyring, and no records yet."""
     head_bytes, framed = reading.head, await reading.get(KEYRING_KEY)
     if head_bytes is None:

@@ -79,8 +79,8 @@ async def create(
 ) -> Opened:
     """Make a store; the last step, the engine file, makes it one."""
     async with AsyncExitStack() as undo:
-        undo.enter_context(_named_errors(directory))
-        lock = _lock(directory)
+        undo.enter_context(named_errors(directory))
+        lock = locked(directory)
         undo.callback(lock.release)
         if files.read(directory) is not None:
             raise StoreExists(directory)
@@ -111,10 +111,10 @@ async def open_store(
 ) -> Opened:
     """Open a store; take the lead if the engine has one member."""
     async with AsyncExitStack() as undo:
-        undo.enter_context(_named_errors(directory))
+        undo.enter_context(named_errors(directory))
         if files.read(directory) is None:
             raise StoreMissing(directory)
-        lock = _lock(directory)
+        lock = locked(directory)
         undo.callback(lock.release)
         content = files.read(directory)
         if content is None:
@@ -145,8 +145,8 @@ async def enter(
 ) -> Opened:
     """Make a new manager's store, whose engine takes part in the others' consensus."""
     async with AsyncExitStack() as undo:
-        undo.enter_context(_named_errors(directory))
-        lock = _lock(directory)
+        undo.enter_context(named_errors(directory))
+        lock = locked(directory)
         undo.callback(lock.release)
         if files.read(directory) is not None:
             raise StoreExists(directory)
@@ -235,7 +235,7 @@ async def _commit(engine: Engine, ledger: Ledger, seal: Callable[[], Sealed]) ->
     ledger.accept(made[0])
 
 
-def _lock(directory: Path) -> DirectoryLock:
+def locked(directory: Path) -> DirectoryLock:
     """Return the lock on the directory, which is made if need be."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory.chmod(0o700)
@@ -243,7 +243,7 @@ def _lock(directory: Path) -> DirectoryLock:
 
 
 @contextmanager
-def _named_errors(directory: Path) -> Iterator[None]:
+def named_errors(directory: Path) -> Iterator[None]:
     """Turn what the operating system says into a sentence."""
     try:
         yield

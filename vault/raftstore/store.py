@@ -6,7 +6,7 @@ everybody reads.  Lives on one event loop.  Used by `vault.api`, `vault.dispatch
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final, Self
@@ -18,7 +18,7 @@ from vault.model.errors import DiskFull, NotFound, OutOfSequence, VaultError
 from vault.model.ids import Kind
 from vault.raftstore import files, opening
 from vault.raftstore.clock import Clock
-from vault.raftstore.engine import Member
+from vault.raftstore.engine import Member, Reading
 from vault.raftstore.files import EngineFile
 from vault.raftstore.keys import value_key
 from vault.raftstore.leadership import Lead, Leadership
@@ -140,6 +140,11 @@ class Store:
     def committed(self) -> Snapshot:
         """The newest committed snapshot: all reads are answered from it, on a leader after `barrier`."""
         return self._replica.committed
+
+    @property
+    def cluster_id(self) -> str:
+        """Whose store it is."""
+        return self._replica.ledger.cluster_id
 
     @property
     def epoch(self) -> tuple[int, int]:
@@ -286,6 +291,20 @@ class Store:
         """
         async with self._upkeep:
             await move(self._leadership, self._directory, content, start, step)
+
+    @asynccontextmanager
+    async def reading(self, *, pause: bool = False) -> AsyncIterator[Reading]:
+        """Show all records at one head; with `pause`, a manager that is alone lets writes wait until the end."""
+        async with self._upkeep:
+            leadership = self._leadership
+            writer = leadership.leading() if pause and leadership.alone else None
+            if writer is not None:
+                await writer.pause()
+            try:
+                yield await leadership.engine.read()
+            finally:
+                if writer is not None:
+                    writer.resume(leadership.engine, alone=True)
 
     async def stopped(self) -> VaultError:
         """Wait until the store has stopped by itself, and return why: the daemon must end then."""
