@@ -1,6 +1,7 @@
 """The node key file opens under its unlock key only, and says which version of it that is."""
 
 import dataclasses
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -8,9 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl import bindings
 
-from vault.crypto.certificates import new_tls_key
-from vault.crypto.errors import Altered, CryptoError, UnknownFormat, WrongUnlockKey
-from vault.crypto.keyfile import MAX_FILE_BYTES, NodeKeys, open_key_file, seal_key_file, unlock_version_of
+from vault.crypto.certificates import Role, issue, new_authority, new_tls_key, request_certificate
+from vault.crypto.errors import Altered, CryptoError, InvalidCertificate, UnknownFormat, WrongUnlockKey
+from vault.crypto.keyfile import (
+    MAX_FILE_BYTES,
+    NodeKeys,
+    open_key_file,
+    rewrap_key_file,
+    seal_key_file,
+    unlock_version_of,
+)
 from vault.crypto.keys import RootKey, UnlockKey
 from vault.crypto.node_seal import NodeKey
 from vault.crypto.plaintext import Plaintext
@@ -93,3 +101,45 @@ def test_printing_keys_shows_none_of_them() -> None:
     shown = repr(MANAGER)
     assert "BEGIN" not in shown
     assert "RootKey(32 bytes)" in shown
+
+
+def test_a_renewal_that_breaks_off_leaves_the_key_of_whichever_certificate_was_kept() -> None:
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    authority, fresh = new_authority(now=now), new_tls_key()
+
+    def certificate(key: Plaintext) -> bytes:
+        request = request_certificate(key, node_key=MANAGER.node_key.public())
+        made, _ = issue(authority, request, cluster_id="c" * 25, node_id="n" * 25, role=Role.WORKER, now=now)
+        return made
+
+    kept = seal_key_file(dataclasses.replace(MANAGER, next_tls_key=fresh), UNLOCK, unlock_version=1)
+    for key in (MANAGER.tls_key, fresh):
+        settled = open_key_file(kept, UNLOCK).settled(certificate(key))
+        assert settled.tls_key == key
+        assert settled.next_tls_key is None
+    with pytest.raises(InvalidCertificate, match="for another key"):
+        open_key_file(kept, UNLOCK).settled(certificate(new_tls_key()))
+
+
+def test_a_key_file_of_the_release_before_is_read() -> None:
+    body = msgspec.msgpack.decode(bindings.crypto_secretbox_open(FILE[33:], FILE[9:33], b"u" * 32))
+    before = msgspec.msgpack.encode(body[:7])
+    box = FILE[9:33] + bindings.crypto_secretbox(before, FILE[9:33], b"u" * 32)
+    assert open_key_file(FILE[:9] + box, UNLOCK).tls_key == MANAGER.tls_key
+
+
+def test_wrapping_a_key_file_anew_changes_the_key_that_opens_it_and_nothing_inside() -> None:
+    other = UnlockKey.generate()
+    wrapped = rewrap_key_file(FILE, UNLOCK, other, unlock_version=13)
+    assert unlock_version_of(wrapped) == 13
+    assert open_key_file(wrapped, other).root_key == MANAGER.root_key
+    with pytest.raises(WrongUnlockKey, match="version 13"):
+        open_key_file(wrapped, UNLOCK)
+    with pytest.raises(WrongUnlockKey):
+        rewrap_key_file(FILE, other, UNLOCK, unlock_version=14)
+
+
+def test_a_worker_s_keys_have_no_key_of_managers() -> None:
+    worker = MANAGER.as_worker()
+    assert (worker.root_key, worker.peer_key) == (None, None)
+    assert (worker.tls_key, worker.node_key) == (MANAGER.tls_key, MANAGER.node_key)

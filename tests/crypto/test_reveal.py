@@ -23,6 +23,8 @@ ALLOWED = {
     "crypto.keyfile:seal_key_file",
     "crypto.keyring:unwrap_keyring",
     "crypto.keyring:wrap_keyring",
+    "crypto.manager_seal:open_at_manager",
+    "crypto.manager_seal:seal_to_manager",
     "crypto.node_seal:NodeKey.public",
     "crypto.node_seal:open_at_node",
     "crypto.node_seal:seal_to_node",
@@ -48,6 +50,7 @@ ALLOWED = {
     # Into the sealed records of the store.
     "daemon.founding:found",
     "raftstore.ledger:_bytes",
+    "store.rules_swarm:_with_lock",
     "store.trust:begun",
     "store.trust:with_peer_authority",
     # A registry's password, on its way to the process that pulls.

@@ -49,7 +49,7 @@ def given_authority(certificate_pem: bytes, key_pem: Plaintext, *, now: datetime
     if len(found) > 1:
         raise UnusableAuthority("the desired CA certificate cannot contain multiple certificates")
     try:
-        pki.check_issued_by(found[0], found[0])
+        pki.check_self_signed(found[0])
     except Refused:
         raise UnusableAuthority("the desired CA certificate must be a self-signed CA") from None
     if not facts.signs_certificates or facts.path_length == 0:

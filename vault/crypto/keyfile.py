@@ -5,13 +5,14 @@ Not pure (the seal draws a nonce); the caller writes the bytes by temp file, fsy
 Layout: version (1) ‖ version of the unlock key (8) ‖ SecretBox of a MessagePack array that repeats those 9 bytes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from struct import Struct
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
 from vault.crypto import _hazmat
+from vault.crypto.certificates import key_for
 from vault.crypto.errors import Altered, UnknownFormat, WrongUnlockKey
 from vault.crypto.keys import RootKey, UnlockKey
 from vault.crypto.node_seal import NodeKey
@@ -33,6 +34,20 @@ class NodeKeys:
     node_key: NodeKey
     root_key: RootKey | None = None  # On managers only.
     peer_key: Plaintext | None = None  # PKCS#8 PEM for etcd's peers, on managers of an etcd cluster only.
+    next_tls_key: Plaintext | None = None  # Of a certificate that was asked for and is not kept yet.
+
+    def settled(self, certificate_pem: bytes) -> Self:
+        """Return the keys with the TLS key that the kept certificate is for, after a renewal that may have broken off.
+
+        Certificate and key file are written one after the other, the key first: either key may be the right one.
+        Raises `InvalidCertificate` if neither is.
+        """
+        keys = (self.tls_key,) if self.next_tls_key is None else (self.tls_key, self.next_tls_key)
+        return replace(self, tls_key=key_for(certificate_pem, keys), next_tls_key=None)
+
+    def as_worker(self) -> Self:
+        """Return the keys without what only managers have."""
+        return replace(self, root_key=None, peer_key=None)
 
 
 class _Body(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -45,6 +60,7 @@ class _Body(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     node_key: bytes
     root_key: bytes | None
     peer_key: bytes | None
+    next_tls_key: bytes | None = None
 
 
 _decoder = msgspec.msgpack.Decoder(_Body)
@@ -65,6 +81,7 @@ def seal_key_file(keys: NodeKeys, unlock: UnlockKey, *, unlock_version: int) -> 
         node_key=keys.node_key.reveal(),
         root_key=keys.root_key.reveal() if keys.root_key else None,
         peer_key=keys.peer_key.reveal() if keys.peer_key else None,
+        next_tls_key=keys.next_tls_key.reveal() if keys.next_tls_key else None,
     )
     return header + _hazmat.box_seal(unlock.reveal(), msgspec.msgpack.encode(body))
 
@@ -92,7 +109,13 @@ def open_key_file(data: bytes, unlock: UnlockKey) -> NodeKeys:
         node_key=NodeKey(body.node_key),
         root_key=None if body.root_key is None else RootKey(body.root_key),
         peer_key=None if body.peer_key is None else Plaintext(body.peer_key),
+        next_tls_key=None if body.next_tls_key is None else Plaintext(body.next_tls_key),
     )
+
+
+def rewrap_key_file(data: bytes, old: UnlockKey, new: UnlockKey, *, unlock_version: int) -> bytes:
+    """Return the key file under another unlock key, of another version.  Raises what `open_key_file` does."""
+    return seal_key_file(open_key_file(data, old), new, unlock_version=unlock_version)
 
 
 def unlock_version_of(data: bytes) -> int:

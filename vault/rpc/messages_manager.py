@@ -27,6 +27,7 @@ class Enter(msgspec.Struct, frozen=True, kw_only=True):
 
     peer_request: Pem  # For a peer certificate.
     peer_address: Text  # IP address at which other managers' engines reach this one, without a port.
+    control_address: Text  # host:port of its control plane.
 
 
 class Entered(msgspec.Struct, frozen=True, kw_only=True):

@@ -243,6 +243,21 @@ def check_issued_by(certificate_pem: bytes, authority_pem: bytes) -> None:
         raise Refused from None
 
 
+def check_self_signed(authority_pem: bytes) -> None:
+    """Check that a CA's certificate is signed by its own key, and says so.  Raises `Refused`.
+
+    OpenSSL takes no root whose authority key identifier names another key than its subject key identifier.
+    """
+    check_issued_by(authority_pem, authority_pem)
+    authority = x509.load_pem_x509_certificate(authority_pem)
+    try:
+        named = authority.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    except x509.ExtensionNotFound:
+        return
+    if named is not None and named != _key_id(authority).digest:
+        raise Refused
+
+
 _BAD_X509 = (
     ValueError,
     UnsupportedAlgorithm,
