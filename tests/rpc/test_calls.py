@@ -155,11 +155,14 @@ async def test_what_a_handler_sent_before_it_ended_is_read_however_late() -> Non
         for number in range(500):
             await call.send(Tell(text=str(number), payload=bytes(1000)))
 
-    async with serving({"node.burst": burst}) as (_, address), client_of() as client:
-        async with client.call(address, "node.burst") as call:
-            assert [(await call.receive(Tell)).text for _ in range(500)] == [str(number) for number in range(500)]
-            with pytest.raises(CallEnded):
-                await call.receive(Tell)
+    async with (
+        serving({"node.burst": burst}) as (_, address),
+        client_of() as client,
+        client.call(address, "node.burst") as call,
+    ):
+        assert [(await call.receive(Tell)).text for _ in range(500)] == [str(number) for number in range(500)]
+        with pytest.raises(CallEnded):
+            await call.receive(Tell)
 
 
 async def test_a_sender_waits_for_a_reader_who_is_behind_and_nothing_is_lost() -> None:
@@ -173,15 +176,18 @@ async def test_a_sender_waits_for_a_reader_who_is_behind_and_nothing_is_lost() -
             await call.send(Tell(text=str(number), payload=bytes(WINDOW // 10)))
             sent += 1
 
-    async with serving({"node.flood": flood}, limits=quick) as (_, address), client_of(limits=quick) as client:
-        async with client.call(address, "node.flood") as call:
-            stood_still = 0
-            while stood_still < 10:  # Five times what would end a silent connection.
-                before = sent
-                await asyncio.sleep(0.05)
-                stood_still = stood_still + 1 if sent == before else 0
-            assert 10 <= sent < 15
-            assert [int((await call.receive(Tell)).text) for _ in range(200)] == list(range(200))
+    async with (
+        serving({"node.flood": flood}, limits=quick) as (_, address),
+        client_of(limits=quick) as client,
+        client.call(address, "node.flood") as call,
+    ):
+        stood_still = 0
+        while stood_still < 10:  # Five times what would end a silent connection.
+            before = sent
+            await asyncio.sleep(0.05)
+            stood_still = stood_still + 1 if sent == before else 0
+        assert 10 <= sent < 15
+        assert [int((await call.receive(Tell)).text) for _ in range(200)] == list(range(200))
 
 
 async def test_closing_a_call_ends_its_handler() -> None:
