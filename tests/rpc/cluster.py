@@ -17,6 +17,7 @@ from vault.crypto.certificates import (
     request_certificate,
 )
 from vault.crypto.node_seal import NodeKey
+from vault.crypto.plaintext import Plaintext
 from vault.model.errors import VaultError
 from vault.rpc.call import Authorize, Call, Handler
 from vault.rpc.client import Client
@@ -53,17 +54,17 @@ class Cluster:
     ) -> Credentials:
         """Return a node's credentials, issued at a moment for a time."""
         key = new_tls_key()
-        request = request_certificate(key, node_key=NODE_KEY)
-        certificate, _ = issue(
-            self.authority,
-            request,
-            cluster_id=self.cluster_id,
-            node_id=node_id,
-            role=role,
-            now=at or now(),
-            life=life,
-        )
+        certificate = self.issued(role, node_id, key, at=at or now(), life=life)
         return Credentials(trust=trust or self.authority.certificate_pem, certificate=certificate, key=key)
+
+    def issued(
+        self, role: Role, node_id: str, key: Plaintext, *, at: datetime | None = None, life: timedelta = NODE_LIFE
+    ) -> bytes:
+        """Return a certificate for a key."""
+        request = request_certificate(key, node_key=NODE_KEY)
+        facts = {"cluster_id": self.cluster_id, "node_id": node_id, "role": role}
+        certificate, _ = issue(self.authority, request, **facts, now=at or now(), life=life)
+        return certificate
 
     def manager(self, node_id: str = MANAGER) -> Credentials:
         """Return a manager's credentials."""

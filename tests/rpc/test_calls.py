@@ -222,6 +222,28 @@ async def test_an_ask_that_nobody_waits_for_any_more_ends_its_handler(monkeypatc
         await client.ask(address, "node.echo", Ask(text=""), Tell, 5)
 
 
+async def test_cancelling_the_caller_of_a_stream_ends_its_handler() -> None:
+    started, ended = asyncio.Event(), asyncio.Event()
+
+    async def wait(call: Call) -> None:
+        started.set()
+        with pytest.raises(CallEnded):
+            await call.receive(Ask)
+        ended.set()
+
+    async def caller(address: str) -> None:
+        async with client.call(address, "node.wait") as call:
+            await call.receive(Tell)
+
+    async with serving({"node.wait": wait}) as (_, address), client_of() as client:
+        calling = asyncio.create_task(caller(address))
+        await started.wait()
+        calling.cancel()
+        await ended.wait()
+        with pytest.raises(asyncio.CancelledError):
+            await calling
+
+
 async def test_cancelling_a_caller_leaves_the_shared_connection_to_the_others() -> None:
     async with serving() as (server, address), client_of() as client:
         first = asyncio.create_task(client.ask(address, "node.echo", Ask(text="first"), Tell, 5))

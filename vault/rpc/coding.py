@@ -4,7 +4,7 @@ Pure.  Used by both ends of every call, also within one process, so that there i
 """
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import msgspec
 
@@ -27,10 +27,10 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="!
     """A `VaultError` on its way to the other end."""
 
     status: int
-    kind: str  # The error's type, by name.
-    text: str
-    leader: str = ""
-    address: str = ""
+    kind: Annotated[str, msgspec.Meta(max_length=100)]  # The error's type, by name.
+    text: Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+    leader: Annotated[str, msgspec.Meta(max_length=100)] = ""
+    address: Annotated[str, msgspec.Meta(max_length=300)] = ""
 
     @classmethod
     def of(cls, error: VaultError) -> "Refusal":
@@ -50,7 +50,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="!
             status = HTTPStatus(self.status)
         except ValueError:
             status = HTTPStatus.INTERNAL_SERVER_ERROR
-        return RemoteRefusal(status, self.text[:MAX_TEXT], self.kind)
+        return RemoteRefusal(status, self.text, self.kind)
 
 
 def encode(message: msgspec.Struct) -> bytes:

@@ -6,6 +6,7 @@ decision, how many there may be and how much they may send is bounded here.
 
 import asyncio
 import logging
+import os
 import socket
 import ssl
 from collections import Counter, defaultdict
@@ -81,7 +82,7 @@ class Server:
         try:
             self._listener = socket.create_server((host, port), family=family, backlog=self._limits.backlog)
         except OSError as error:
-            raise CannotListen(host, port, (error.strerror or "it is no address").lower()) from None
+            raise CannotListen(host, port, os.strerror(error.errno or 0).lower()) from None
         self._listener.setblocking(False)
         started = asyncio.Event()
         self._running = asyncio.create_task(self._run(started))
@@ -145,6 +146,8 @@ class Server:
             async with asyncio.timeout(limits.hello_s):
                 hello = await connection.hello
             self._welcome(connection, hello)
+        except ssl.SSLCertVerificationError as error:
+            logger.info("rpc_peer_refused", extra={"address": host, "reason": error.verify_message})
         except ssl.SSLError as error:
             logger.info("rpc_peer_refused", extra={"address": host, "reason": (error.reason or "TLS failed").lower()})
         except InvalidCertificate as error:

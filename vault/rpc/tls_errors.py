@@ -14,27 +14,32 @@ from vault.rpc.errors import CannotReach, CertificatesExpired, PeerRefused
 _ALERTS_ABOUT_US: Final = ("UNKNOWN_CA", "BAD_CERTIFICATE", "CERTIFICATE_UNKNOWN", "UNSUPPORTED_CERTIFICATE", "REVOKED")
 
 
-def explained(address: str, error: BaseException, *, own: Identity | None, now: datetime) -> CannotReach:
+def explained(address: str, error: OSError, *, own: Identity | None, now: datetime) -> CannotReach:
     """Return why a connection did not come about."""
     match error:
         case ssl.SSLCertVerificationError(verify_code=code):
             return _theirs(address, code)
+        case ssl.SSLEOFError() | ConnectionResetError() | ConnectionAbortedError() | BrokenPipeError():
+            return _closed(address, own, now)
         case ssl.SSLError():
             return _alert(address, error.reason or "", own, now)
         case TimeoutError():
             return CannotReach(address, "it did not answer in time")
         case socket.gaierror():
             return CannotReach(address, "its name is not known")
-        case OSError(errno=int()) if own is None or own.not_after >= now:
-            return CannotReach(address, (error.strerror or type(error).__name__).lower())
-    return lost(address, own=own, now=now)
+    return CannotReach(address, (error.strerror or "no connection").lower())
 
 
-def lost(address: str, *, own: Identity | None, now: datetime) -> CannotReach:
-    """Return why a connection was closed before hello was answered."""
-    if own is not None and own.not_after < now:
+def _closed(address: str, own: Identity | None, now: datetime) -> CannotReach:
+    """Return why a connection was closed before hello: asyncio's servers do not send the alert that would tell."""
+    if own is None:
+        return CannotReach(address, "it closed the connection before it said hello")
+    if own.not_after < now:
         return CertificatesExpired(address, ours=True)
-    return CannotReach(address, "it closed the connection before it said hello")
+    return CannotReach(
+        address,
+        "it closed the connection before it said hello: its log tells whether it refused this node's certificate",
+    )
 
 
 def _theirs(address: str, code: int) -> CannotReach:
