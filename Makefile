@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 
-.PHONY: help setup images demo test lint bench faults
+.PHONY: help setup images demo test lint bench bench-cluster faults
 
 help:
 	@echo 'make setup   install Debian packages and .venv/bin/vault, .venv/bin/vaultd (as root)'
@@ -11,6 +11,7 @@ help:
 	@echo 'make test    check the code and run every test'
 	@echo 'make lint    ruff, mypy and the import contracts'
 	@echo 'make bench   measure, and compare with Docker Swarm where Docker Engine is at hand'
+	@echo 'make bench-cluster  the same for three managers and a worker: creates, fail-over, dead workers, drains'
 	@echo 'make faults  break clusters in every way there is, by seed; goes on where it stopped (docs/reliability.md)'
 
 setup:
@@ -32,6 +33,9 @@ test: setup images lint
 
 bench: setup images
 	$(BIN)/python -m bench
+
+bench-cluster: setup images
+	$(BIN)/python -m bench.cluster
 
 faults: setup images
 	$(BIN)/python -m tests.cluster.campaign

@@ -28,9 +28,9 @@ def request(method: str, path: str, body: object = None) -> bytes:
 class Connection:
     """One connection to a server."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, timeout_s: float = TIMEOUT_S) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(TIMEOUT_S)
+        self._socket.settimeout(timeout_s)
         self._socket.connect(path)
         self._buffer = b""
 

@@ -1,0 +1,60 @@
+"""Measure clusters of three managers and a worker.  `python -m bench.cluster --help` tells the options.
+
+One cluster after the other, each alone on the machine: two at once would share its processors.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from bench.client import Failed
+from bench.cluster_cases import Measured, measure
+from bench.cluster_report import section, table, write
+from bench.cluster_subjects import Cluster, Vault, docker
+from bench.subjects import HERE
+from vault.model.errors import VaultError
+
+
+@click.command()
+@click.option("--only", default="", help="Only cases whose name holds this: creates, memory, drains, workers, …")
+@click.option("--subjects", default="vault,docker", show_default=True, help="Which clusters, in this order.")
+@click.option("--write/--no-write", "write_document", default=False, help="Put the table into docs/performance.md.")
+def main(only: str, subjects: str, write_document: bool) -> None:
+    """Measure vault, and Docker Swarm beside it where `dockerd` is on PATH or in $BENCH_DOCKER_DIR."""
+    measured: dict[str, Measured] = {}
+    with tempfile.TemporaryDirectory(prefix="vb", dir="/tmp", ignore_cleanup_errors=True) as place:
+        rival = docker(Path(place)) if "docker" in subjects else None
+        if rival is None:
+            click.echo("no Docker Engine at hand: only vault is measured", err=True)
+        known: dict[str, Cluster | None] = {"vault": Vault(Path(place)), "docker": rival}
+        for name in subjects.split(","):
+            cluster = known[name]
+            if cluster is not None:
+                measured[name] = Measured()
+                try:
+                    cluster.start()
+                    measure(cluster, measured[name], only, lambda line: click.echo(line, err=True))
+                finally:
+                    cluster.stop()
+    ours = measured.get("vault") or measured["docker"]
+    theirs = measured.get("docker") if "vault" in measured else None
+    click.echo(table(ours, theirs))
+    if write_document:
+        write(HERE / "docs" / "performance.md", section(ours, theirs, _version() if theirs else "none at hand"))
+
+
+def _version() -> str:
+    path = f"{os.environ.get('BENCH_DOCKER_DIR', '')}:{os.environ['PATH']}".strip(":")
+    done = subprocess.run(["docker", "--version"], env=os.environ | {"PATH": path}, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (Failed, VaultError) as error:
+        sys.exit(f"bench: {error}")
