@@ -73,9 +73,15 @@ def test_node_update_changes_labels_and_availability(swarm: FakeDaemon, vault: V
 def test_swarm_init_leave_and_update(daemon: FakeDaemon, vault: Vault) -> None:
     daemon.on("POST", "/swarm/init", NODE)
     daemon.on("POST", "/swarm/leave", None)
+    daemon.on("GET", f"/nodes/{NODE}", node())
+    daemon.on("GET", "/swarm", {"JoinTokens": {"Worker": "SWMTKN-1-w", "Manager": "SWMTKN-1-m"}})
+    daemon.on("GET", "/swarm/unlockkey", {"UnlockKey": ""})
     result = vault("swarm", "init", "--advertise-addr", "127.0.0.1")
     assert result.out == (
-        f"Swarm initialized: current node ({NODE}) is now a manager.\n"
+        f"Swarm initialized: current node ({NODE}) is now a manager.\n\n"
+        "To add a worker to this swarm, run the following command:\n\n"
+        "    vault swarm join --token SWMTKN-1-w 127.0.0.1:2377\n\n"
+        "To add a manager to this swarm, run 'vault swarm join-token manager' and follow the instructions.\n"
         "\nAutolock is off: the key that opens the store lies on the same disk as the store.\n"
     )
     body = daemon.asked("POST", "/swarm/init")[0].body

@@ -1,4 +1,4 @@
-"""`vault node`: inspect, ls, ps, update."""
+"""`vault node`: inspect, ls, ps, update.  What changes roles and members is in `node_roles`."""
 
 from typing import Any
 
@@ -36,17 +36,21 @@ HEADERS = {
 }
 COLUMNS = ("{{.ID}} {{._mark}}", "Hostname", "Status", "Availability", "ManagerStatus", "EngineVersion")
 _HERE = "vault.cli.commands.node:"
+_ROLES = "vault.cli.commands.node_roles:"
 
 
 @click.group(
     cls=Group,
     lazy={
+        "demote": (_ROLES + "demote", "Demote one or more nodes from manager in the swarm"),
         "inspect": (_HERE + "inspect", "Display detailed information on one or more nodes"),
         "ls": (_HERE + "ls", "List nodes in the swarm"),
+        "promote": (_ROLES + "promote", "Promote one or more nodes to manager in the swarm"),
         "ps": (_HERE + "ps", "List tasks running on one or more nodes, defaults to current node"),
+        "rm": (_ROLES + "rm", "Remove one or more nodes from the swarm"),
         "update": (_HERE + "update", "Update a node"),
     },
-    synonyms={"list": "ls"},
+    synonyms={"list": "ls", "remove": "rm"},
     help="Manage Swarm nodes",
 )
 def node() -> None:
@@ -60,13 +64,13 @@ def ls(client: Client, wanted: tuple[tuple[str, str], ...], form: str | None, qu
     """List nodes by host name; `*` marks this one."""
     found = client.get("/nodes", filters=asked(wanted))
     swarm = {} if quiet else client.get("/info").get("Swarm") or {}
-    found.sort(key=lambda item: natural_key(item["Description"].get("Hostname", "")))
+    found.sort(key=lambda item: natural_key((item.get("Description") or {}).get("Hostname", "")))
     show([node_row(item, swarm) for item in found], headers=HEADERS, columns=COLUMNS, form=form, quiet=quiet)
 
 
 def node_row(item: dict[str, Any], swarm: dict[str, Any]) -> dict[str, Any]:
     """Return the row of a node.  swarm: what this node says of the swarm.  Pure."""
-    description, manager = item["Description"], item.get("ManagerStatus") or {}
+    description, manager = item.get("Description") or {}, item.get("ManagerStatus") or {}
     mine = item["ID"] == swarm.get("NodeID")
     reachability = "Leader" if manager.get("Leader") else manager.get("Reachability", "").capitalize()
     trusted = (swarm.get("Cluster") or {}).get("TLSInfo")
@@ -88,6 +92,13 @@ def _tls_status(info: dict[str, Any] | None, trusted: dict[str, Any] | None) -> 
     if not info or not trusted:
         return "Unknown"
     return "Ready" if info == trusted else "Needs Rotation"
+
+
+def role(text: str) -> str:
+    """Return a role in lower case."""
+    if text.lower() not in ("worker", "manager"):
+        raise ValueError(f'invalid role "{text}", only worker and manager are supported')
+    return text.lower()
 
 
 def _own_id(client: Client, reference: str) -> str:
@@ -213,10 +224,11 @@ def ps(client: Client, /, references: tuple[str, ...], wanted: tuple[tuple[str, 
 )
 @option("--label-add", kind=LABEL, many=True, text='Add or update a node label ("key=value")')
 @option("--label-rm", kind=LIST, many=True, text="Remove a node label if exists")
+@option("--role", kind=Kind("string", role), text='Role of the node ("worker", "manager")')
 @pass_client
 @click.pass_context
 def update(ctx: click.Context, client: Client, /, reference: str, **given: Any) -> None:
-    """Change a node's labels, or whether it takes tasks."""
+    """Change a node's labels or role, or whether it takes tasks."""
     if not any(given.values()):
         click.echo(ctx.get_help(), err=True)
         return
@@ -230,5 +242,7 @@ def update(ctx: click.Context, client: Client, /, reference: str, **given: Any) 
     changed = {**spec, "Labels": labels}
     if given["availability"]:
         changed["Availability"] = given["availability"]
+    if given["role"]:
+        changed["Role"] = given["role"]
     client.post(f"/nodes/{found['ID']}/update", changed, version=found["Version"]["Index"])
     click.echo(reference)
