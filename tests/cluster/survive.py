@@ -57,8 +57,8 @@ class Survival:
         self.fault = fault(world, random.Random(seed))
         self._commit = commit
         prefix = f"{seed:x}-{time.monotonic_ns() % 10**9:x}"
-        self._mixed = Mixed(self.recorder, prefix=f"m{prefix}")
-        self._creates = Creates(self.recorder, prefix=f"c{prefix}")
+        self._mixed = Mixed(self.recorder, prefix=f"m{prefix}", rate=fault.rate)
+        self._creates = Creates(self.recorder, prefix=f"c{prefix}", pause_s=1.2 / fault.rate)
         self.problems: list[str] = []
         self._first_s: float | None = None
         self._whole_s: float | None = None

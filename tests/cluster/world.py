@@ -19,6 +19,7 @@ from vault.lab.node import Node, Said
 
 RECOVERS_S = 60.0  # What the cluster is given to be whole again.
 ASK_S = 3.0
+PORT = 2377
 POLL_S = 0.05
 API = "/v1.41"
 

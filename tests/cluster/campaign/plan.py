@@ -5,7 +5,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 # How often each fault is run; what is not named here, `OTHERS` times.
-TIMES = {"leader killed": 20, "all nodes killed at once": 8, "leader cut off": 8, "leader stopped and woken": 8}
+TIMES = {
+    "leader killed": 20,
+    "all nodes killed at once": 8,
+    "leader cut off": 8,
+    "leader stopped and woken": 8,
+    "all processors busy for 10 minutes, heartbeat 1 s": 2,
+}
 OTHERS = 4
 SEED_STEP = 1_000
 

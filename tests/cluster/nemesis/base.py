@@ -12,7 +12,7 @@ class Fault:
     name: ClassVar[str]
     goes_on: ClassVar[bool] = True  # Whether the cluster must take writes while the fault lasts.
     lingers_s: ClassVar[tuple[float, float]] = (0.5, 3.0)  # How long it lasts after writes go on, or altogether.
-    suffering: ClassVar[bool] = True  # Whether there is a node that is broken, and need not answer.
+    rate: ClassVar[float] = 60.0  # Operations a second of the load of every operation.
 
     def __init__(self, world: World, chance: random.Random) -> None:
         self.world = world

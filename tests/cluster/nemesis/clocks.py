@@ -10,7 +10,6 @@ HOUR_S = 3600
 class _Clock(Fault):
     offset_s: ClassVar[int]
     leads: ClassVar[bool] = False
-    suffering = False
     lingers_s = (3.0, 6.0)
 
     def do(self) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from tests.cluster.nemesis.base import Fault
+from tests.cluster.world import PORT
 
 BALLAST = "ballast"
-PORT = 2377
 
 
 class FullDisk(Fault):

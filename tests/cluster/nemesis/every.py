@@ -1,6 +1,7 @@
 """Every fault by name.  `moves` is apart: it needs a cluster of one manager."""
 
 from tests.cluster.nemesis.base import Fault
+from tests.cluster.nemesis.busy import BUSY
 from tests.cluster.nemesis.clocks import CLOCKS
 from tests.cluster.nemesis.disks import DISKS
 from tests.cluster.nemesis.links import LINKS
@@ -10,5 +11,5 @@ from tests.cluster.nemesis.rotations import ROTATIONS
 from tests.cluster.nemesis.work import WORK
 
 FAULTS: dict[str, type[Fault]] = {
-    fault.name: fault for fault in (*PROCESSES, *LINKS, *DISKS, *CLOCKS, *MEMBERS, *ROTATIONS, *WORK)
+    fault.name: fault for fault in (*PROCESSES, *LINKS, *DISKS, *CLOCKS, *MEMBERS, *ROTATIONS, *WORK, *BUSY)
 }

@@ -59,7 +59,6 @@ class CutOneLink(_Cut):
     """The leader and one follower do not hear each other; the third hears both."""
 
     name = "one link cut"
-    suffering = False
 
     def do(self) -> None:
         self.node = self.world.leader()
@@ -81,7 +80,6 @@ class Flapping(_Cut):
 
     name = "leader's link flapping"
     goes_on = False
-    suffering = False
     rounds: ClassVar[int] = 5
 
     def do(self) -> None:
@@ -103,7 +101,6 @@ class SlowLeader(_Cut):
     """The leader's packets take 300 ms each way."""
 
     name = "leader's link slow"
-    suffering = False
 
     def do(self) -> None:
         self.node = self.world.leader()

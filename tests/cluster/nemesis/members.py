@@ -8,7 +8,6 @@ from tests.cluster.world import RECOVERS_S
 
 
 class _Members(Fault):
-    suffering = False
     lingers_s = (0.0, 0.5)
 
     def _shown(self, name: str) -> dict[str, Any]:
@@ -100,7 +99,6 @@ class DeadManagerReplaced(_Members):
     """A manager dies for good; a worker takes its place, and it comes back as a worker and then as what it was."""
 
     name = "dead manager replaced"
-    suffering = True
 
     def do(self) -> None:
         self.node = self.some(self.world.followers())

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from tests.cluster.nemesis.base import Fault
-from tests.cluster.world import NotInTime, World
+from tests.cluster.world import PORT, NotInTime, World
 
 FIRST, SECOND = "manager1", "manager2"
-PORT = 2377
 WATCH_S = 30.0
 LOOK_S = 0.0005
 _ASIDE = "etcd-"

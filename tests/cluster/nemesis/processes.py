@@ -135,7 +135,6 @@ class PauseManyTimes(Fault):
 
     name = "leader's vaultd stopped again and again"
     goes_on = False  # Between two stops there may be no time for a write.
-    suffering = False
 
     def do(self) -> None:
         for _ in range(4):

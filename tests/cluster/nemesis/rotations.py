@@ -7,7 +7,6 @@ from tests.cluster.world import NotInTime
 
 
 class _Rotation(Fault):
-    suffering = False
     lingers_s = (0.0, 0.5)
 
 
@@ -45,7 +44,6 @@ class RotateCAWhileLeaderDies(RotateCA):
     """The leader is killed in the middle of a rotation of the CA: the next one goes on where it stopped."""
 
     name = "leader killed during rotation of the CA"
-    suffering = True
 
     def do(self) -> None:
         self.before = self._digest()
