@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.cli.conftest import FakeDaemon, Request
-from vault.cli.client import Client, default_host, socket_path
+from vault.cli.client import Client
 from vault.cli.errors import ApiError, CannotConnect, CommandError, ConnectionLost
+from vault.cli.hosts import default_host, place_of
 from vault.cli.wire import filters, query_text, quoted
 
 Serve = Callable[[bytes], Client]
@@ -113,9 +114,19 @@ def test_a_missing_socket_a_dead_one_and_a_foreign_address_are_told_apart(tmp_pa
         with pytest.raises(CannotConnect) as caught:
             Client(f"unix://{path}").get("/x")
         assert str(caught.value) == f"Cannot connect to the vault daemon at unix://{path}. Is vaultd running?"
-    for host in ("tcp://1.2.3.4:2375", "/run/x.sock", "unix://", ""):
+    for host in (
+        "tcp://",
+        "tcp://:2376",
+        "tcp://a:0",
+        "tcp://a:70000",
+        "tcp://a:b",
+        "http://a",
+        "/run/x",
+        "unix://",
+        "",
+    ):
         with pytest.raises(CommandError, match="unable to parse daemon host"):
-            socket_path(host)
+            place_of(host)
 
 
 def test_the_address_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

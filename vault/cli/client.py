@@ -1,22 +1,21 @@
-"""HTTP to the local `vaultd`: one keep-alive connection over a unix socket.  I/O only; used by every command.
+"""HTTP to `vaultd`: one keep-alive connection, over its unix socket or over TLS.  I/O only; used by every command.
 
 The API version is negotiated by asking in ours and stepping down once if the daemon says it is too new, so the usual
 case costs no extra request.
 """
 
 import json
-import os
 import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from io import BufferedReader
 from typing import Any, NamedTuple
 
-from vault.cli.errors import ApiError, BadReference, CannotConnect, CommandError, ConnectionLost
-from vault.cli.wire import Query, ends_connection, query_text, quoted, read_body, read_head
+from vault.cli.errors import ApiError, BadReference, ConnectionLost
+from vault.cli.hosts import REFUSED, TLSFiles, connect, default_files, place_of, tls_reason
+from vault.cli.wire import CLOSED, Query, ends_connection, query_text, quoted, read_body, read_head
 
 API_VERSION = "1.50"
-DEFAULT_HOST = "unix:///run/vault/vault.sock"
 ANSWER_LIMIT_S = 120.0
 MAX_ERROR_BYTES = 1 << 20
 _TOO_NEW = r"client version \S+ is too new\. Maximum supported API version is (\d+\.\d+)"
@@ -30,33 +29,21 @@ class Answer(NamedTuple):
     body: Iterator[bytes]
 
 
-def default_host() -> str:
-    """Return the address of the daemon: `$VAULT_HOST`, or the system's socket."""
-    return os.environ.get("VAULT_HOST") or DEFAULT_HOST
-
-
-def socket_path(host: str) -> str:
-    """Return the path of a `unix://` address.  Raises `CommandError` for any other address."""
-    scheme, separator, path = host.partition("://")
-    if scheme != "unix" or not separator or not path:
-        raise CommandError(f"unable to parse daemon host {host!r}: only unix:///path/to/vault.sock is supported")
-    return path
-
-
 class Client:
     """A connection to the daemon, made at the first request."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, files: TLSFiles | None = None) -> None:
         self.host = host
         self.version = API_VERSION
-        self._path = socket_path(host)
+        self.place = place_of(host)
+        self.files = files or default_files(None, None, None)
+        self._answered = False  # On this connection.
         self._socket: socket.socket | None = None
         self._reader: BufferedReader | None = None
 
-    @property
-    def path(self) -> str:
-        """Path of the socket, for those who speak something else than plain HTTP over it."""
-        return self._path
+    def dial(self) -> socket.socket:
+        """Return a connection of its own, for those who speak something else than plain HTTP over it."""
+        return connect(self.host, self.place, self.files)
 
     def get(self, path: str, **query: str | int | bool | None) -> Any:
         """Return the JSON at `path`."""
@@ -187,34 +174,32 @@ class Client:
         except BrokenPipeError:
             return self._early_answer(reader, method)
         except (OSError, ValueError) as error:
-            self.close()
-            raise ConnectionLost(self.host, _reason(error)) from None
+            raise self._lost(error) from None
 
     def _early_answer(self, reader: BufferedReader, method: str) -> Answer:
         # The daemon may refuse before it has read the whole body; its sentence is worth more than "broken pipe".
         try:
             return self._head(reader, method)
         except (OSError, ValueError) as error:
-            self.close()
-            raise ConnectionLost(self.host, _reason(error)) from None
+            raise self._lost(error) from None
+
+    def _lost(self, error: Exception) -> ConnectionLost:
+        """Close, and return what to say.  A server that refuses a certificate ends TLS 1.3 without a word, too."""
+        self.close()
+        silent = isinstance(error, ConnectionError) or str(error) == CLOSED
+        return ConnectionLost(
+            self.host, REFUSED if self.place.name and silent and not self._answered else _reason(error)
+        )
 
     def _connect(self) -> tuple[socket.socket, BufferedReader]:
         if self._socket is None or self._reader is None:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                sock.connect(self._path)
-            except PermissionError:
-                raise CommandError(
-                    f"permission denied while trying to connect to the vault daemon socket at {self.host}: "
-                    "run this as root or as a member of the socket's group"
-                ) from None
-            except OSError:
-                raise CannotConnect(self.host) from None
+            sock, self._answered = self.dial(), False
             self._socket, self._reader = sock, sock.makefile("rb")
         return self._socket, self._reader
 
     def _head(self, reader: BufferedReader, method: str) -> Answer:
         status, headers = read_head(reader)
+        self._answered = True
         empty = method == "HEAD" or status in (204, 304)
         return Answer(status, headers, iter(()) if empty else self._body(reader, headers))
 
@@ -231,6 +216,8 @@ class Client:
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {ANSWER_LIMIT_S:.0f} seconds"
+    if isinstance(error, OSError) and (said := tls_reason(error)):
+        return said
     if isinstance(error, OSError):
         return error.strerror.lower() if error.strerror else "the connection broke"
     return str(error)

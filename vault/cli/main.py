@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 from vault import __version__
-from vault.cli.client import API_VERSION, Client, default_host
+from vault.cli.client import API_VERSION, Client
 from vault.cli.command import Group, option, switch
 from vault.cli.errors import CommandError
+from vault.cli.hosts import default_files, default_host
 
 _AT = "vault.cli.commands."
 COMMANDS = {
@@ -41,9 +42,16 @@ COMMANDS = {
     help="A secret vault for Swarm-style clusters",
 )
 @option("-H", "--host", text="Daemon socket to connect to (default $VAULT_HOST, else unix:///run/vault/vault.sock)")
+@switch("--tls", default=None, text="Use TLS; implied by tcp://, and always verified")
+@option(
+    "--tlscacert", text="Trust certs signed only by this CA (default $VAULT_CERT_PATH/ca.pem, else ~/.vault/ca.pem)"
+)
+@option("--tlscert", text="Path to TLS certificate file (default $VAULT_CERT_PATH/cert.pem, else ~/.vault/cert.pem)")
+@option("--tlskey", text="Path to TLS key file (default $VAULT_CERT_PATH/key.pem, else ~/.vault/key.pem)")
+@switch("--tlsverify", default=None, text="Use TLS and verify the remote; implied by tcp://")
 @switch("-v", "--version", text="Print version information and quit")
 @click.pass_context
-def vault(ctx: click.Context, host: str | None, version: bool) -> None:
+def vault(ctx: click.Context, /, host: str | None, version: bool, **tls: Any) -> None:
     """Hold the connection that the commands share."""
     if version:
         click.echo(f"Vault version {__version__}, API version {API_VERSION}")
@@ -51,7 +59,10 @@ def vault(ctx: click.Context, host: str | None, version: bool) -> None:
     if ctx.invoked_subcommand is None:
         click.echo(vault.get_help(ctx), color=False)
         ctx.exit()
-    ctx.obj = Client(host or default_host())
+    if tls["tls"] is False or tls["tlsverify"] is False:
+        raise CommandError("TLS without verification, or none, is not spoken to another host: leave that flag out")
+    files = default_files(tls["tlscacert"], tls["tlscert"], tls["tlskey"])
+    ctx.obj = Client(host or default_host(), files)
 
 
 def run(words: list[str]) -> int:

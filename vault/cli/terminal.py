@@ -40,13 +40,13 @@ class Socket(Protocol):
 def attach(client: Client, path: str, *, interactive: bool, tty: bool) -> int:
     """Connect this terminal to a command that is about to start; return its exit code."""
     from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
-    from websockets.sync.client import unix_connect
+    from websockets.sync.client import connect
 
     try:
         with (
-            unix_connect(
-                client.path,
+            connect(
                 f"ws://vault{path}{size_query() if tty else ''}",
+                sock=client.dial(),
                 open_timeout=OPEN_LIMIT_S,
                 max_size=MAX_MESSAGE_BYTES,
                 compression=None,

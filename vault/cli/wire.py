@@ -13,7 +13,7 @@ MAX_LINE_BYTES = 65_536
 MAX_HEADERS = 200
 Query = Mapping[str, str | int | bool | list[str] | None]
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_CLOSED, _FOREIGN = "the daemon closed the connection", "the answer is not HTTP"
+CLOSED, _FOREIGN = "the daemon closed the connection", "the answer is not HTTP"
 
 
 def filters(wanted: Iterable[tuple[str, str]]) -> str | None:
@@ -75,7 +75,7 @@ def ends_connection(headers: Mapping[str, str]) -> bool:
 def _line(reader: BufferedReader) -> str:
     line = reader.readline(MAX_LINE_BYTES)
     if not line.endswith(b"\n"):
-        raise ValueError(_CLOSED if len(line) < MAX_LINE_BYTES else _FOREIGN)
+        raise ValueError(CLOSED if len(line) < MAX_LINE_BYTES else _FOREIGN)
     return line.rstrip(b"\r\n").decode("latin-1")
 
 
@@ -99,6 +99,6 @@ def _exactly(reader: BufferedReader, size: int) -> Iterator[bytes]:
     while left > 0:
         piece = reader.read1(min(left, CHUNK_BYTES))
         if not piece:
-            raise ValueError(_CLOSED)
+            raise ValueError(CLOSED)
         left -= len(piece)
         yield piece

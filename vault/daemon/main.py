@@ -23,6 +23,10 @@ from vault.model.errors import VaultError
 )
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), help="[default: info]")
 @click.option("--group", metavar="NAME", help="Group that may use the socket, if it exists.  [default: vault]")
+@click.option("--host", metavar="tcp://ADDR:PORT", help="Serve the API over the network too, by mutual TLS only.")
+@click.option("--tlscacert", metavar="FILE", help="CA that signs the certificates of clients of --host.")
+@click.option("--tlscert", metavar="FILE", help="Certificate that --host is served by.")
+@click.option("--tlskey", metavar="FILE", help="Its key.")
 @click.version_option(__version__, message="vaultd version %(version)s")
 def main(
     data_root: str | None,
@@ -32,6 +36,10 @@ def main(
     config: Path | None,
     log_level: str | None,
     group: str | None,
+    host: str | None,
+    tlscacert: str | None,
+    tlscert: str | None,
+    tlskey: str | None,
 ) -> None:
     """Run the vault's daemon on this node.
 
@@ -46,6 +54,10 @@ def main(
         "hostname": hostname,
         "log-level": log_level,
         "group": group,
+        "host": host,
+        "tlscacert": tlscacert,
+        "tlscert": tlscert,
+        "tlskey": tlskey,
     }
     try:
         code = run(settings(options, labels, config))

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from vault.daemon.remote import Remote, remote_of
 from vault.model.errors import VaultError
 
 DATA_ROOT = Path("/var/lib/vault")
@@ -18,7 +19,7 @@ TASK_SOCKET = "/tasks/0123456789abcdefghijklmno/attach"  # The longest socket pa
 _HOSTNAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]{0,61}[a-zA-Z0-9])?")
 _KEYS = {
     "data-root": str, "run-root": str, "hostname": str, "labels": dict, "log-level": str, "group": str,
-    "allow-swappable-mounts": bool,
+    "allow-swappable-mounts": bool, "host": str, "tlscacert": str, "tlscert": str, "tlskey": str,
 }  # fmt: skip
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -38,6 +39,7 @@ class Settings:
     log_level: str = "info"
     group: str = "vault"  # May use the socket, if the machine has such a group.
     allow_swappable_mounts: bool = False
+    remote: Remote | None = None  # Where the API is served over the network.
 
     @property
     def socket(self) -> Path:
@@ -58,6 +60,12 @@ def settings(options: Mapping[str, Any], labels: Sequence[str], config: Path | N
         log_level=given.get("log-level", "info"),
         group=given.get("group", "vault"),
         allow_swappable_mounts=given.get("allow-swappable-mounts", False),
+        remote=remote_of(
+            given.get("host", ""),
+            ca=given.get("tlscacert", ""),
+            certificate=given.get("tlscert", ""),
+            key=given.get("tlskey", ""),
+        ),
     )
     _check(made)
     return made
