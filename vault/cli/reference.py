@@ -18,13 +18,14 @@ Written by `python -m vault.cli.reference` from the commands' own help; a test k
 
 `vault` follows the `docker` command line: the same grammar, tables, messages and exit codes for what both can do. It
 talks to `vaultd` over the unix socket that `-H unix://PATH` names, else `$VAULT_HOST`, else
-`unix:///run/vault/vault.sock`. Objects may be named by name, id, or the beginning of an id. Any manager takes any command
-about the swarm, and passes it on to the one that leads.
+`unix:///run/vault/vault.sock`. Objects may be named by name, id, or the beginning of an id. Any manager takes any
+command about the swarm, and passes it on to the one that leads.
 
-From another machine: `vaultd --host tcp://ADDR:2376 --tlscacert CA --tlscert CERT --tlskey KEY` serves the same by mutual
-TLS 1.3, and `vault -H tcp://ADDR:2376 --tlscacert CA --tlscert CERT --tlskey KEY` asks it. `$VAULT_HOST`,
-`$VAULT_TLSCACERT`, `$VAULT_TLSCERT` and `$VAULT_TLSKEY` do instead of options, and `$VAULT_CERT_PATH` (else `~/.vault`) is
-where `ca.pem`, `cert.pem` and `key.pem` are looked for. Who holds such a certificate is root on that node.
+From another machine: `vaultd --host tcp://ADDR:2376 --tlscacert CA --tlscert CERT --tlskey KEY` serves the same by
+mutual TLS 1.3, and `vault -H tcp://ADDR:2376 --tlscacert CA --tlscert CERT --tlskey KEY` asks it. `$VAULT_HOST`,
+`$VAULT_TLSCACERT`, `$VAULT_TLSCERT` and `$VAULT_TLSKEY` do instead of options, and `$VAULT_CERT_PATH` (else
+`~/.vault`) is where `ca.pem`, `cert.pem` and `key.pem` are looked for. Who holds such a certificate is root on that
+node.
 
 | exit code | when |
 |---|---|
@@ -47,9 +48,9 @@ Where we differ from Docker on purpose:
 - No registry is asked by the command line; a node uses a local image as it is, and pulls what it does not have.
 - `--format` knows `table`, `json`, `{{.Field}}`, `{{json .Field}}`, `{{.Label "name"}}`, `{{index .Field "key"}}`,
   `{{join .Field ","}}`, `upper`, `lower`, `title`, `len` and `println`; anything else is refused with a sentence.
-- While no manager leads, a command about the swarm waits up to 12 seconds for the next one. A create that was on its way
-  when the leader was lost is then done once, and answered with its id; another write whose answer was lost ends with "the
-  outcome of this write is unknown".
+- While no manager leads, a command about the swarm waits up to 12 seconds for the next one. A create that was on its
+  way when the leader was lost is then done once, and answered with its id; another write whose answer was lost ends
+  with "the outcome of this write is unknown".
 - `vault swarm backup` and `restore` keep a swarm in one sealed file; Docker has nothing like them.
 - `vault exec` without a terminal passes Ctrl-C and SIGTERM on to the command; the second Ctrl-C ends `vault` itself.
 
