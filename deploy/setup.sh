@@ -10,10 +10,10 @@ readonly PROFILE=/usr/local/lib/vault/seccomp.json
 readonly STAMP=.venv/.setup-stamp
 
 # The container runtime and its supervisor, namespaces and links, packet rules and flows, PID 1 for `--init`, mount tools,
-# the certificates that pip and registries need, what reads layers compressed with zstd, what tests need
-# (the checker of unit files, and the other tool for packet rules, whose rules must not be touched), and what labs need:
-# disks of their own, clocks that are wrong.
-readonly PACKAGES="crun conmon iproute2 nftables conntrack tini util-linux mount procps ca-certificates zstd systemd iptables e2fsprogs faketime"
+# the certificates that pip and registries need, what reads layers compressed with zstd, the engine of swarms of several
+# managers, what tests need (the checker of unit files, and the other tool for packet rules, whose rules must not be
+# touched), and what labs need: disks of their own, clocks that are wrong.
+readonly PACKAGES="crun conmon iproute2 nftables conntrack tini util-linux mount procps ca-certificates zstd systemd iptables e2fsprogs faketime etcd-server"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
@@ -33,10 +33,19 @@ apt() {
     DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@"
 }
 
+# The package of etcd would run one at every boot, on ports that vault uses; one that was there before is left alone.
+mask_etcd() {
+    installed etcd-server || [ -e /etc/systemd/system/etcd.service ] || {
+        mkdir -p /etc/systemd/system
+        ln -s /dev/null /etc/systemd/system/etcd.service
+    }
+}
+
 # Package lists are fetched only when apt does not know the package, or its file is no longer served.
 apt_install() {
     [ "$(id -u)" = 0 ] || fail "these Debian packages are missing: $*; run 'make setup' as root"
     forbid_daemons
+    mask_etcd
     say "installing $*"
     apt install --yes --no-install-recommends "$@" >/dev/null 2>&1 && return
     say "fetching package lists first"

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
+from vault.crypto.plaintext import Plaintext
 from vault.model.errors import DiskFull, NoLeader, OutcomeUnknown
 from vault.raftstore.engine import Beat, Commit, EngineStopped, HeadMoved, Member, Reading, Seen
 from vault.raftstore.engines import etcd_members
@@ -37,6 +38,10 @@ class Owned(Protocol):
 
     def tell_when_ended(self, tell: Callable[[str], None]) -> None:
         """Call back, with the reason, when the process has ended for good."""
+        ...
+
+    async def renew(self, certificate_pem: bytes, key: Plaintext) -> None:
+        """Go on with another peer certificate."""
         ...
 
     async def stop(self) -> None:
@@ -121,6 +126,12 @@ class EtcdEngine:
     async def transfer(self, member_id: int) -> None:
         """See `Engine`."""
         await etcd_members.transfer(self._client, member_id)
+
+    async def renew_peer(self, certificate_pem: bytes, key: Plaintext) -> None:
+        """Let the member go on with another peer certificate, for which it is started again."""
+        self._check_running()
+        if self._process is not None:
+            await self._process.renew(certificate_pem, key)
 
     async def close(self) -> None:
         """See `Engine`."""

@@ -18,7 +18,7 @@ from vault.raftstore.engines.etcd_errors import unexpected
 
 READ_LIMIT_S: Final = 3.0
 CHANGE_LIMIT_S: Final = 10.0
-_URL_TAKEN: Final = "etcdserver: Peer URLs already exists"
+_TAKEN: Final = ("etcdserver: Peer URLs already exists", "etcdserver: member ID already exist")
 _NO_LEARNER: Final = "etcdserver: can only promote a learner member"
 _WORDS: Final = {
     "etcdserver: can only promote a learner member which is in sync with leader": (
@@ -55,7 +55,7 @@ async def add(client: EtcdClient, peer_url: str) -> Member:
     try:
         added = messages.added_member(await _change(client, messages.MEMBER_ADD, request))
     except Refused as error:
-        if error.message != _URL_TAKEN:
+        if error.message not in _TAKEN:
             raise _in_words(error) from None
         return await _unstarted(client, peer_url)
     return _member(added)
