@@ -17,7 +17,7 @@ class Manager:
     def __init__(self, managers: "Managers", name: str) -> None:
         self.name = name
         self.process = f"{name} {len(managers.led)} {asyncio.get_running_loop().time()}"  # Never the same again.
-        self.engine = MemberEngine(managers.ensemble, name)
+        self.engine = managers.engine(managers.ensemble, name)
         self.store: Store | None = None
         self.leading: tuple[int, int] | None = None  # The epoch that its `lead` runs in.
         self.managers = managers
@@ -54,7 +54,14 @@ class Manager:
 class Managers:
     """A cluster of managers."""
 
-    def __init__(self, *names: str, seed: int = 0, wall: Callable[[], float] = lambda: NOW_S) -> None:
+    def __init__(
+        self,
+        *names: str,
+        seed: int = 0,
+        wall: Callable[[], float] = lambda: NOW_S,
+        engine: type[MemberEngine] = MemberEngine,
+    ) -> None:
+        self.engine = engine
         self.ensemble = Ensemble(names, seed)
         self.wall = wall
         self.all: dict[str, Manager] = {}

@@ -13,9 +13,10 @@ from datetime import datetime
 from typing import Final
 
 from vault.model.base import EPOCH
+from vault.raftstore.codec import unframe, unseal
 from vault.raftstore.engine import Seen
 from vault.raftstore.head import Head, Part, Tally, decode_head, peek
-from vault.raftstore.keys import KEYRING_KEY, OBJECT_KINDS, split
+from vault.raftstore.keys import KEYRING_KEY, OBJECT_KINDS, is_value, split
 from vault.raftstore.ledger import Ledger
 from vault.raftstore.load import difference
 from vault.store.snapshot import Draft, Snapshot
@@ -85,11 +86,19 @@ async def applied(ledger: Ledger, before: Snapshot, bunch: Sequence[Seen]) -> Ap
             newest = max(newest, obj.updated_at)
     tally = _counted(ledger, tally, parts, turn.keys)
     if tally != head.tally:
+        _name_damaged_value(ledger, values)
         raise difference(ledger.live.keys() | parts.keys(), head.tally, tally)
     for seen in bunch[:-1]:  # No reader ever saw the snapshots between.
         before.log.note(peek(seen.head)[1], ())
     snapshot = draft.finish(head.index)
     return Applied(head=head, head_bytes=bunch[-1].head, parts=parts, older=older, snapshot=snapshot, newest=newest)
+
+
+def _name_damaged_value(ledger: Ledger, values: Mapping[str, bytes | None]) -> None:
+    """Raise `StoreDamaged` for the first value that does not open."""
+    for key, framed in values.items():
+        if framed is not None and is_value(key):
+            unseal(ledger.keyring, ledger.cluster_id, key, *unframe(key, framed))
 
 
 def _counted(ledger: Ledger, tally: Tally, parts: Mapping[str, Part | None], keys: Sequence[str]) -> Tally:

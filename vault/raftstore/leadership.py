@@ -331,7 +331,7 @@ class Leadership:
             await asyncio.wait((leading, beating, writer.ended), return_when=asyncio.FIRST_COMPLETED)
             if not writer.ended.done():
                 self._check_end(leading, beating)
-                writer.end(NotLeading())
+                writer.abandon()
         finally:
             leading.cancel()
             beating.cancel()

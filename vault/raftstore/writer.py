@@ -100,6 +100,13 @@ class Writer:
         if batch is not None and (batch.sealed is None or batch.sealed.commit.head not in heads):
             _fail(batch, NotLeading)  # It came too late, and never will be applied.
 
+    def abandon(self) -> None:
+        """End, since nobody answers: whether what is under way happened will show only later."""
+        batch = self._flying
+        self.end(NotLeading())
+        if batch is not None:
+            _fail(batch, OutcomeUnknown)
+
     def _refusal(self, why: str) -> VaultError:
         return EngineStopped(why) if self._alone else NotLeading()
 
