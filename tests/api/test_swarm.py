@@ -11,6 +11,7 @@ from tests.api.client import Daemon
 from tests.api.fakes import NODE_ID
 from tests.api.pair import pair
 from vault.api.ports import Quorum
+from vault.api.swarm_checks import remotes
 from vault.api.system import _warnings
 from vault.model.node import ManagerStatus, Node, NodeDescription, NodeSpec
 from vault.store.changes import Put
@@ -132,6 +133,10 @@ def test_a_restore_without_one_key_is_refused_and_nothing_is_quoted(headers: dic
     assert answer.message.startswith(begins)
     assert "canary" not in answer.text
     assert daemon.manager.restored is None
+
+
+def test_a_manager_to_join_through_has_dockers_port_when_none_is_given() -> None:
+    assert remotes(("10.0.0.1", "m:99", "[::1]", "[::1]:99")) == ("10.0.0.1:2377", "m:99", "[::1]:2377", "[::1]:99")
 
 
 def test_a_nodes_stored_status_is_not_changed_by_showing_it() -> None:

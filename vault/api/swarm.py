@@ -12,10 +12,11 @@ from vault.api.context import Context, Endpoint, Reach, flag, posted_version
 from vault.api.ports import InitRequest, JoinRequest, Rotations
 from vault.api.shapes import PostedInit, PostedJoin, UnlockKey
 from vault.api.shown import shown_cluster
+from vault.api.swarm_checks import check_address, check_availability, check_init, remotes
 from vault.model.cluster import DEFAULT_SPEC, Cluster, ClusterSpec
-from vault.model.errors import BadRequest, NotFound
+from vault.model.errors import NotFound
 from vault.model.ids import Kind
-from vault.store.rules_cluster import AVAILABILITIES, merged
+from vault.store.rules_cluster import merged
 
 
 class Swarm:
@@ -47,7 +48,7 @@ class Swarm:
     async def init(self, request: Request) -> Response:
         """Make a swarm with this node as its manager; answers the node's id."""
         posted = decode(await read(request), PostedInit)
-        _check_availability(posted.availability)
+        check_init(posted)
         encryption = posted.spec.encryption_config
         if posted.auto_lock_managers:
             encryption = msgspec.structs.replace(encryption, auto_lock_managers=True)
@@ -70,13 +71,14 @@ class Swarm:
     async def join(self, request: Request) -> Response:
         """Join a swarm."""
         posted = decode(await read(request), PostedJoin)
-        _check_availability(posted.availability)
-        if not posted.remote_addrs:
-            raise BadRequest("at least 1 RemoteAddr is required to join")
+        check_availability(posted.availability)
+        check_address("ListenAddr", posted.listen_addr)
+        check_address("AdvertiseAddr", posted.advertise_addr)
+        managers = remotes(posted.remote_addrs)
         await self.manager.join(
             JoinRequest(
                 join_token=posted.join_token,
-                remote_addrs=posted.remote_addrs,
+                remote_addrs=managers,
                 advertise_addr=posted.advertise_addr,
                 listen_addr=posted.listen_addr,
                 data_path_addr=posted.data_path_addr,
@@ -112,8 +114,3 @@ class Swarm:
         posted = decode(await read(request), UnlockKey)
         await self.manager.unlock(posted.unlock_key)
         return answers.done()
-
-
-def _check_availability(availability: str) -> None:
-    if availability not in ("", *AVAILABILITIES):
-        raise BadRequest(f'invalid Availability: "{availability[:32]}"')
