@@ -180,6 +180,7 @@ def test_down_leaves_no_trace_even_of_a_dead_vaultd_a_full_disk_and_a_shell_insi
     before = traces(base)
     lab = Lab("gone", base)
     lab.up(managers=1, workers=1, disk_bytes=16 << 20, join=False)
+    lab.clock("worker1", 60)
     during = traces(base)
     assert all(len(during[kind]) > len(before[kind]) for kind in during if kind != "links")
     assert during["links"] == before["links"]

@@ -10,7 +10,7 @@ from vault.cli.command import SWITCH
 if TYPE_CHECKING:
     from vault.cli.command import Command, Group, Option
 
-MANAGEMENT = ("config", "image", "network", "node", "secret", "service", "stack", "swarm", "volume")
+MANAGEMENT = ("config", "image", "lab", "network", "node", "secret", "service", "stack", "swarm", "volume")
 
 
 def command_help(command: "Command", path: str, *, width: int | None = None) -> str:

@@ -21,6 +21,7 @@ COMMANDS = {
     "exec": (_AT + "execute:execute", "Execute a command in a running container"),
     "image": (_AT + "image:image", "Manage images"),
     "info": (_AT + "system:info", "Display system-wide information"),
+    "lab": ("vault.lab.commands:lab", "Run a cluster on this machine"),
     "logs": (_AT + "logs:logs", "Fetch the logs of a container"),
     "network": (_AT + "network:network", "Manage networks"),
     "node": (_AT + "node:node", "Manage Swarm nodes"),

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Final
 
-from vault.lab import cgroups, disks, links
+from vault.lab import cgroups, clocks, disks, links
 from vault.lab.namespaces import identity
 from vault.lab.plan import DEFAULT_BASE, Place, Site
 from vault.lab.processes import end_all, in_networks
@@ -33,6 +33,7 @@ def take_down(at: Site) -> None:
     for node in nodes:
         cgroups.remove_tasks(node)
         cgroups.remove(node)
+        clocks.forget(node)
     _unmount(at)
     for node in nodes:
         disks.remove(node)

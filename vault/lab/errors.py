@@ -30,6 +30,17 @@ class NoSuchLab(LabError):
         self.name = name
 
 
+class Broken(LabError):
+    """A restart of the machine has taken the lab's network away, or it was never finished."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the lab {name!r} has no network, since the machine was restarted or `up` was killed: "
+            f"end it with `{command('down', name)}`"
+        )
+        self.name = name
+
+
 class LabBusy(LabError):
     """Another command has been changing the lab all the time that was waited for."""
 

@@ -16,8 +16,9 @@ import msgspec
 
 from vault.agent.executors.oci.record import Process, identify
 from vault.lab import cgroups, clocks, cuts, ending, starting, state
-from vault.lab.errors import LabError, LabExists, NoSuchLab, NoSuchNode
+from vault.lab.errors import Broken, LabError, LabExists, NoSuchLab, NoSuchNode
 from vault.lab.launching import launch_vaultd, wait_until_answers
+from vault.lab.namespaces import identity
 from vault.lab.node import Node
 from vault.lab.plan import DEFAULT_BASE, DEFAULT_NAME, Site, check_disk, places, site
 from vault.lab.processes import send, wait_gone
@@ -102,6 +103,13 @@ class Lab:
             if node.name == name:
                 return node
         raise NoSuchNode(name, [node.name for node in nodes])
+
+    def living(self, name: str) -> Node:
+        """Return a node that commands can enter.  Raises `LabError` when a restart of the machine ended the lab."""
+        node = self.node(name)
+        if identity(node.place.net) is None:
+            raise Broken(self.site.name)
+        return node
 
     def start(self, name: str, *, env: Mapping[str, str] | None = None, wait: bool = True) -> None:
         """Start a node's vaultd, and return once it answers unless told not to `wait`."""
@@ -201,7 +209,10 @@ class Lab:
         with state.locked(self.site) as there:
             if not there:
                 raise NoSuchLab(self.site.name)
-            yield self.state
+            known = self.state
+            if identity(self.site.switch) is None:
+                raise Broken(self.site.name)
+            yield known
 
     def _write(self, known: State, **changes: object) -> None:
         state.write(self.site, msgspec.structs.replace(known, **changes))

@@ -31,9 +31,18 @@ def make_host(net: Path, uts: Path, hostname: str) -> None:
 
 def enter(net: Path, uts: Path) -> None:
     """Put this process, which must have one thread, into the namespaces of a node."""
-    for path, kind in ((net, CLONE_NEWNET), (uts, CLONE_NEWUTS)):
-        with path.open("rb") as file:
-            _check(_LIBC.setns(file.fileno(), kind), path)
+    enter_network(net)
+    _enter(uts, CLONE_NEWUTS)
+
+
+def enter_network(path: Path) -> None:
+    """Put the calling thread into a network namespace."""
+    _enter(path, CLONE_NEWNET)
+
+
+def _enter(path: Path, kind: int) -> None:
+    with path.open("rb") as file:
+        _check(_LIBC.setns(file.fileno(), kind), path)
 
 
 def identity(path: Path) -> int | None:

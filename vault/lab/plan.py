@@ -42,7 +42,12 @@ class Site:
     @property
     def cgroup(self) -> str:
         """Parent of the nodes' cgroups."""
-        return f"/vault-lab/{self.name}-{sha256(str(self.directory).encode()).hexdigest()[:8]}"
+        return f"/vault-lab/{self.tag}"
+
+    @property
+    def tag(self) -> str:
+        """Tells this lab from others of its name in other directories."""
+        return f"{self.name}-{sha256(str(self.directory).encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,9 +114,9 @@ class Place:
         return self.directory / "relay.log"
 
     @property
-    def clock(self) -> Path:
-        """How far its vaultd's wall clock is off, for libfaketime."""
-        return self.directory / "clock"
+    def shared_clock(self) -> str:
+        """Name of what processes with a wrong clock share."""
+        return f"vault-lab-{self.site.tag}-{self.name}"
 
     @property
     def host(self) -> str:
