@@ -40,12 +40,14 @@ class NetworkFailed(VaultError):
 async def run(program: str, *arguments: str, script: str = "") -> str:
     """Run a program with a script as its input; return what it printed.  Raises `NetworkFailed`."""
     pipe = asyncio.subprocess.PIPE
+    # A pipe for nothing could be closed before the nothing is written, which uvloop takes for an error.
+    stdin = pipe if script else asyncio.subprocess.DEVNULL
     try:
-        process = await asyncio.create_subprocess_exec(program, *arguments, stdin=pipe, stdout=pipe, stderr=pipe)
+        process = await asyncio.create_subprocess_exec(program, *arguments, stdin=stdin, stdout=pipe, stderr=pipe)
     except FileNotFoundError:
         raise NetworkFailed(program, f"not installed: install the package {_PACKAGES[program]}") from None
     try:
-        out, err = await asyncio.wait_for(process.communicate(script.encode()), _PROGRAM_TIMEOUT_S)
+        out, err = await asyncio.wait_for(process.communicate(script.encode() or None), _PROGRAM_TIMEOUT_S)
     except TimeoutError:
         process.kill()
         await process.wait()
