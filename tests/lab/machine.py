@@ -18,7 +18,7 @@ def traces(base: Path) -> dict[str, list[str]]:
         "loop devices": [name for name, backing in loop_devices() if backing.startswith(inside)],
         "processes": sorted(command for command in commands() if inside in command),
         "cgroups": sorted(str(path) for path in CGROUP_ROOT.glob("*/vault-lab/*")),
-        "shared memory": sorted(name for name in os.listdir("/dev/shm") if "faketime" in name or "vault-lab" in name),
+        "shared memory": sorted(name for name in os.listdir("/dev/shm") if "vault-lab" in name),
         "links": sorted(os.listdir("/sys/class/net")),
     }
 

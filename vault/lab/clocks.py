@@ -39,6 +39,7 @@ def environment(node: Place, offset_s: int) -> dict[str, str]:
         "FAKETIME_SHARED": f"/{node.shared_clock} /{node.shared_clock}",
         "DONT_FAKE_MONOTONIC": "1",  # Its name up to 0.9.9; the next is the later one.
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "NO_FAKE_STAT": "1",  # Files keep the times that the kernel gave them.
     }
 
 

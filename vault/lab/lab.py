@@ -117,8 +117,13 @@ class Lab:
             node = self.node(name)
             if node.process("vaultd") is not None:
                 raise LabError(f"vaultd runs on {name} already: `vault lab stop {name}` ends it")
-            environment = dict(os.environ) | clocks.environment(node.place, known.clocks.get(name, 0)) | dict(env or {})
-            process = launch_vaultd(node.place, log_level=known.log_level, environment=environment)
+            offset_s = known.clocks.get(name, 0)
+            process = launch_vaultd(
+                node.place,
+                log_level=known.log_level,
+                environment={**os.environ, **clocks.environment(node.place, offset_s), **(env or {})},
+                wrong_clock=offset_s != 0,
+            )
         if wait:
             wait_until_answers(node.place, process)
 

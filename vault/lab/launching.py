@@ -63,11 +63,12 @@ def launch(
     return found
 
 
-def launch_vaultd(node: Place, *, log_level: str, environment: Mapping[str, str]) -> Process:
+def launch_vaultd(node: Place, *, log_level: str, environment: Mapping[str, str], wrong_clock: bool = False) -> Process:
     """Start a node's vaultd inside its namespaces."""
+    vaultd = (sys.executable, "-P", "-m", "vault.lab.wrong_clock") if wrong_clock else (installed("vaultd"),)
     words = (
         *("nsenter", f"--net={node.net}", f"--uts={node.uts}", "--"),
-        *(installed("vaultd"), "--hostname", node.name, "--log-level", log_level),
+        *(*vaultd, "--hostname", node.name, "--log-level", log_level),
         *("--data-root", node.data_root, "--run-root", node.run_root),
     )
     return launch(words, pid_file=node.vaultd_pid, cgroup=cgroups.entry(node), log=node.log, environment=environment)

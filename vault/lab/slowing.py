@@ -87,7 +87,7 @@ def _relay(node: Place, delay_s: float) -> None:
         # A relay that was killed could not do it itself.
         run("ip", "link", "set", "dev", node.name, "master", BRIDGE, inside=node.site.switch)
         return
-    program = (sys.executable, "-m", "vault.lab.relay", node.name, relay_port(node.name), repr(delay_s))
+    program = (sys.executable, "-P", "-m", "vault.lab.relay", node.name, relay_port(node.name), repr(delay_s))
     launch(
         ("nsenter", f"--net={node.site.switch}", "--", *program),
         pid_file=node.relay_pid,
