@@ -63,8 +63,7 @@ class Net:
         if address in self.cut:
             await asyncio.Event().wait()
         if address in self.leads:
-            dispatcher = self.leads[address].dispatcher
-            handler = dispatcher.serve if method == SESSION else dispatcher.serve_logs
+            handler = self.handler(self.leads[address], method)
         elif address in self.follows:
             handler = self._refuse(address)
         elif address in self.others:
@@ -73,6 +72,10 @@ class Net:
             raise CannotReach(address, "connection refused")
         async with local_call(handler, identity(self.node_id)) as call:
             yield Wire(call, self, address)  # type: ignore[misc]
+
+    def handler(self, lead: Lead, method: str) -> Handler:
+        """Return what a leader serves a call with."""
+        return lead.dispatcher.serve if method == SESSION else lead.dispatcher.serve_logs
 
     def _refuse(self, address: str) -> Handler:
         async def handler(_: Call) -> None:

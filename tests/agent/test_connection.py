@@ -237,6 +237,25 @@ def test_what_an_earlier_vaultd_left_is_not_touched_until_a_whole_full_set_is_th
     run(story())
 
 
+def test_a_node_that_is_busy_with_what_it_was_told_does_not_blame_its_manager() -> None:
+    async def story() -> None:
+        net, store = Net(), FakeStore(cluster(1.0), node("n1"))
+        member = Member(net, Memory("a"))
+
+        async def slow(known: object) -> tuple[str, ...]:
+            await asyncio.sleep(100)
+            return ()
+
+        member.executor.reap = slow  # type: ignore[method-assign, assignment]
+        async with Lead(store) as lead, member:
+            net.leads["a"] = lead
+            await asyncio.sleep(150)
+            assert net.dialled == ["a"]
+            assert lead.state("n1") == "ready"
+
+    run(story())
+
+
 def test_managers_are_remembered_with_the_leader_first() -> None:
     async def story() -> None:
         net, memory = Net(), Memory("b")

@@ -72,3 +72,8 @@ def test_what_was_prepared_by_an_earlier_vaultd_is_prepared_again() -> None:
     again = adopted(local(State.READY, State.RUNNING), Phase.PREPARED, None)
     assert next_action(again) is Action.PREPARE
     assert next_action(adopted(local(State.RUNNING, State.RUNNING), Phase.RUNNING, None)) is Action.WATCH
+
+
+def test_a_container_of_a_task_that_the_managers_gave_up_is_stopped() -> None:
+    for desired in (State.RUNNING, State.SHUTDOWN):
+        assert next_action(local(State.ORPHANED, desired, Phase.RUNNING)) is Action.STOP

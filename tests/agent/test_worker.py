@@ -192,6 +192,26 @@ def test_a_full_set_drops_what_it_does_not_name() -> None:
     run(story)
 
 
+def test_a_full_set_in_parts_drops_nothing_before_its_last_part_and_can_be_begun_again() -> None:
+    async def story(world: World) -> None:
+        await world.assign(task("t1"), task("t2"), task("t3"))
+        for name in ("t1", "t2", "t3"):
+            await world.until(name, State.RUNNING)
+        running = [task(f"t{number}", state=State.RUNNING) for number in (1, 2, 3)]
+        await world.assign(running[0], full=True, complete=False, put_values=(value("s1"),))
+        await world.assign(running[1], full=True, complete=False)  # A new session; the other broke off.
+        await world.assign(running[0], put_values=(value("s2"),), complete=False)
+        await asyncio.sleep(0.01)
+        assert {"t1", "t2", "t3"} == set(world.executor.running)
+        await world.assign(remove_tasks=("t2",))
+        await world.called("remove t2")
+        await world.called("remove t3")
+        assert "stop t1" not in world.executor.calls
+        assert list(world.worker.machine.values._kept) == [(Kind.SECRET, "s2")]
+
+    run(story)
+
+
 def test_a_gap_in_the_stream_and_an_older_leader_are_refused() -> None:
     async def story(world: World) -> None:
         await world.assign(task())
@@ -200,6 +220,9 @@ def test_a_gap_in_the_stream_and_an_older_leader_are_refused() -> None:
             await world.worker.assign(message)
         with pytest.raises(Replayed):
             await world.worker.assign(msgspec.structs.replace(message, full=True, counter=0))
+        world.worker.begin((1, 1))
+        with pytest.raises(Gap):  # It would follow, had it been of the same session.
+            await world.worker.assign(msgspec.structs.replace(message, applies_to=1, sequence=2))
 
     run(story)
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.dispatcher.world import FakeStore, Lead, cluster, identity, node, secret, task
 from tests.virtual import loop, run
+from vault.dispatcher.writer import Writer
 from vault.model.base import from_s
 from vault.model.errors import DiskFull
 from vault.model.ids import Kind
@@ -242,6 +243,7 @@ def test_a_node_gets_its_own_tasks_and_secrets_and_then_what_changes() -> None:
             assert hand.opened(more) == {"s2": b"value of s2"}
             store.put(task("t3", state=State.FAILED, secrets=("s2",)))
             assert (await hand.assignments()).remove_values == ((Kind.SECRET, "s2"),)
+            await asyncio.sleep(1)
             store.delete(Kind.SECRET, "s1")
             assert (await hand.assignments()).remove_values == ((Kind.SECRET, "s1"),)
 
@@ -344,6 +346,38 @@ def test_reports_wait_for_a_store_that_takes_none() -> None:
             store.refuse = None
             await hand.get(Acknowledged)
             assert store.committed.tasks["t1"].state is State.RUNNING
+
+    run(story())
+
+
+def test_a_long_report_is_acknowledged_once_all_of_it_is_written() -> None:
+    async def story() -> None:
+        names = [f"t{number}" for number in range(1000)]
+        store = FakeStore(node("n1"))
+        store.put(*(task(name) for name in names))
+        store.slow_s = 1.0
+        async with Lead(store) as lead, lead.hand("n1") as hand:
+            status = TaskStatus(state=State.RUNNING)
+            await hand.call.send(Report(number=1, statuses=tuple((name, status) for name in names)))
+            await hand.get(Acknowledged)
+            assert {one.state for one in store.committed.tasks.values()} == {State.RUNNING}
+
+    run(story())
+
+
+def test_what_waits_to_be_written_is_bounded_and_no_older_state_replaces_a_newer() -> None:
+    async def story() -> None:
+        store = FakeStore(node("n1"), node("n2"))
+        store.put(task("t1"), task("t2", "n2"))
+        writer, told = Writer(store), []
+        for state in (State.READY, State.FAILED, State.RUNNING):
+            statuses = [(f"t{number}", TaskStatus(state=state)) for number in range(100)]
+            writer.observed("n1", statuses, lambda: told.append(1))
+        assert writer._waiting.statuses.keys() == {("n1", "t1")}
+        running = asyncio.create_task(writer.run())
+        await asyncio.sleep(1)
+        running.cancel()
+        assert (store.committed.tasks["t1"].state, len(told)) == (State.FAILED, 3)
 
     run(story())
 

@@ -102,7 +102,7 @@ class Connection:
         Raises `NodeRemoved` once the leader has said so, after every task of this node has ended and its values are
         forgotten.
         """
-        self._worker.expect(self._epoch)
+        self._worker.begin(self._epoch)
         await self._worker.ready()
         while True:
             electing = await self._round()
@@ -188,7 +188,7 @@ class Connection:
         if epoch > self._epoch:
             self._epoch = epoch
             await self._remembered(self._memory.remember_epoch(epoch))
-        self._worker.expect(epoch)
+        self._worker.begin(epoch)
         self._candidates.answered(address)
         await self._learn(welcome.managers, address)
         session = Session(

@@ -19,6 +19,7 @@ from vault.model.task import State, Task, TaskStatus
 from vault.rpc.messages import Assignments, Report
 
 logger = logging.getLogger(__name__)
+NOTHING = -1  # No message follows this one.
 RETRY_S = 1.0  # Between tries to end or remove a task, as Swarm's agent does.
 
 
@@ -40,7 +41,7 @@ class Worker:
         self._outbox = Outbox()
         self._seen: dict[str, TaskStatus] = {}  # Task -> what was observed last.
         self._news = asyncio.Event()
-        self._sequence = 0
+        self._sequence = NOTHING
         self._epoch = (0, 0)
         self._group: asyncio.TaskGroup | None = None
         self._ready = asyncio.Event()
@@ -56,9 +57,10 @@ class Worker:
             self._ready.set()
             await asyncio.Event().wait()
 
-    def expect(self, epoch: tuple[int, int]) -> None:
-        """Take nothing from a leadership older than this one."""
+    def begin(self, epoch: tuple[int, int]) -> None:
+        """A session begins: take a full set first, and nothing from a leadership older than this one."""
         self._epoch = max(self._epoch, epoch)
+        self._sequence = NOTHING
 
     async def ready(self) -> None:
         """Wait until what an earlier vaultd left was looked at."""

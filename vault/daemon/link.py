@@ -68,7 +68,7 @@ async def connect(store: Store, worker: Worker, keys: NodeKeys) -> None:
         not_before=EPOCH,
         not_after=EPOCH,
     )
-    dispatcher = Dispatcher(store, monotonic=time.monotonic, now=time.time, confirm=_leads)
+    dispatcher = Dispatcher(store, monotonic=time.monotonic, now=store.now_s, confirm=store.barrier)
 
     def dial(address: str, method: str) -> AbstractAsyncContextManager[Call]:
         return local_call(dispatcher.serve if method == SESSION else dispatcher.serve_logs, identity, method)
@@ -83,7 +83,3 @@ async def connect(store: Store, worker: Worker, keys: NodeKeys) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(dispatcher.run())
         group.create_task(connection.run())
-
-
-async def _leads() -> None:
-    """A lone manager leads always."""

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from vault.crypto.certificates import Identity
 from vault.dispatcher.authority import NoLongerMember, cluster_of
 from vault.model.errors import VaultError
+from vault.rpc.messages import SESSION
 from vault.rpc.messages_ca import ISSUE, ROOT
 from vault.store.snapshot import Snapshot
 
@@ -43,7 +44,7 @@ def authorize(snapshot: Snapshot, method: str, identity: Identity | None) -> Non
 
     Anybody may ask for the root CA and for a certificate; members may open their session and send logs; managers may
     forward and enter.  Whoever presents a certificate has to be a member, whatever it asks for: a node that was removed
-    gets no new certificate for its old one.
+    gets no new certificate for its old one, and its session says that it was.
     """
     cluster = cluster_of(snapshot)
     if identity is None:
@@ -53,6 +54,8 @@ def authorize(snapshot: Snapshot, method: str, identity: Identity | None) -> Non
     if identity.cluster_id != cluster.id:
         raise NotPermitted("this certificate is of another swarm: leave that one, and join this one")
     node = snapshot.nodes.get(identity.node_id)
+    if node is None and method == SESSION:
+        return  # It ends its tasks when it is sent away, so only the dispatcher does that, and only when it is sure.
     if node is None:
         raise NoLongerMember(identity.node_id)
     if method in OPEN or method.startswith(MEMBERS):

@@ -190,12 +190,10 @@ class Dispatcher:
     def _look(self, change: Touched | None, snap: Snapshot) -> None:
         if change is None:
             change = Touched(nodes=frozenset(self._sessions), members=self._known(snap), cluster=True)
-        for key in change.values:
-            for node_id in self._concerned.get(key, ()):
-                self._touch(node_id)
-        for node_id in change.nodes:
+        concerned = change.nodes.union(*(self._concerned.get(key, ()) for key in change.values))
+        for node_id in sorted(concerned):
             self._touch(node_id)
-        for node_id in change.members:
+        for node_id in sorted(change.members):
             self._look_at_member(node_id, snap)
         if change.members and (managers := managers_in(snap)) != self._managers:
             self._managers = managers
