@@ -18,8 +18,9 @@ _ports = itertools.count(20_000 + os.getpid() % 20_000)
 class PlainMember:
     """One member in a directory; `kill` and `start` it as often as you like."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, quota_bytes: int = 0) -> None:
         self.directory = directory
+        self.quota_bytes = quota_bytes
         self.url = f"http://127.11.0.1:{next(_ports)}"
         self.start()
 
@@ -40,6 +41,7 @@ class PlainMember:
             "log-level": "error",
             "max-txn-ops": "2048",
             "max-request-bytes": str(20 * 1024 * 1024),
+            "quota-backend-bytes": str(self.quota_bytes),
         }
         self.process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "etcd", *(f"--{name}={value}" for name, value in arguments.items())],
@@ -58,11 +60,12 @@ class PlainMember:
     def stopped(self) -> Iterator[None]:
         """Let it do nothing, and look alive, for a while."""
         self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
         try:
             yield
         finally:
             self.process.send_signal(signal.SIGCONT)
 
-    def engine(self) -> EtcdEngine:
+    def engine(self, socket: str = SOCKET) -> EtcdEngine:
         """Return an engine on it; call it on the event loop it shall live on."""
-        return EtcdEngine(EtcdClient(self.directory, SOCKET))
+        return EtcdEngine(EtcdClient(self.directory, socket))

@@ -186,27 +186,52 @@ def _made(make: Callable[[], Commit]) -> tuple[Commit, bytes]:
 async def _carry_out(client: EtcdClient, commit: Commit, request: bytes) -> Commit:
     """Send a transaction until head tells how it ended; see `Engine.commit`."""
     pauses = Pauses(COMMIT_LIMIT_S)
-    perhaps_written = False  # By an earlier try.
+    perhaps_written = False  # By an earlier try, which may yet arrive.
     while True:
         try:
-            answer = await client.call(messages.TXN, request, timeout_s=min(COMMIT_TRY_S, pauses.left_s))
-        except Refused as error:
-            if error.message == NO_SPACE and not perhaps_written:
-                raise DiskFull from None
-            if error.message != NO_SPACE and not worth_another_try(error):
-                raise unexpected(error) from None
-            perhaps_written = True
+            if await _try(client, commit, request, limit_s=min(COMMIT_TRY_S, pauses.left_s)):
+                return commit
+            raise OutcomeUnknown if perhaps_written else HeadMoved
+        except DiskFull:
+            if not perhaps_written:
+                raise
+        except EngineStopped:
+            if not perhaps_written:
+                raise
+            raise OutcomeUnknown from None
         except NoAnswer as error:
             perhaps_written |= error.sent
-        except EngineStopped:
-            if perhaps_written:
-                raise OutcomeUnknown from None
-            raise
-        else:
-            reply = messages.TxnReply.from_bytes(answer)
-            if reply.succeeded or reply.found == commit.head:
-                return commit
-            if reply.found != commit.expected:
-                raise OutcomeUnknown if perhaps_written else HeadMoved
         if not await pauses.another():
             raise OutcomeUnknown
+
+
+async def _try(client: EtcdClient, commit: Commit, request: bytes, *, limit_s: float) -> bool:
+    """Send a transaction once, and return whether head is now the commit's: by this try, or by one before.
+
+    Raises `NoAnswer` if head does not tell, `DiskFull` if this try wrote nothing for want of space.
+    """
+    try:
+        answer = await client.call(messages.TXN, request, timeout_s=limit_s)
+    except Refused as error:
+        if error.message != NO_SPACE:
+            if worth_another_try(error):
+                raise NoAnswer(error.message, sent=True) from None
+            raise unexpected(error) from None
+    else:
+        reply = messages.TxnReply.from_bytes(answer)
+        return reply.succeeded or reply.found == commit.head
+    # The transaction that fills the space up is refused with the same words as those after it, but it is made.
+    head = await _head_now(client, limit_s)
+    if head == commit.expected:
+        raise DiskFull
+    return head == commit.head
+
+
+async def _head_now(client: EtcdClient, limit_s: float) -> bytes | None:
+    """Return head, asked for once, after a transaction was sent.  Raises `NoAnswer`."""
+    try:
+        answer = await client.call(messages.RANGE, messages.range_request(_HEAD), timeout_s=limit_s)
+    except (Refused, NoAnswer) as error:
+        raise NoAnswer(str(error), sent=True) from None
+    pairs = messages.RangeReply.from_bytes(answer).pairs
+    return pairs[0].value if pairs else None

@@ -56,9 +56,16 @@ async def compact(client: EtcdClient, status: StatusReply, *, keep: int) -> None
 
 
 async def make_space(client: EtcdClient, status: StatusReply) -> None:
-    """Give back what is free inside this member's database; when that is most of it, lift the alarm."""
+    """Give back what is free inside this member's database, if that is much; the one that leads lifts the alarms then.
+
+    A member whose own turn has not come yet raises its alarm again, until it has made space too.
+    """
     if status.used_bytes > QUOTA_BYTES * 3 // 4:
         return
     logger.warning("etcd_makes_space", extra={"used_bytes": status.used_bytes})
-    await client.call(messages.DEFRAGMENT, b"", timeout_s=CALL_LIMIT_S)
-    await client.call(messages.ALARM, messages.no_space_is_over(), timeout_s=CALL_LIMIT_S)
+    await client.call(messages.DEFRAGMENT, messages.EMPTY, timeout_s=CALL_LIMIT_S)
+    if status.leader != status.header.member_id:
+        return
+    alarms = await client.call(messages.ALARM, messages.alarms_request(), timeout_s=CALL_LIMIT_S)
+    for member_id in messages.no_space_members(alarms):
+        await client.call(messages.ALARM, messages.no_space_is_over(member_id), timeout_s=CALL_LIMIT_S)

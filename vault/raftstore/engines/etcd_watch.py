@@ -3,6 +3,7 @@
 Called by `vault.raftstore.engines.etcd`.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
 from itertools import groupby
@@ -19,6 +20,7 @@ from vault.raftstore.keys import BEAT_KEY, HEAD_KEY
 
 logger = logging.getLogger(__name__)
 BEGIN_LIMIT_S: Final = 5.0
+LONG_BYTES: Final = 1024 * 1024
 FOREVER_S: Final = float("inf")
 _HEAD: Final = HEAD_KEY.encode()
 _BEAT: Final = BEAT_KEY.encode()
@@ -31,7 +33,7 @@ async def watch(client: EtcdClient, revision: int) -> AsyncIterator[Sequence[See
         held: list[Event] = []  # Of a revision that is perhaps not whole yet.
         try:
             while True:
-                reply = WatchReply.from_bytes(await exchange.receive())
+                reply = await _read(await exchange.receive())
                 if reply.compact_revision:
                     raise WatchLost
                 if reply.canceled:
@@ -53,6 +55,13 @@ async def watch(client: EtcdClient, revision: int) -> AsyncIterator[Sequence[See
             exchange.close()
         client.check_running()
         logger.info("etcd_watch_resumed", extra={"revision": revision})
+
+
+async def _read(message: bytes) -> WatchReply:
+    """Return what a message says; a long one, after much was missed, does not hold the event loop meanwhile."""
+    if len(message) < LONG_BYTES:
+        return WatchReply.from_bytes(message)
+    return await asyncio.to_thread(WatchReply.from_bytes, message)
 
 
 async def _begin(client: EtcdClient, revision: int) -> Exchange:

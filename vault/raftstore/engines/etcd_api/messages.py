@@ -251,13 +251,24 @@ def watch_request(key: bytes, end: bytes, *, start_revision: int) -> bytes:
 
 
 def compact_request(revision: int) -> bytes:
-    """Ask for the history before a revision to be forgotten."""
-    return number_field(1, revision)
+    """Ask for the history before a revision to be forgotten, and for an answer when its space is free."""
+    return number_field(1, revision) + number_field(2, 1)
 
 
-def no_space_is_over() -> bytes:
-    """Ask every member to lift its alarm that space has run out."""
-    return number_field(1, _DEACTIVATE) + number_field(3, _NOSPACE)
+def alarms_request() -> bytes:
+    """Ask which alarms there are."""
+    return EMPTY
+
+
+def no_space_members(data: bytes) -> Sequence[int]:
+    """Return the members that have raised the alarm that space has run out, from the reply."""
+    alarms = [dict(fields(_bytes(content))) for field, content in fields(data) if field == 2]
+    return [_number(alarm.get(1, 0)) for alarm in alarms if alarm.get(2) == _NOSPACE]
+
+
+def no_space_is_over(member_id: int) -> bytes:
+    """Ask for a member's alarm that space has run out to be lifted."""
+    return number_field(1, _DEACTIVATE) + number_field(2, member_id) + number_field(3, _NOSPACE)
 
 
 def member_add_request(peer_url: str) -> bytes:
