@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.lab.machine import traces
-from vault.lab.errors import LabError, LabExists, NoSuchLab, NoSuchNode, ProgramFailed
+from vault.lab.errors import Broken, LabError, LabExists, NoSuchLab, NoSuchNode, ProgramFailed
 from vault.lab.lab import Lab, NotRunning
 from vault.lab.node import Node
+from vault.lab.status import status
+from vault.tmpfs.mount import mounts_under, unmount_all
 
 pytestmark = pytest.mark.machine
 ECHO = """
@@ -239,3 +241,20 @@ def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyP
         tools.rmdir()
     assert not (base / "bare").exists()
     assert os.listdir(base) == [] or "bare" not in os.listdir(base)
+
+
+def test_a_lab_that_a_restart_of_the_machine_took_apart_says_so_and_can_be_ended(base: Path) -> None:
+    before = traces(base)
+    lab = Lab("restart", base)
+    lab.up(managers=1, workers=0, disk_bytes=16 << 20, join=False)
+    lab.kill("manager1", "all")
+    for each in reversed(mounts_under(lab.site.directory)):
+        unmount_all(each.point)
+    # A loop device that nothing frees by itself.
+    subprocess.run(["losetup", "--find", lab.node("manager1").place.disk], check=True)
+    assert [(row.vaultd, row.pid) for row in status(lab)] == [("down", None)]
+    for change in (lambda: lab.start("manager1"), lambda: lab.living("manager1"), lab.heal):
+        with pytest.raises(Broken, match="end it with `vault lab down --name restart`"):
+            change()
+    assert lab.down()
+    assert traces(base) == before

@@ -1,6 +1,6 @@
 """What can go wrong with a lab, named for the condition."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from vault.model.errors import VaultError
@@ -78,8 +78,9 @@ class NotAnswering(LabError):
 class CommandFailed(LabError):
     """A `vault` command that had to succeed has not."""
 
-    def __init__(self, node: str, words: Iterable[str], said: str) -> None:
-        super().__init__(f"`vault {' '.join(words)}` failed on {node}: {said}")
+    def __init__(self, node: str, words: Sequence[str], said: str) -> None:
+        # The words that name the command, and no others: there may be a token among them.
+        super().__init__(f"`vault {' '.join(words[:2])}` failed on {node}: {said}")
         self.node = node
         self.said = said
 

@@ -4,15 +4,20 @@ Not pure; blocking.  Called by `vault.lab.lab`, which undoes all of it when it f
 """
 
 import os
+import time
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from vault.lab import cgroups, disks, launching, links
+from vault.lab.errors import NotAnswering
 from vault.lab.node import Node
 from vault.lab.plan import Place, Site
 from vault.lab.state import State
 
 Say = Callable[[str], None]
-PORT = 2377
+PORT: Final = 2377
+READY_LIMIT_S: Final = 60.0
+_LOOK_AGAIN_S: Final = 0.1
 
 
 def bring_up(at: Site, nodes: Sequence[Place], state: State, *, join: bool, say: Say) -> None:
@@ -47,3 +52,17 @@ def make_swarm(nodes: Sequence[Node], say: Say) -> None:
         token = first.vault("swarm", "join-token", "--quiet", role).out.strip()
         node.vault("swarm", "join", "--advertise-addr", node.address, "--token", token, f"{first.address}:{PORT}")
         say(f"{node.name} has joined as a {role}")
+    _wait_until_ready(first, {node.name for node in nodes})
+
+
+def _wait_until_ready(first: Node, names: set[str]) -> None:
+    deadline = time.monotonic() + READY_LIMIT_S
+    while True:
+        shown = first.vault("node", "ls", "--format", "{{.Hostname}} {{.Status}}").out.splitlines()
+        late = names - {line.removesuffix(" Ready") for line in shown if line.endswith(" Ready")}
+        if not late:
+            return
+        if time.monotonic() > deadline:
+            which = Place(name=min(late), address="", site=first.place.site)
+            raise NotAnswering(which.name, f"is not ready within {READY_LIMIT_S:.0f} s of joining", which.log)
+        time.sleep(_LOOK_AGAIN_S)
