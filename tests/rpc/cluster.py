@@ -29,7 +29,7 @@ from vault.rpc.server import Server
 HOST = "127.13.0.1"
 NODE_KEY = NodeKey.generate().public()
 MANAGER, WORKER = "m" * 25, "w" * 25
-QUICK = Limits(connect_s=5, handshake_s=0.3, hello_s=0.3, ping_s=0.05, silent_s=0.3, close_s=1)
+QUICK = Limits(connect_s=5, handshake_s=1, hello_s=1, ping_s=0.05, silent_s=0.3, close_s=1)
 
 
 def now() -> datetime:

@@ -98,7 +98,7 @@ class Client:
                 task = asyncio.create_task(self._open_for_asks(address))
                 task.add_done_callback(lambda done: done.cancelled() or done.exception())  # Nobody may be left to ask.
                 pooled = self._pooled[address] = _Pooled(generation=self._credentials.generation, task=task)
-            asking = await asyncio.shield(pooled.task)
+            asking = pooled.task.result() if pooled.task.done() else await asyncio.shield(pooled.task)
             await asking.room()
             if asking.usable and not asking.crowded:
                 return asking

@@ -57,6 +57,8 @@ class Connection(asyncio.Protocol):
         self.max_received: int | None = HELLO_BYTES  # In all; None once it is known who the other end is.
         self.blocked = False  # More was sent than the network took; senders wait.
         self._serves = isinstance(ws, ServerProtocol)
+        # The client's question is a sign of life for the server too, so one of them is enough.
+        self._ask_after_s = limits.ping_s * (2 if self._serves else 1)
         self._limits = limits
         self._loop = loop
         self._transport: asyncio.Transport | None = None
@@ -237,13 +239,13 @@ class Connection(asyncio.Protocol):
         now, limits = self._loop.time(), self._limits
         unsent = self.transport.get_write_buffer_size()
         if now - self._due > limits.ping_s or unsent < self._unsent:
-            self._heard = max(self._heard, now - limits.ping_s)
+            self._heard = max(self._heard, now - self._ask_after_s)
         self._unsent = unsent
         silent_s = now - self._heard
         if silent_s >= limits.silent_s:
             self.abort(f"nothing was heard from it for {limits.silent_s:g} s")
             return
-        if silent_s >= limits.ping_s and not self.blocked and self.open:
+        if silent_s >= self._ask_after_s and not self.blocked and self.open:
             self.ws.send_ping(b"")
             self._flush()
         self._tick_later()

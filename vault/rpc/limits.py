@@ -15,8 +15,8 @@ class Limits:
     connect_s: float = 5.0  # A client's connection: TCP, TLS and hello.
     handshake_s: float = 5.0  # TLS, seen from the server.
     hello_s: float = 5.0  # The first request after it.
-    ping_s: float = 1.0  # After so much silence the other end is asked for a sign of life.
-    silent_s: float = 4.0  # After so much the connection is given up.
+    ping_s: float = 1.5  # After so much silence a client asks for a sign of life; a server after twice that.
+    silent_s: float = 5.0  # After so much the connection is given up.
     close_s: float = 10.0  # For what was sent last to arrive, once a call has ended.
     backlog: int = 1024  # Connections that the kernel holds before they are accepted.
     greeting: int = 256  # Connections that have not said hello yet; more wait in the backlog.
