@@ -15,10 +15,10 @@ from vault.api.app import endpoints_of
 from vault.api.bodies import MAX_BODY_BYTES
 from vault.api.context import Context, Reach
 from vault.api.exec_sessions import Sessions
-from vault.api.forwarded import answer_forwarded
+from vault.api.forwarded import answer_forwarded, serve_forwarded
 from vault.model.errors import ManagerNotReady, NoLeader, NotLeading, OutcomeUnknown, WorkerNode
 from vault.model.ids import Kind
-from vault.rpc.messages_forward import ForwardedRequest, Outcome
+from vault.rpc.messages_forward import ForwardedAnswer, ForwardedRequest, Outcome
 
 NO_LEADER = (
     "The swarm does not have a leader. It's possible that too few managers are online. "
@@ -112,6 +112,15 @@ def test_a_follower_answers_reads_and_writes_as_the_leader_does() -> None:
         (1, 41),
         "socket",
     )
+
+
+def test_the_version_a_client_speaks_goes_with_its_request() -> None:
+    leader, follower, _ = pair()
+    create(leader, spec())
+    for version in ("v1.40", "v1.41"):
+        here, there = follower.get(f"/{version}/services?status=1"), leader.get(f"/{version}/services?status=1")
+        assert here.body == there.body
+        assert ("ServiceStatus" in here.text) is (version == "v1.41")
 
 
 def test_what_is_this_nodes_is_not_passed_on() -> None:
@@ -336,6 +345,21 @@ def test_a_leader_that_is_superseded_in_the_middle_sends_the_request_on() -> Non
     assert names(new) == ["a"]
 
 
+def test_a_leader_that_is_superseded_while_it_serves_another_says_that_nothing_was_done() -> None:
+    leader, follower, asked = pair()
+    follower.post("/secrets/create", secret("a"))
+    plain, left = leader.manager.store().submit, [NotLeading()]
+
+    async def superseded(build: object) -> int:
+        if left:
+            raise left.pop()
+        return await plain(build)  # type: ignore[arg-type]
+
+    leader.manager.store().submit = superseded  # type: ignore[method-assign]
+    assert follower.delete("/secrets/a").status == 204
+    assert len(asked.asked) == 3
+
+
 @pytest.mark.parametrize("through", ["leader", "follower"])
 def test_a_commit_of_unknown_outcome_is_done_again_only_for_creates(through: str) -> None:
     leader, follower, _ = pair()
@@ -407,6 +431,35 @@ def test_events_come_through_a_follower_as_they_happen_and_end_with_the_client()
     assert asked.open == 0
     gone = run(follower.call("GET", "/events", [b""], hang_up=True))
     assert not gone.complete
+    assert asked.open == 0
+
+
+def test_a_stream_ends_at_the_leader_when_the_one_who_asked_has_gone() -> None:
+    leader, _, _ = pair()
+    parts: list[ForwardedAnswer] = []
+
+    async def send(part: ForwardedAnswer) -> None:
+        parts.append(part)
+
+    async def gone() -> None:
+        raise NoLeader  # As a call that has ended raises.
+
+    request = ForwardedRequest(method="GET", path="/events", api_version=(1, 50))
+
+    async def serve() -> None:
+        async with asyncio.timeout(5):
+            await serve_forwarded(leader.app, request, send, gone)
+
+    run(serve())
+    assert [part.more for part in parts] == [True]  # It did not end as if all had been said.
+
+
+def test_a_stream_that_nobody_takes_up_is_closed() -> None:
+    leader, follower, asked = pair()
+    leader.manager.stand(refusal=NoLeader())
+    answer = follower.get("/events")
+    assert (answer.status, answer.message) == (503, NO_LEADER)
+    assert len(asked.asked) > 1
     assert asked.open == 0
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.api.client import Daemon
+from tests.api.test_streams import CONTAINER
 from tests.cli.certificates import ADDRESS, Files, authority, signed
 from tests.cli.conftest import Result
 from vault.cli.client import Client
@@ -43,6 +44,7 @@ def served(folder: Path, ca: Path) -> Iterator[Served]:
     """The API over fakes, with a swarm, at an address of its own; and who asked last."""
     files = signed(folder, ca, "server")
     daemon = Daemon().with_swarm()
+    daemon.node.held = [CONTAINER]
     callers: list[str] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -76,6 +78,12 @@ def test_a_client_with_a_certificate_does_all_it_could_do_at_the_socket(
     result = vault("-H", host, *client_files.words, "node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}")
     assert (result.code, result.out, result.err) == (0, "vm Leader\n", "")
     assert callers[-1] == "certificate operator"
+
+
+def test_exec_and_streams_go_over_tls_too(served: Served, client_files: Files, vault: Call) -> None:
+    result = vault("-H", served[0], *client_files.words, "exec", CONTAINER.name, "true")
+    assert (result.code, result.out, result.err) == (7, "out\n", "err\n")
+    assert vault("-H", served[0], *client_files.words, "logs", CONTAINER.name).code == 0
 
 
 def test_the_files_come_from_the_environment(
