@@ -112,7 +112,8 @@ class FakeStore:
 
     def apply(self, changes: Sequence[Change | Atomic]) -> None:
         """Commit."""
-        self.committed = self.committed.apply(changes, index=self.committed.index + 1, now_s=loop().time())
+        now_s = asyncio.get_running_loop().time()
+        self.committed = self.committed.apply(changes, index=self.committed.index + 1, now_s=now_s)
         self._changed.set()
 
     async def submit(self, build: Callable[[Snapshot], Sequence[Change | Atomic]]) -> int:
