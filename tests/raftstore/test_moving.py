@@ -341,3 +341,34 @@ def test_a_new_generation_is_behind_everything_that_lost_managers_may_hold(tmp_p
             await store.close()
 
     asyncio.run(run())
+
+
+def test_the_last_of_several_managers_begins_a_new_generation_and_leads_it(tmp_path: Path) -> None:
+    etcds = Etcds()
+
+    async def run() -> None:
+        store = await filled(tmp_path)
+        await store.move(ETCD, etcds.start)
+        (generation, counter), index = store.epoch, store.committed.index
+        await store.close()
+        store = await Store.open(
+            tmp_path,
+            root=ROOT,
+            cluster_id=CLUSTER_ID,
+            now=lambda: NOW_S,
+            node_id="me",
+            start_etcd=etcds.start,
+            new_generation=True,
+        )
+        assert store.epoch == (generation + 1, 1)
+        assert store.committed.index == index + 2**32
+        running = asyncio.create_task(store.run(idle))
+        await until_it_leads(store)
+        await store.submit(lambda snap: new_secret("after", b"x"))
+        assert store.epoch == (generation + 1, 2)
+        assert await values(store) == NAMES | {"after": b"x"}
+        running.cancel()
+        await asyncio.wait([running])
+        await store.close()
+
+    asyncio.run(run())
