@@ -15,7 +15,7 @@ def _node() -> Iterator[Node]:
         node = Node(Path(place))
         try:
             node.start()
-            node.vault("swarm", "init", "--advertise-addr", "127.0.0.1")
+            node.init()
             node.load("busybox")
             yield node
         finally:

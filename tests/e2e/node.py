@@ -7,11 +7,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parents[2]
 IMAGES = HERE / ".cache" / "images"
 BIN = Path(sys.executable).parent
+_ADDRESSES = (f"127.1.{number // 250}.{number % 250 + 1}" for number in count())
 WAITS_FOR_TERM = ("sh", "-c", "trap 'exit 0' TERM; sleep 1000000 & wait")
 
 
@@ -32,6 +34,7 @@ class Node:
         self.root = root
         self.log = root / "vaultd.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.address = next(_ADDRESSES)  # Of its control plane; several nodes share this namespace.
 
     @property
     def data(self) -> Path:
@@ -115,6 +118,10 @@ class Node:
     def until_running(self, service: str, count: int, *, timeout_s: float = 30) -> None:
         """Return once `count` tasks of a service run."""
         self.until(lambda: len(self.running(service)) == count, f"{count} of {service} run", timeout_s=timeout_s)
+
+    def init(self) -> None:
+        """Make a swarm of this node."""
+        self.vault("swarm", "init", "--advertise-addr", self.address)
 
     def load(self, name: str) -> None:
         """Load an image that `make images` has built."""

@@ -16,7 +16,7 @@ def machine() -> Iterator[Machine]:
         found = Machine(Path(place))
         try:
             found.start("--hostname", "test1")
-            found.vault("swarm", "init", "--advertise-addr", "127.0.0.1")
+            found.init()
             for name in IMAGES:
                 found.load(name)
             yield found

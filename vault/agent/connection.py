@@ -86,6 +86,11 @@ class Connection:
         """The managers it knows."""
         return self._candidates.managers
 
+    def beat(self) -> None:
+        """Send a heartbeat now: whether the manager here works has changed."""
+        if self._session is not None:
+            self._session.beat()
+
     def described(self) -> None:
         """Tell the managers that the node's description has changed."""
         if self._session is not None:

@@ -98,6 +98,10 @@ class Session:
         self._busy = False  # With one that came in.
         self._logs: dict[str, asyncio.Task[None]] = {}
 
+    def beat(self) -> None:
+        """Send the next heartbeat now: what it says has changed."""
+        self._paced.set()
+
     def described(self) -> None:
         """Say anew what the node is."""
         self._described.set()

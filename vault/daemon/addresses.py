@@ -12,6 +12,8 @@ from vault.model.errors import BadRequest
 
 _ENGINE_LINKS = re.compile(r"(lo|docker.*|br-.*|veth.*|vault.*|virbr.*|cni.*)")
 _SIOCGIFADDR = 0x8915
+PORT = 2377  # Control plane.
+_NO_LISTEN = "listen address must be an IP address or network interface (with optional port number)"
 _NO_ADDRESS = "advertise address must be a non-zero IP address or network interface (with optional port number)"
 
 
@@ -64,6 +66,44 @@ def _named(wanted: str, found: Sequence[Address]) -> str:
     if parsed.is_unspecified:
         raise BadRequest(_NO_ADDRESS)
     return str(parsed)
+
+
+def listened(wanted: str, address: str, found: Sequence[Address]) -> str:
+    """Return "host:port" that the control plane listens on; raises `BadRequest`.
+
+    wanted: `--listen-addr`, an address or a link's name, with a port or not; "" or 0.0.0.0 = all addresses, but a
+    node that advertises a loopback address is for this machine alone, and listens on that.
+    """
+    host, port = wanted, str(PORT)
+    if wanted.count(":") == 1 or wanted.startswith("["):
+        host, _, port = wanted.rpartition(":")
+        host = host.strip("[]")
+    if not (port.isdigit() and 0 < int(port) < 65536):
+        raise BadRequest(_NO_LISTEN)
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104
+        host = address if ipaddress.ip_address(address).is_loopback else host or "0.0.0.0"  # noqa: S104
+    else:
+        try:
+            host = str(ipaddress.ip_address(host))
+        except ValueError:
+            host = next((one.text for one in found if one.link == host), "")
+            if not host:
+                raise BadRequest(_NO_LISTEN) from None
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def toward(address: str) -> str:
+    """Return which address of this machine packets to `host[:port]` come from; "" when there is no way there."""
+    host, colon, port = address.rpartition(":")
+    host = (host if colon and port.isdigit() else address).strip("[]")
+    try:
+        family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, PORT))  # Sends nothing.
+            found: str = probe.getsockname()[0]
+    except (OSError, ValueError):
+        return ""
+    return found
 
 
 def local_addresses() -> tuple[Address, ...]:

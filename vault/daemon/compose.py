@@ -8,7 +8,8 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import uvicorn
 import uvloop
@@ -20,6 +21,7 @@ from vault.agent.values import Values
 from vault.agent.volumes import VolumeStore
 from vault.agent.worker import Worker
 from vault.api.app import create_app
+from vault.api.gateway import Gateway
 from vault.api.ports import NodeInfo
 from vault.crypto.keyfile import NodeKeys
 from vault.daemon import server
@@ -31,6 +33,7 @@ from vault.daemon.link import opener
 from vault.daemon.logging import configure
 from vault.daemon.machine import node_info
 from vault.daemon.membership import Manager
+from vault.daemon.remote_server import listen, remote_server
 from vault.daemon.settings import Settings
 from vault.daemon.volumes import Volumes
 from vault.network.links import NodeNetwork
@@ -98,23 +101,40 @@ class Daemon:
             values = Values(opener(keys))
             return Worker(Machine(executor=executor, images=images, networks=networks, values=values, node=node))
 
-        manager = Manager(info, IdentityFiles(settings.data_root), make_worker, self._fail)
+        manager = Manager(info, IdentityFiles(settings.data_root), make_worker, self._fail, lambda: gateway)
         local = Local(info, manager.worker, images, volumes)
-        self._http = server.server(create_app(manager, local))
+        gateway = create_app(manager, local)
+        self._http = server.server(gateway)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._end)
         try:
             await manager.start()
-            if manager.worker() is None:
+            if not manager.member:
                 await executor.reap(())
                 await networks.reap(())
             gc.freeze()  # What was made at start stays; later collections need not look at it.
             logger.info("serving", extra={"socket": str(settings.socket), "data_root": str(settings.data_root)})
-            await self._http.serve(sockets=[listener])
+            async with self._served_remotely(gateway):
+                await self._http.serve(sockets=[listener])
         finally:
             await manager.stop()
             await executor.close()
         return 1 if self._failed else 0
+
+    @asynccontextmanager
+    async def _served_remotely(self, gateway: Gateway) -> AsyncIterator[None]:
+        """Serve the API over the network as well, if the operator wants that."""
+        if (remote := self._settings.remote) is None:
+            yield
+            return
+        served = remote_server(gateway, remote)
+        with listen(remote) as listener:
+            serving = asyncio.create_task(served.serve(sockets=[listener]))
+            try:
+                yield
+            finally:
+                served.should_exit = True
+                await serving
 
     def _end(self) -> None:
         if self._http is not None:

@@ -1,19 +1,22 @@
-"""This node's part in a swarm: none, or the manager of one.  Implements `vault.api.ports.Manager`.
+"""This node's part in a swarm: none, a worker's, or a manager's.  Implements `vault.api.ports.Manager`.
 
-Not pure.  Called by `vault.daemon.main` (start, stop) and by the API.  `founding` decides what a new swarm is made of.
+Not pure.  Called by `vault.daemon.compose` (start, stop) and by the API.  What runs while the node is a member is
+`vault.daemon.part`; here it is made, ended, and asked.
 """
 
 import asyncio
 import logging
+import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
-from typing import Any
-
-import msgspec
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Final, TypeVar
 
 from vault.agent.worker import Worker
+from vault.api.gateway import Gateway
 from vault.api.ports import (
+    Forwarder,
     InitRequest,
     JoinRequest,
     LogLine,
@@ -24,158 +27,293 @@ from vault.api.ports import (
     RestoreRequest,
     Rotations,
 )
-from vault.crypto.ids import new_id
 from vault.crypto.keyfile import NodeKeys
+from vault.crypto.keys import UnlockKey
 from vault.crypto.plaintext import Plaintext
-from vault.crypto.tokens import new_join_token
-from vault.daemon.addresses import advertised, local_addresses
-from vault.daemon.founding import PORT, Founding, found
-from vault.daemon.identity import Identity, IdentityFiles, root_key
-from vault.daemon.leader import control
-from vault.daemon.link import connect
-from vault.daemon.logs import task_lines
-from vault.daemon.machine import description
-from vault.model.cluster import ClusterSpec, JoinTokens
+from vault.daemon.addresses import advertised, listened, local_addresses, toward
+from vault.daemon.founding import Founding, found, refound, without_other_managers
+from vault.daemon.holding import Holding
+from vault.daemon.identity import Identity, IdentityFiles, Locked, Place, root_key
+from vault.daemon.leaving import give_up_role
+from vault.daemon.logs import broker_lines, task_lines
+from vault.daemon.part import Part
+from vault.model.cluster import ClusterSpec
 from vault.model.errors import (
     AlreadyInSwarm,
-    Conflict,
-    LastManagerLeaving,
+    BadRequest,
+    JoinTimedOut,
     NotAManager,
     NotInSwarm,
+    NotLocked,
     Unavailable,
-    Unimplemented,
     VaultError,
 )
 from vault.model.ids import NodeID
-from vault.model.node import NodeStatus
 from vault.model.task import Task
-from vault.orchestrator.control import new_control
+from vault.raftstore.backup import UnderPassphrase, UnderUnlockKey, restore_into, write_backup
 from vault.raftstore.store import Store
-from vault.raftstore.upkeep import keep_young
-from vault.store.changes import Change, Put
-from vault.store.rules_cluster import updated
-from vault.store.snapshot import Snapshot
+from vault.rpc.client import Client
+from vault.rpc.credentials import Credentials
+from vault.rpc.first_contact import fetch_root
+from vault.rpc.joining import Joined, join
+from vault.store.rules_cluster import check_leaving
+from vault.store.rules_swarm import unlock_key_of, updated_swarm
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True, kw_only=True)
-class Active:
-    """A membership that is running."""
-
-    identity: Identity
-    store: Store
-    worker: Worker
-    working: asyncio.Task[None]
-    leading: asyncio.Task[None]
+JOIN_S: Final = 20.0  # Docker's limit for a request about the swarm.
+CHUNK_BYTES: Final = 256 * 1024
+MadeT = TypeVar("MadeT")
 
 
 class Manager:
     """Makes, runs and leaves swarms on this node; one step at a time."""
 
     def __init__(
-        self, info: NodeInfo, files: IdentityFiles, make_worker: Callable[[NodeKeys], Worker], stop: Callable[[], None]
+        self,
+        info: NodeInfo,
+        files: IdentityFiles,
+        make_worker: Callable[[NodeKeys], Worker],
+        fail: Callable[[], None],
+        gateway: Callable[[], Gateway],
     ) -> None:
+        """fail: ends vaultd, when a part that must not fail has failed.  gateway: answers what others forward."""
         self._info = info
         self._files = files
         self._make_worker = make_worker
-        self._stop = stop  # Ends vaultd, when a loop that must not fail has failed.
-        self._active: Active | None = None
-        self._error = ""
+        self._fail = fail
+        self._gateway = gateway
+        self._part: Part | None = None
+        self._refusal: VaultError | None = None  # Why what is on disk is not taken up.
         self._turn = asyncio.Lock()
+
+    # Coming and going.
 
     async def start(self) -> None:
         """Take up the membership that is on disk, if there is one; what is damaged is told, and nothing is served."""
         if not self._files.exists():
             await asyncio.to_thread(self._files.remove)  # Half of an init that a crash broke off.
             return
-        store: Store | None = None
         try:
-            identity = self._files.read()
-            store = await Store.open(
-                self._files.store, root=root_key(identity), cluster_id=identity.keys.cluster_id, now=time.time
-            )
-            await self._run(identity, store)
+            self._run(await asyncio.to_thread(self._files.read))
         except VaultError as error:
-            self._error = error.message
-            logger.error("store_refused", extra={"reason": error.message})
-            if store is not None:
-                await store.close()
+            self._refusal = error
+            logger.error("membership_refused", extra={"reason": error.message})
 
     async def stop(self) -> None:
         """Stop leading and close the store; tasks run on."""
-        if self._active is not None:
-            await self._halt(self._active)
-            self._active = None
+        part, self._part = self._part, None
+        if part is not None:
+            await part.stop()
+
+    @property
+    def member(self) -> bool:
+        """Whether this node is in a swarm, whatever hinders it: its tasks are to be kept."""
+        return self._part is not None or self._refusal is not None
 
     def worker(self) -> Worker | None:
         """Return the agent; None while this node is in no swarm."""
-        return self._active.worker if self._active else None
+        return self._part.worker if self._part else None
+
+    async def init(self, request: InitRequest) -> NodeID:
+        """Make a swarm with this node as its manager; or, by force, of what this manager has of one."""
+        async with self._turn:
+            if request.force_new_cluster and self._part is not None:
+                return await self._begin_anew(self._part)
+            self._check_free()
+            founding = found(request, self._info, self._place(request.advertise_addr, request.listen_addr),
+                             now_s=time.time())  # fmt: skip
+            part = await self._undone_on_error(self._create(founding))
+        await self._settled(part)
+        return NodeID(founding.identity.keys.node_id)
+
+    async def join(self, request: JoinRequest) -> None:
+        """Join a swarm."""
+        async with self._turn:
+            self._check_free()
+            place = self._place(request.advertise_addr, request.listen_addr, toward=request.remote_addrs)
+            joined = await join(
+                token=request.join_token,
+                addresses=request.remote_addrs,
+                fetch_root=fetch_root,
+                client_for=lambda trust: Client(Credentials(trust=trust)),
+                now=lambda: datetime.now(UTC),
+                hostname=self._info.hostname,
+                addr=place.address,
+                availability=request.availability,
+                timeout_s=JOIN_S,
+            )
+            identity = _identity_of(joined, place)
+            part = await self._undone_on_error(self._take_up(identity))
+        await self._settled(part)
+
+    async def leave(self, *, force: bool) -> None:
+        """End every task, then forget the swarm and erase its store."""
+        async with self._turn:
+            part = self._part
+            if not self.member:
+                raise NotInSwarm
+            if part is not None and part.is_manager:
+                if not force:
+                    _check_leaving(part)
+                await give_up_role(part)
+            if part is not None:
+                self._part = None
+                await part.worker.release()
+                await part.stop()
+            self._refusal = None
+            await asyncio.to_thread(self._files.remove)
+
+    async def restore(self, request: RestoreRequest, archive: AsyncIterator[bytes]) -> NodeID:
+        """Make a swarm of a backup, with this node as its manager."""
+        async with self._turn:
+            self._check_free()
+            place = self._place(request.advertise_addr, request.listen_addr)
+            identity, part = await self._undone_on_error(self._restored(request, archive, place))
+        await self._settled(part)
+        return NodeID(identity.keys.node_id)
+
+    async def unlock(self, key: str) -> None:
+        """Take up the membership that was locked."""
+        async with self._turn:
+            if not isinstance(self._refusal, Locked):
+                raise NotLocked
+            identity = await asyncio.to_thread(self._files.read, UnlockKey.parse(key.strip()))
+            self._refusal = None
+            part = self._run(identity)
+        await self._settled(part)
+
+    # What the API asks.
 
     def store(self) -> Store:
         """Return the store; raises `NotAManager`, or why there is none."""
-        if self._active is None:
-            if self._error:
-                raise Unavailable(self._error)
-            raise NotAManager
-        return self._active.store
+        return self._member().manager().store()
 
     def membership(self) -> Membership:
         """Return where this node stands."""
-        if self._active is None:
-            return Membership(state="error" if self._error else "inactive", error=self._error)
-        identity = self._active.identity
+        part, refusal = self._part, self._refusal
+        if refusal is not None:
+            return Membership(state="locked") if isinstance(refusal, Locked) else Membership(
+                state="error", error=refusal.message
+            )  # fmt: skip
+        if part is None:
+            return Membership()
+        identity = part.holding.identity
+        state = "active" if not part.error else "error"
         return Membership(
-            state="active",
+            state=state,
             node_id=identity.keys.node_id,
             node_addr=identity.address,
-            manager=True,
-            managers=((identity.keys.node_id, f"{identity.address}:{PORT}"),),
+            manager=part.is_manager and part.managing is not None,
+            error=part.error,
+            managers=_known_managers(part),
         )
 
-    @property
-    def barrier(self) -> None:
-        """None: a lone manager has nobody to ask."""
-        return None
-
-    def standing(self) -> None:
-        """Return None: a manager leads, since there is no other."""
-        self.store()
+    def standing(self) -> Forwarder | None:
+        """Return None while this manager leads, and the way to the leader while it follows."""
+        return self._member().manager().standing()
 
     async def standing_changed(self) -> None:
-        """Wait for ever: who leads does not change."""
-        await asyncio.Event().wait()
+        """Return when `standing` may say something else."""
+        part = self._part
+        if part is None or part.managing is None or not part.managing.ready:
+            await asyncio.sleep(JOIN_S)  # Waiters look again by themselves.
+            return
+        await part.managing.standing_changed()
+
+    @property
+    def barrier(self) -> Callable[[], Awaitable[None]] | None:
+        """What a leader awaits before it answers a read; None for a lone manager."""
+        part = self._part
+        if part is None or part.managing is None or not part.managing.ready:
+            return None
+        store = part.managing.store()
+        return None if store.engine_name == "sqlite" else store.barrier
 
     def quorum(self) -> Quorum:
-        """Return this manager."""
-        mine = self.membership().node_id
-        return Quorum(leader=mine, reachable=frozenset({mine}))
+        """Return which managers are to be reached."""
+        return self._member().manager().quorum()
 
-    def backup(self, passphrase: Plaintext | None) -> AsyncIterator[bytes]:
-        """Refuse: there are no backups yet."""
-        raise Unimplemented("backups are not supported yet")
+    async def update(self, spec: ClusterSpec, *, version: int, rotations: Rotations) -> None:
+        """Change the swarm's settings, tokens and keys."""
+        await self.store().submit(
+            lambda snap: updated_swarm(
+                snap,
+                spec,
+                version=version,
+                now=datetime.now(UTC),
+                worker_token=rotations.worker_token,
+                manager_token=rotations.manager_token,
+                unlock_key=rotations.unlock_key,
+            )
+        )
 
-    async def restore(self, request: RestoreRequest, archive: AsyncIterator[bytes]) -> NodeID:
-        """Refuse: there are no backups yet."""
-        raise Unimplemented("backups are not supported yet")
+    async def unlock_key(self) -> str:
+        """Return `SWMKEY-1-…`, or "" while autolock is off."""
+        cluster = self.store().committed.cluster
+        return "" if cluster is None else unlock_key_of(cluster)
 
-    async def init(self, request: InitRequest) -> NodeID:
-        """Make a swarm with this node as its manager."""
-        async with self._turn:
-            if self._active is not None or self._error:
-                raise AlreadyInSwarm
-            if request.force_new_cluster:
-                raise Unimplemented("--force-new-cluster is not supported yet")
-            address = advertised(request.advertise_addr, local_addresses())
-            founding = found(request, self._info, address, now_s=time.time())
-            try:
-                await self._create(founding)
-            except BaseException:
-                await asyncio.to_thread(self._files.remove)
-                raise
-        return NodeID(founding.identity.keys.node_id)
+    async def backup(self, passphrase: Plaintext | None) -> AsyncIterator[bytes]:
+        """Yield a backup of the swarm, sealed under a passphrase, or without one under the unlock key."""
+        part, store = self._member(), self.store()
+        cluster = store.committed.cluster
+        lock: UnderPassphrase | UnderUnlockKey | None = None
+        if passphrase is not None:
+            lock = UnderPassphrase(passphrase=passphrase)
+        elif cluster is not None and cluster.unlock_key:
+            lock = UnderUnlockKey(key=UnlockKey(cluster.unlock_key), version=cluster.unlock_key_version)
+        with tempfile.TemporaryFile(dir=self._files.root) as file:
+            await write_backup(store, root_key(part.holding.identity), file, lock=lock)
+            file.seek(0)
+            while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+                yield chunk
 
-    async def _create(self, founding: Founding) -> None:
+    async def task_logs(self, task: Task, query: LogQuery) -> AsyncIterator[LogLine]:
+        """Yield the log of a task, wherever its node is; nothing when the node no longer has it."""
+        part = self._member()
+        if task.node_id == part.holding.node_id:
+            lines = task_lines(part.worker, task.id, query)
+        else:
+            duties = part.manager().duties
+            if duties is None:
+                return
+            lines = broker_lines(duties.dispatcher.logs, task, query)
+        async for line in lines:
+            yield line
+
+    # Inside.
+
+    def _member(self) -> Part:
+        if self._refusal is not None:
+            raise self._refusal if isinstance(self._refusal, Locked) else Unavailable(self._refusal.message)
+        if self._part is None:
+            raise NotAManager
+        return self._part
+
+    def _check_free(self) -> None:
+        if self.member:
+            raise AlreadyInSwarm
+
+    def _place(self, advertise: str, listen: str, *, toward: tuple[str, ...] = ()) -> Place:
+        """Return where this node will be; raises `BadRequest` in Docker's words."""
+        address = _source(toward) if toward and not advertise else ""
+        address = address or advertised(advertise, local_addresses())
+        return Place(address=address, listen=listened(listen, address, local_addresses()))
+
+    async def _undone_on_error(self, making: Awaitable[MadeT]) -> MadeT:
+        try:
+            return await making
+        except BaseException:
+            self._part = None
+            await asyncio.to_thread(self._files.remove)
+            raise
+
+    def _run(self, identity: Identity, store: Store | None = None, *, new_generation: bool = False) -> Part:
+        part = Part(Holding(self._files, identity), self._info, self._make_worker, self._gateway, self._fail)
+        part.start(store, new_generation=new_generation)
+        self._part = part
+        return part
+
+    async def _create(self, founding: Founding) -> Part:
         await asyncio.to_thread(self._files.remove)
         identity = founding.identity
         store = await Store.create(
@@ -184,100 +322,105 @@ class Manager:
             cluster_id=identity.keys.cluster_id,
             now=time.time,
             changes=founding.changes,
+            node_id=identity.keys.node_id,
         )
-        await asyncio.to_thread(self._files.write, identity, founding.unlock)
-        await self._run(identity, store)
+        await asyncio.to_thread(self._files.write, identity)
+        return self._run(identity, store)
 
-    async def join(self, request: JoinRequest) -> None:
-        """Refuse: this release runs one manager that is also the worker."""
-        if self._active is not None:
-            raise AlreadyInSwarm
-        raise Unimplemented("joining a swarm is not supported yet: run `vault swarm init` to make one of this node")
+    async def _take_up(self, identity: Identity) -> Part:
+        await asyncio.to_thread(self._files.remove)
+        await asyncio.to_thread(self._files.write, identity)
+        return self._run(identity)
 
-    async def leave(self, *, force: bool) -> None:
-        """End every task, then forget the swarm and erase its store."""
-        async with self._turn:
-            active = self._active
-            if active is None and not self._error:
-                raise NotInSwarm
-            if not force:
-                raise LastManagerLeaving
-            if active is not None:
-                self._active = None
-                active.leading.cancel()
-                await active.worker.release()
-                await self._halt(active)
-            self._error = ""
-            await asyncio.to_thread(self._files.remove)
-
-    async def update(self, spec: ClusterSpec, *, version: int, rotations: Rotations) -> None:
-        """Change the swarm's settings and tokens."""
-        if rotations.unlock_key or spec.encryption_config.auto_lock_managers:
-            raise Unimplemented("autolock is not supported yet")
-
-        def build(snap: Snapshot) -> tuple[Change, ...]:
-            cluster = updated(snap, spec, version=version)
-            root = cluster.tls_info.trust_root.encode()
-            tokens = JoinTokens(
-                worker=new_join_token(root).text() if rotations.worker_token else cluster.join_tokens.worker,
-                manager=new_join_token(root).text() if rotations.manager_token else cluster.join_tokens.manager,
-            )
-            return (Put(msgspec.structs.replace(cluster, join_tokens=tokens)),)
-
-        await self.store().submit(build)
-
-    async def unlock_key(self) -> str:
-        """Return "": autolock is off."""
-        self.store()
-        return ""
-
-    async def unlock(self, key: str) -> None:
-        """Refuse: this node is not locked."""
-        raise Conflict("swarm is not locked")
-
-    def task_logs(self, task: Task, query: LogQuery) -> AsyncIterator[LogLine]:
-        """Yield the log of a task of this node."""
-        return task_lines(self.worker(), task.id, query)
-
-    async def _run(self, identity: Identity, store: Store) -> None:
-        """Say that this node is here, then lead and run tasks."""
-        await store.submit(lambda snap: self._present(snap, identity.keys.node_id))
-        worker = self._make_worker(identity.keys)
-        self._active = Active(
-            identity=identity,
-            store=store,
-            worker=worker,
-            working=asyncio.create_task(self._must_not_end(worker.run()), name="agent"),
-            leading=asyncio.create_task(self._must_not_end(_lead(identity, store, worker)), name="leader"),
+    async def _restored(
+        self, request: RestoreRequest, archive: AsyncIterator[bytes], place: Place
+    ) -> tuple[Identity, Part]:
+        key = request.passphrase or (_unlock_key(request.unlock_key) if request.unlock_key is not None else None)
+        if key is None:
+            raise BadRequest("a backup is opened with a passphrase or with an unlock key: give one")
+        await asyncio.to_thread(self._files.remove)
+        await asyncio.to_thread(self._files.root.mkdir, mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self._files.root) as file:
+            async for piece in archive:
+                await asyncio.to_thread(file.write, piece)
+            file.seek(0)
+            restored = await restore_into(self._files.store, file, key=key, now=time.time)
+        store = await Store.open(
+            self._files.store, root=restored.root, cluster_id=restored.cluster_id, now=time.time
         )
-
-    async def _must_not_end(self, work: Coroutine[Any, Any, None]) -> None:
-        """Await `work`; when it fails, vaultd ends, loudly, and starts again clean."""
         try:
-            await work
-        except Exception as error:  # The end of this manager's leadership.
-            logger.exception("leadership_failed", extra={"reason": type(error).__name__})
-            self._stop()
+            identity, changes = refound(store.committed, restored.root, self._info, place, now_s=time.time())
+            await store.submit(lambda _: changes)
+            await asyncio.to_thread(self._files.write, identity)
+        finally:
+            await store.close()
+        return identity, self._run(identity)
 
-    async def _halt(self, active: Active) -> None:
-        for job in (active.leading, active.working):
-            job.cancel()
-        await asyncio.gather(active.leading, active.working, return_exceptions=True)
-        await active.store.close()
+    async def _begin_anew(self, part: Part) -> NodeID:
+        """Make a swarm of this manager alone, with what it has of the store; the others are managers no more."""
+        identity = part.holding.identity
+        if not part.is_manager or identity.keys.root_key is None:
+            raise NotAManager
+        self._part = None
+        await part.stop()
+        part = self._run(part.holding.identity, new_generation=True)
+        await self._settled(part)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(JOIN_S):
+                while not part.manager().leads:
+                    await asyncio.sleep(0.1)
+        node_id = part.holding.node_id
+        await part.manager().store().submit(lambda snap: without_other_managers(snap, node_id))
+        return NodeID(node_id)
 
-    def _present(self, snap: Snapshot, node_id: str) -> tuple[Change, ...]:
-        """Return the change that says this node is here, with what the machine is now."""
-        node = snap.nodes[node_id]
-        said = description(self._info, node.description.tls_info)
-        status = NodeStatus(state="ready", addr=node.status.addr)
-        if node.description == said and node.status == status:
-            return ()
-        return (Put(msgspec.structs.replace(node, description=said, status=status)),)
+    async def _settled(self, part: Part) -> None:
+        """Wait until this node is what it has become; what goes wrong later is shown by `info`."""
+        try:
+            async with asyncio.timeout(JOIN_S):
+                await part.settled()
+        except TimeoutError:
+            raise JoinTimedOut from None
+        if part.error:
+            raise Unavailable(part.error)
 
 
-async def _lead(identity: Identity, store: Store, worker: Worker) -> None:
-    """Run what a manager runs, until cancelled."""
-    async with asyncio.TaskGroup() as group:
-        group.create_task(control(store, new_control(), now=time.time, new_id=new_id))
-        group.create_task(connect(store, worker, identity.keys))
-        group.create_task(keep_young(store))
+def _identity_of(joined: Joined, place: Place) -> Identity:
+    return Identity(
+        keys=NodeKeys(
+            cluster_id=joined.identity.cluster_id,
+            node_id=joined.identity.node_id,
+            tls_key=joined.tls_key,
+            node_key=joined.node_key,
+        ),
+        certificate=joined.certificate,
+        roots=joined.trust,
+        place=Place(address=place.address, listen=place.listen, managers=dict(joined.managers)),
+        unlock=UnlockKey.generate(),
+    )
+
+
+def _known_managers(part: Part) -> tuple[tuple[str, str], ...]:
+    """Return (node id, host:port) of the managers that this node knows."""
+    if part.managing is not None and part.managing.ready:
+        nodes = part.managing.store().committed.nodes.values()
+        return tuple((node.id, node.manager_status.addr) for node in nodes if node.manager_status is not None)
+    return tuple((manager.node_id, manager.addr) for manager in part.holding.managers)
+
+
+def _check_leaving(part: Part) -> None:
+    """Raise what speaks against a manager's leaving without force."""
+    if part.managing is None or not part.managing.ready:
+        raise Unavailable(
+            "You are attempting to leave the swarm on a node that is participating as a manager, and that cannot tell "
+            "how many others there are now. Use `--force` to suppress this message."
+        )
+    check_leaving(part.managing.store().committed, part.holding.node_id)
+
+
+def _unlock_key(text: Plaintext) -> UnlockKey:
+    return UnlockKey.parse(text.reveal().decode("ascii", "replace").strip())
+
+
+def _source(addresses: tuple[str, ...]) -> str:
+    """Return this machine's address toward the first manager that there is a way to; "" = none."""
+    return next((found for address in addresses if (found := toward(address))), "")

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from vault.dispatcher.entering import peer_url
 from vault.model.cluster import Cluster, PeerAuthority
 from vault.model.node import ManagerStatus, Node
 from vault.raftstore.engine import Member
@@ -108,8 +109,10 @@ def _action(
         if not member.name and now_s - since[member.id] >= NEVER_STARTED_S:
             return DropNeverStarted(member_id=member.id, peer_url=member.peer_url)
     for member in members:
-        if member.name and member.learner and _can_lead(snapshot, member, learner=True):
-            return PromoteMember(member_id=member.id, node_id=member.name)
+        # etcd makes a new member's name known late; where it answers its peers is known before.
+        known = member if member.name else replace(member, name=_at(snapshot, member.peer_url))
+        if member.learner and _can_lead(snapshot, known, learner=True):
+            return PromoteMember(member_id=member.id, node_id=known.name)
     return None
 
 
@@ -122,6 +125,16 @@ def _can_lead(snapshot: Snapshot, member: Member, *, learner: bool = False) -> b
     """Whether a member is a manager that is up; a learner only where that is asked for."""
     node = snapshot.nodes.get(member.name)
     return node is not None and node.is_manager and node.status.state == "ready" and member.learner == learner
+
+
+def _at(snapshot: Snapshot, url: str) -> str:
+    """Return the id of the manager whose engine answers its peers at `url`; "" when there is none."""
+    for node in snapshot.nodes.values():
+        if node.is_manager and node.manager_status is not None:
+            host = node.manager_status.addr.rpartition(":")[0].strip("[]")
+            if host and peer_url(host) == url:
+                return node.id
+    return ""
 
 
 def _reached(snapshot: Snapshot, member: Member, self_id: str) -> bool:
