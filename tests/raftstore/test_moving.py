@@ -349,7 +349,7 @@ def test_the_last_of_several_managers_begins_a_new_generation_and_leads_it(tmp_p
     async def run() -> None:
         store = await filled(tmp_path)
         await store.move(ETCD, etcds.start)
-        (generation, counter), index = store.epoch, store.committed.index
+        generation, index = store.epoch[0], store.committed.index
         await store.close()
         store = await Store.open(
             tmp_path,
