@@ -40,10 +40,14 @@ class Proxy:
         """Lose the next request that holds `marked`, or its answer."""
         self._losing.append((what, marked))
 
-    async def close(self) -> None:
-        self._server.close()
+    def cut(self) -> None:
+        """End all connections."""
         for task in self._tasks:
             task.cancel()
+
+    async def close(self) -> None:
+        self._server.close()
+        self.cut()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

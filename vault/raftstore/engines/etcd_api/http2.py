@@ -25,6 +25,7 @@ _USUAL_FRAME: Final = 16384
 _LAST_ID: Final = 2**31 - 1
 OUR_WINDOW: Final = 64 * 1024 * 1024  # What the server may send of one call before we take it.
 WHOLE_WINDOW: Final = 2**31 - 1  # And of all calls together.
+MAX_BLOCK_BYTES: Final = 64 * 1024  # Of headers.
 MAX_KNOWN_BLOCKS: Final = 256
 
 
@@ -196,6 +197,8 @@ class Connection(asyncio.Protocol):
     def _take_headers(self, exchange: Exchange | None, flags: int, payload: bytes) -> None:
         """Take a block of headers, or a piece of one: what comes first, or the end, which says how the call went."""
         block = self._block[1:] + payload
+        if len(block) > MAX_BLOCK_BYTES:
+            raise ProtocolBroken("a block of headers is too long")
         if not flags & _END_HEADERS:
             self._block = bytes((flags & _END_STREAM,)) + block
             return
