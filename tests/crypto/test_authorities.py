@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.crypto import openssl
 from vault.crypto._hazmat import pki
+from vault.crypto._hazmat.pki import read_certificate
 from vault.crypto.authorities import cross_sign, given_authority
 from vault.crypto.certificates import (
     MAX_CHAIN,
@@ -219,9 +220,9 @@ def own_authority(
     "key_id", [("subjectKeyIdentifier=hash",), ("subjectKeyIdentifier=01:02:03:04", "authorityKeyIdentifier=none")]
 )
 def test_a_root_that_an_operator_brings_takes_over(tmp_path: Path, key_id: tuple[str, ...]) -> None:
-    now = datetime.now(UTC)
-    old = new_authority(now=now)
     certificate, key = own_authority(tmp_path, "basicConstraints=critical,CA:true,pathlen:1", *key_id)
+    now = datetime.now(UTC)  # After OpenSSL's, or the certificate would not be valid yet.
+    old = new_authority(now=now)
     given = given_authority(b"comment\n" + certificate, Plaintext(key), now=now)
     cross = cross_sign(given.certificate_pem, old, now=now)
     leaf = leaf_under(given, now=now)
@@ -248,6 +249,21 @@ def test_a_root_that_could_not_do_its_work_is_refused(
     with pytest.raises(UnusableAuthority, match=why) as caught:
         given_authority(certificate, Plaintext(key), now=datetime.now(UTC))
     assert caught.value.status == 400
+
+
+def test_a_root_that_is_not_valid_yet_waits(tmp_path: Path) -> None:
+    certificate, key = own_authority(tmp_path)
+    with pytest.raises(UnusableAuthority, match="not valid yet"):
+        given_authority(certificate, Plaintext(key), now=datetime.now(UTC) - timedelta(hours=1))
+
+
+@pytest.mark.parametrize("years", [-10, 10])
+def test_a_cross_certificate_ends_with_the_first_of_the_two(years: int) -> None:
+    successor = new_authority(now=NOW + timedelta(days=365 * years))
+    cross = cross_sign(successor.certificate_pem, OLD, now=NOW)
+    first = min((OLD, successor), key=lambda one: read_certificate(one.certificate_pem, "2.25.0").not_after)
+    end = read_certificate(first.certificate_pem, "2.25.0").not_after
+    assert read_certificate(cross, "2.25.0").not_after == end
 
 
 def test_a_root_comes_alone_and_with_its_own_key(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from vault.store.trust import finished
 def decide(before: Snapshot | None, after: Snapshot, *, now_s: float, new_id: NewID) -> Decision:
     """Finish the rotation in progress when nothing is waited for.
 
-    What a node *uses* counts, as it says itself, not what was issued to it: an answer may have been lost.
+    What a node *uses* counts, as it says itself, beside what was issued to it: an answer may have been lost.
     """
     cluster = after.cluster
     if cluster is None or cluster.root_rotation is None or waited_for(after):
@@ -32,5 +32,10 @@ def waited_for(snapshot: Snapshot) -> tuple[Node, ...]:
     if snapshot.cluster is None:
         return ()
     signs = snapshot.cluster.tls_info.cert_issuer_public_key
-    late = (node for node in snapshot.nodes.values() if node.description.tls_info.cert_issuer_public_key != signs)
+    late = (node for node in snapshot.nodes.values() if not _is_by(node, signs))
     return tuple(sorted(late, key=lambda node: node.id))
+
+
+def _is_by(node: Node, issuer: str) -> bool:
+    issued, used = node.certificate, node.description.tls_info.cert_issuer_public_key
+    return issued is not None and issued.issuer == issuer == used
