@@ -46,10 +46,13 @@ class Archive:
             (directory / "partial").mkdir(parents=True, exist_ok=True)
         self._refreshed = False
 
-    def versions(self, name: str) -> list[str]:
-        """Return the versions on offer, oldest first; fetches package lists if apt knows none."""
+    def versions(self, name: str, *, wanted: int = 1) -> list[str]:
+        """Return the versions on offer, oldest first; fetches package lists if apt knows fewer than `wanted`.
+
+        An older list can lack what the archive has offered since.
+        """
         found = self._madison(name)
-        if not found:
+        if len(found) < wanted and not self._refreshed:
             self._refresh()
             found = self._madison(name)
         if not found:

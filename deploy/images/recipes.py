@@ -129,16 +129,22 @@ def mysql_older(workshop: Workshop) -> Image:
 def mysql_newer(workshop: Workshop) -> Image:
     """The newer MariaDB on offer, under the name that the tutorial updates to."""
     versions = _mariadb_versions(workshop)
-    if len(versions) == 1:
-        print(f"images: Debian offers one MariaDB only ({versions[0]}): both mysql images hold it", file=sys.stderr)
-    return _mariadb(workshop, "mysql:5.7.27", versions[-1])
+    if len(versions) > 1:
+        return _mariadb(workshop, "mysql:5.7.27", versions[-1])
+    print(
+        f"images: Debian offers one MariaDB only ({versions[0]}): both mysql images hold it, and in mysql:5.7.27 "
+        "`mysql --version` says so",
+        file=sys.stderr,
+    )
+    return _mariadb(workshop, "mysql:5.7.27", versions[0], told_apart=True)
 
 
 def _mariadb_versions(workshop: Workshop) -> list[str]:
-    return workshop.archive.versions("mariadb-server-core")
+    return workshop.archive.versions("mariadb-server-core", wanted=2)
 
 
-def _mariadb(workshop: Workshop, name: str, version: str) -> Image:
+def _mariadb(workshop: Workshop, name: str, version: str, *, told_apart: bool = False) -> Image:
+    """MariaDB of one version; `told_apart` makes `mysql --version` name the image, where another has the same one."""
     cores = ("mariadb-server-core", "mariadb-client-core")
     packages = workshop.beyond_base([f"{core}={version}" for core in cores])
     base, created_s = workshop.base()
@@ -153,6 +159,8 @@ def _mariadb(workshop: Workshop, name: str, version: str) -> Image:
     ours.directory("docker-entrypoint-initdb.d")
     ours.symlink("usr/sbin/mysqld", "mariadbd")
     ours.symlink("usr/bin/mysql_upgrade", "mariadb-upgrade")
+    if told_apart:
+        ours.file("usr/bin/mysql", (HERE / "mysql/mysql").read_bytes().replace(b"IMAGE", name.encode()), 0o755)
     ours.file("etc/mysql/my.cnf", (HERE / "mysql/my.cnf").read_bytes())
     ours.file("usr/local/bin/docker-entrypoint.sh", (HERE / "mysql/docker-entrypoint.sh").read_bytes(), 0o755)
     upstream = next(package.upstream for package in packages if package.name == cores[0])

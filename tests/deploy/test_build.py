@@ -86,7 +86,8 @@ class FakeArchive:
         self._type = package_type
         self._versions = list(versions)
 
-    def versions(self, name: str) -> list[str]:
+    def versions(self, name: str, *, wanted: int) -> list[str]:
+        assert wanted == 2  # Fewer make apt look for newer lists.
         return self._versions
 
     def closure(self, names: Sequence[str], *, alone: Sequence[str] = ()) -> list[object]:
@@ -112,6 +113,59 @@ def test_two_databases_are_built_even_from_one_version_and_it_is_said(
     assert [image.comment for image in made] == [f"MariaDB {v} from Debian" for v in (versions[0], versions[-1])]
     assert made[0].layers[0] == made[1].layers[0]
     assert ("Debian offers one MariaDB only (1:10.1-1)" in capsys.readouterr().err) == (len(versions) == 1)
+    wrapped = [_holds(image, "usr/bin/mysql") for image in made]
+    assert wrapped == [False, len(versions) == 1]
+
+
+def test_where_one_version_is_all_there_is_the_newer_image_says_which_it_is(
+    build: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    mariadb = tmp_path / "mariadb"
+    mariadb.write_text('#!/bin/bash\nprintf "%s|" "$@"\n')
+    mariadb.chmod(0o755)
+    mysql = tmp_path / "mysql"
+    mysql.write_text((IMAGES / "mysql" / "mysql").read_text().replace("IMAGE", "mysql:5.7.27"))
+    mysql.chmod(0o755)
+    said = [
+        subprocess.run(
+            [mysql, *words], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True
+        ).stdout
+        for words in (("--version",), ("-uroot", "-e", "show  databases"))
+    ]
+    assert said == ["--version|, image mysql:5.7.27\n", "-uroot|-e|show  databases|"]
+
+
+@pytest.mark.parametrize(
+    ("known", "offered", "asked"),
+    [([], ["1"], 1), (["1"], ["1"], 1), (["1"], ["2", "1"], 1), (["1", "2"], ["3"], 0)],
+    ids=["none", "one and no more", "one and then two", "two"],
+)
+def test_new_lists_are_fetched_once_where_apt_knows_fewer_versions_than_wanted(
+    build: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    known: list[str], offered: list[str], asked: int,
+) -> None:  # fmt: skip
+    fetched = []
+
+    def run(command: Sequence[str], *, cwd: Path) -> str:
+        if command[0] == "apt-get":
+            fetched.append(command[-1])
+            return ""
+        return "".join(f"tool | {version} | somewhere\n" for version in (offered if fetched else known))
+
+    monkeypatch.setattr(build["debian"], "_run", run)
+    archive = build["debian"].Archive(tmp_path)
+    assert archive.versions("tool", wanted=2) == sorted(offered if asked else known)
+    assert archive.versions("tool", wanted=2) == sorted(offered if asked else known)
+    assert fetched == ["update"] * asked
+
+
+def _holds(image: object, path: str) -> bool:
+    """Whether a layer of an image has a file."""
+    for layer in image.layers:
+        with tarfile.open(layer) as tar:
+            if path in tar.getnames():
+                return True
+    return False
 
 
 @pytest.mark.machine

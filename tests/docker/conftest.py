@@ -33,7 +33,7 @@ def node() -> Iterator[Node]:
         node = Node(Path(place))
         try:
             node.start("--hostname", "vm")
-            node.vault("swarm", "init", "--advertise-addr", "127.0.0.1")
+            node.init()
             node.load("busybox")
             yield node
         finally:

@@ -17,13 +17,13 @@ Swarm initialized: current node (ID) is now a manager.
 
 To add a worker to this swarm, run the following command:
 
-  docker swarm join --token TOKEN 127.0.0.1:2377
+  docker swarm join --token TOKEN ADDRESS:2377
 
 To add a manager to this swarm, run 'docker swarm join-token manager' and follow the instructions."""
 JOIN_AS_WORKER = """\
 To add a worker to this swarm, run the following command:
 
-  docker swarm join --token TOKEN 127.0.0.1:2377"""
+  docker swarm join --token TOKEN ADDRESS:2377"""
 NODES = """\
 ID  HOSTNAME  STATUS  AVAILABILITY  MANAGER STATUS  ENGINE VERSION
 ID *  vm  Ready  Active  Leader  0.1.0"""
@@ -55,14 +55,14 @@ def test_before_a_swarm_is_made_each_command_says_so(docker_alone: Docker, words
 
 
 def test_a_swarm_is_made_shown_and_left(docker_alone: Docker) -> None:
-    docker = docker_alone
+    docker, address = docker_alone, docker_alone.node.address
     assert docker("info", "--format", "{{json .Swarm.LocalNodeState}}") == '"inactive"'
-    assert shape(docker("swarm", "init", "--advertise-addr", "127.0.0.1")) == INITIALIZED
-    assert docker.refuses("swarm", "init", "--advertise-addr", "127.0.0.1") == (
+    assert shape(docker("swarm", "init", "--advertise-addr", address)) == INITIALIZED.replace("ADDRESS", address)
+    assert docker.refuses("swarm", "init", "--advertise-addr", address) == (
         "Error response from daemon: This node is already part of a swarm. "
         'Use "docker swarm leave" to leave this swarm and join another one.'
     )
-    assert shape(docker("swarm", "join-token", "worker")) == JOIN_AS_WORKER
+    assert shape(docker("swarm", "join-token", "worker")) == JOIN_AS_WORKER.replace("ADDRESS", address)
     before = docker("swarm", "join-token", "-q", "manager")
     assert shape(before) == "TOKEN"
     docker("swarm", "join-token", "--rotate", "-q", "manager")
@@ -109,7 +109,8 @@ def test_the_node_is_inspected_labelled_and_paused(docker: Docker) -> None:
         f"{node_id} manager ready"
     )
     pretty = docker("node", "inspect", "--pretty", "vm")
-    assert "Manager Status:\n Address:\t\t127.0.0.1:2377\n Raft Status:\t\tReachable\n Leader:\t\tYes" in pretty
+    address = docker.node.address
+    assert f"Manager Status:\n Address:\t\t{address}:2377\n Raft Status:\t\tReachable\n Leader:\t\tYes" in pretty
     assert "TLS Info:\n TrustRoot:\n-----BEGIN CERTIFICATE-----" in pretty
     assert docker("node", "update", "--label-add", "zone=a", "--availability", "pause", "vm") == "vm"
     spec = json.loads(docker("node", "inspect", "--format", "{{json .Spec}}", "vm"))

@@ -13,7 +13,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parents[2]
 IMAGES = HERE / ".cache" / "images"
 BIN = Path(sys.executable).parent
-_ADDRESSES = (f"127.1.{number // 250}.{number % 250 + 1}" for number in count())
+# Of a block of this process's own, nearly always: two runs of the tests at the same time share the loopback.
+_BLOCK = 100 + os.getpid() % 100
+_ADDRESSES = (f"127.{_BLOCK}.{number // 250}.{number % 250 + 1}" for number in count())
 WAITS_FOR_TERM = ("sh", "-c", "trap 'exit 0' TERM; sleep 1000000 & wait")
 
 
