@@ -213,7 +213,8 @@ def test_a_reading_that_is_overtaken_by_a_commit_says_so_or_shows_nothing_of_it(
         await engine.commit(lambda: Commit(expected=None, head=b"1", writes=writes))
         pages = (await engine.read()).pages()
         shown = dict(await anext(pages))
-        await engine.commit(lambda: Commit(expected=b"1", head=b"2", writes=[Write("/v1/task/0", None)]))
+        changes = [Write("/v1/task/0", None), Write("/v1/task/3", b"new"), Write("/v1/task/4", b"new")]
+        await engine.commit(lambda: Commit(expected=b"1", head=b"2", writes=changes))
         try:
             async for page in pages:
                 shown |= dict(page)

@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from tests.raftstore.plain_member import PlainMember
+from tests.raftstore.plain_member import SOCKET, PlainMember
 from tests.raftstore.proxy import FRONT, Loses, Proxy
 from vault.model.errors import DiskFull, NoLeader, OutcomeUnknown
 from vault.raftstore.engine import Commit, EngineStopped, HeadMoved, Seen, Write
 from vault.raftstore.engines import etcd_upkeep
 from vault.raftstore.engines.etcd import EtcdEngine
 from vault.raftstore.engines.etcd_api import messages
-from vault.raftstore.engines.etcd_api.client import EtcdClient
+from vault.raftstore.engines.etcd_api.client import EXHAUSTED, NO_SPACE, EtcdClient
+from vault.raftstore.engines.etcd_api.exchange import Refused
 
 
 @pytest.fixture(autouse=True)
@@ -211,6 +212,43 @@ def test_whatever_gets_lost_every_commit_is_made_once_and_in_order(member: Plain
             await on.commit(number)
         assert on.proxy.lost > 10
         assert await on.heads(count) == [name(number) for number in range(1, count + 1)]
+
+    play(member, act)
+
+
+class SaysFull(EtcdClient):
+    """To a member that says of every transaction that there is no space for it, after what really became of it."""
+
+    makes = True
+
+    async def call(self, method: bytes, body: bytes, *, timeout_s: float) -> bytes:
+        if method != messages.TXN:
+            return await super().call(method, body, timeout_s=timeout_s)
+        if self.makes:
+            await super().call(method, body, timeout_s=timeout_s)
+        raise Refused(EXHAUSTED, NO_SPACE)
+
+
+@pytest.mark.parametrize("makes", [True, False])
+def test_whether_a_commit_that_is_refused_for_want_of_space_was_made_is_looked_up(
+    member: PlainMember, makes: bool
+) -> None:
+    """etcd makes the one that fills it up, and refuses it with the same words as those after it."""
+
+    async def act(on: Scene) -> None:
+        client = SaysFull(member.directory, SOCKET)
+        client.makes = makes
+        engine = EtcdEngine(client)
+        commit = Commit(expected=None, head=name(1), writes=[])
+        if makes:
+            assert await engine.commit(lambda: commit) == commit
+            with pytest.raises(HeadMoved):
+                await engine.commit(lambda: Commit(expected=b"another", head=b"y", writes=[]))
+        else:
+            with pytest.raises(DiskFull):
+                await engine.commit(lambda: commit)
+            assert await engine.head() is None
+        await engine.close()
 
     play(member, act)
 
