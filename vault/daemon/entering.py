@@ -67,8 +67,6 @@ class Entrance:
             peers = await self._with_room(node_id, entering.peer_url)
         self._added()
         snapshot, epoch = self._store.committed, self._store.epoch
-        cluster = snapshot.cluster
-        assert cluster is not None
         await call.send(
             messages.Entered(
                 generation=epoch[0],
@@ -76,7 +74,7 @@ class Entrance:
                 keys=sealed_keys(snapshot, node_id, root_key(self._holding.identity), epoch=epoch),
                 peer_certificate=entering.certificate,
                 peer_authority=entering.authority,
-                revocation_list=peer_revocations(cluster, now=_now()),
+                revocation_list=self._revocations(),
                 engine_dir=await asyncio.to_thread(self._engine_directory),
                 peers=peers,
             )
@@ -102,11 +100,21 @@ class Entrance:
             lambda identity: replace(
                 identity,
                 keys=replace(identity.keys, peer_key=key),
-                peer=Peer(authority=entering.authority.decode(), certificate=entering.certificate.decode()),
+                peer=Peer(
+                    authority=entering.authority.decode(),
+                    certificate=entering.certificate.decode(),
+                    revoked=self._revocations().decode(),
+                ),
             )
         )
         logger.info("moving_to_etcd")
         await self._store.move(EngineFile("etcd", f"etcd-{new_id()}"), starter(self._holding))
+
+    def _revocations(self) -> bytes:
+        """Return the list of revoked peers, empty perhaps: etcd has to be given its file from the start."""
+        cluster = self._store.committed.cluster
+        assert cluster is not None, "a store has a cluster"
+        return peer_revocations(cluster, now=_now())
 
     async def _entered(self, node_id: str, wanted: messages.Enter) -> Entering:
         """Issue a peer certificate, and note it."""
