@@ -235,3 +235,20 @@ def test_releasing_a_node_leaves_no_task() -> None:
         assert world.worker.runners == {}
 
     run(story)
+
+
+def test_a_node_that_goes_takes_no_task_or_value_of_a_manager_that_replaces_what_ends() -> None:
+    async def story(world: World) -> None:
+        await world.assign(task("t1"))
+        await world.until("t1", State.RUNNING)
+        going = asyncio.create_task(world.worker.release())
+        for number in range(2, 50):
+            await world.assign(task(f"t{number}", secrets=("s1",)), put_values=(value("s1"),))
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await going
+        assert world.worker.runners == {}
+        assert len(world.worker.machine.values) == 0
+        assert world.executor.prepared == {}
+
+    run(story)

@@ -48,6 +48,7 @@ class Worker:
         self._idle = asyncio.Event()
         self._named: set[str] | None = None  # Tasks of a full set that is still coming in.
         self._reaped = False
+        self._released = False
 
     async def run(self) -> None:
         """Take over what an earlier vaultd left, then run tasks until cancelled; they stay when it is."""
@@ -67,8 +68,10 @@ class Worker:
         await self._ready.wait()
 
     async def assign(self, message: Assignments) -> None:
-        """Do what a message says; raises `Gap` or `Replayed`."""
+        """Do what a message says; raises `Gap` or `Replayed`.  A node that was released takes nothing more."""
         await self._ready.wait()
+        if self._released:
+            return
         epoch = (message.generation, message.counter)
         if epoch < self._epoch:
             raise Replayed
@@ -108,11 +111,13 @@ class Worker:
         self._news.set()
 
     async def release(self) -> None:
-        """End and forget every task of this node, also those that no manager spoke of, and every value.
+        """End and forget every task of this node, also those that no manager spoke of, and every value, for good.
 
-        Returns when nothing is left of them.
+        Returns when nothing is left of them.  The manager may go on replacing what ends, above all when it is this
+        node's own: that must neither keep the node here nor leave it a value.
         """
         await self._ready.wait()
+        self._released = True
         self._adopted.clear()
         self._drop(list(self.runners))
         while self.runners:
