@@ -143,6 +143,18 @@ def test_a_renewal_follows_the_store_s_role_and_records_the_new_keys() -> None:
     assert change.obj.certificate.role == "manager"
 
 
+def test_a_demoted_manager_stays_one_until_its_part_in_the_engine_has_ended() -> None:
+    """Else it would stop its engine, and of two managers the other could not let it go without quorum."""
+    demoted = msgspec.structs.replace(node("a", "manager"), spec=NodeSpec(role="worker"))
+    done = msgspec.structs.replace(demoted, manager_status=None)
+    for known, role, named in ((demoted, "manager", Role.MANAGER), (done, "worker", Role.WORKER)):
+        snapshot = swarm(known)
+        told = announcement(snapshot, ident("a"))
+        assert told is not None
+        assert told.role == role
+        assert renew(snapshot, ident("a"), REQUEST, now=NOW).identity.role is named
+
+
 def test_a_removed_node_gets_no_new_certificate() -> None:
     with pytest.raises(NoLongerMember, match="not part of this swarm any more") as caught:
         renew(swarm(), ident("gone"), REQUEST, now=NOW)

@@ -12,6 +12,7 @@ from vault.crypto.certificates import new_tls_key
 from vault.crypto.peers import request_peer
 from vault.dispatcher.entering import enter
 from vault.dispatcher.roles import (
+    HANDS_OVER_S,
     NEVER_STARTED_S,
     Action,
     Cede,
@@ -46,7 +47,7 @@ def voters(*names: str) -> list[Member]:
 
 def decided(snapshot: Snapshot, members: Sequence[Member], self_id: str = "a", **more: object) -> RoleDecision:
     since = more.pop("since", {})
-    return decide(snapshot, members, self_id=ident(self_id), unstarted_since=since, now_s=NOW_S, **more)  # type: ignore[arg-type]
+    return decide(snapshot, members, self_id=ident(self_id), awaited_since=since, now_s=NOW_S, **more)  # type: ignore[arg-type]
 
 
 def managers(*names: str, down: str = "") -> Snapshot:
@@ -110,14 +111,31 @@ def test_a_demoted_leader_stays_while_nobody_can_take_the_lead() -> None:
 def test_a_member_that_never_starts_is_dropped_after_a_minute() -> None:
     snapshot, members = managers("a"), [*voters("a"), member("", 9)]
     first = decided(snapshot, members)
-    assert (first.action, first.unstarted_since) == (None, {9: NOW_S})
+    assert (first.action, first.awaited_since) == (None, {9: NOW_S})
     for waited_s, action in (
         (NEVER_STARTED_S - 1, None),
         (NEVER_STARTED_S, DropNeverStarted(member_id=9, peer_url="https://10.0.0.9:2380")),
     ):
         later = decided(snapshot, members, since={9: NOW_S - waited_s})
         assert later.action == action
-    assert decided(snapshot, voters("a"), since={9: NOW_S}).unstarted_since == {}
+    assert decided(snapshot, voters("a"), since={9: NOW_S}).awaited_since == {}
+
+
+def test_a_member_that_leads_the_engine_is_given_time_to_hand_that_over_before_it_goes() -> None:
+    snapshot = demoted(managers("a", "b", "c"), "b")
+    members = [replace(one, leads=one.name == ident("b")) for one in voters("a", "b", "c")]
+    first = decided(snapshot, members)
+    assert (first.action, first.awaited_since, first.ask_again_s) == (None, {2: NOW_S}, NOW_S + 5)
+    removal = RemoveMember(member_id=2, node_id=ident("b"))
+    assert decided(snapshot, members, since={2: NOW_S - HANDS_OVER_S}).action == removal
+    handed_over = [replace(one, leads=one.name == ident("a")) for one in members]
+    assert decided(snapshot, handed_over, since={2: NOW_S}).action == removal
+    dead = demoted(managers("a", "b", "c", down="b"), "b")
+    assert decided(dead, members, since={2: NOW_S}).action == removal
+
+
+def test_a_leader_that_is_no_surplus_is_awaited_by_nobody() -> None:
+    assert decided(managers("a", "b"), [replace(one, leads=True) for one in voters("a", "b")]) == RoleDecision()
 
 
 def test_the_engine_of_one_manager_calls_its_member_something_else() -> None:
@@ -266,8 +284,8 @@ class World:
             return
         if self.leader not in able or self.random.random() < 0.1:
             self.leader, self.since = self.random.choice(able), {}
-        made = decide(self.snap, self.engine.members, self_id=self.leader, unstarted_since=self.since, now_s=self.now_s)
-        self.since = dict(made.unstarted_since)
+        made = decide(self.snap, self.engine.members, self_id=self.leader, awaited_since=self.since, now_s=self.now_s)
+        self.since = dict(made.awaited_since)
         self.snap = after(self.snap, *made.changes)
         if isinstance(made.action, Cede):
             able = [name for name in able if may_lead(self.snap, name)]

@@ -86,9 +86,9 @@ class Duties:
                 members = await self._store.members()
                 snap = self._store.committed
                 decision = roles.decide(
-                    snap, members, self_id=self._node_id, unstarted_since=since, now_s=self._store.now_s()
+                    snap, members, self_id=self._node_id, awaited_since=since, now_s=self._store.now_s()
                 )
-                since = dict(decision.unstarted_since)
+                since = dict(decision.awaited_since)
                 if decision.changes:
                     await self._store.propose(decision.changes)
                 acted = await self._do(decision.action)

@@ -30,6 +30,7 @@ from vault.daemon.managing import Managing
 from vault.dispatcher.service import managers_in
 from vault.model.errors import ManagerNotReady, StoreDamaged, Unavailable, VaultError, WorkerNode
 from vault.model.node import NodeDescription
+from vault.raftstore.engine import REMOVED, EngineStopped
 from vault.raftstore.store import Store
 from vault.rpc.asking import ask_for_certificate
 from vault.rpc.call import Call
@@ -258,8 +259,12 @@ class Part:
                 await asyncio.gather(running, return_exceptions=True)
                 await managing.close()
             if self.is_manager:
-                running.result()  # It has ended by itself; raises why.
-                return
+                if not _let_go(running.exception()):
+                    running.result()  # It has ended by itself; raises why.
+                    return
+                # It is told soon that it is a worker; if it has been promoted again since, it begins anew.
+                logger.warning("part_in_engine_ended")
+                await asyncio.to_thread(Store.destroy, self.holding.files.store)
 
     async def _manage(self, managing: Managing, store: Store | None, *, new_generation: bool) -> None:
         """Become a manager, and be one.  Damage is told, and the agent goes on."""
@@ -325,3 +330,10 @@ class Part:
             )
         if await asyncio.to_thread(Store.exists, files.store):
             await asyncio.to_thread(Store.destroy, files.store)
+
+
+def _let_go(error: BaseException | None) -> bool:
+    """Whether a manager ended because the others have ended its part in the engine, for good."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(_let_go, error.exceptions))
+    return isinstance(error, EngineStopped) and error.why == REMOVED

@@ -70,7 +70,7 @@ def admit(snapshot: Snapshot, wanted: IssueRequest, *, address: str, new_id: str
 
 
 def renew(snapshot: Snapshot, node_id: str, request: bytes, *, now: datetime) -> Admission:
-    """Issue a member's next certificate, in the role that the store says it has now.
+    """Issue a member's next certificate, in the role that the store says it acts in now.
 
     Who asks is the caller's to know: by its certificate, or because it is this manager itself (which may do so with a
     certificate that has expired).  Raises `NoLongerMember` or `InvalidCertificate`.
@@ -90,7 +90,7 @@ def announcement(snapshot: Snapshot, node_id: str) -> TrustIs | None:
         return None
     return TrustIs(
         trust=trust_bundle(cluster),
-        role=node.spec.role,
+        role=node.acts_as,
         issuer=cluster.tls_info.cert_issuer_public_key,
         within_s=min(len(snapshot.nodes) // RENEWALS_PER_S, 3600),
     )
@@ -152,7 +152,7 @@ def _issue(
         request,
         cluster_id=cluster.id,
         node_id=node.id,
-        role=ROLES[node.spec.role],
+        role=ROLES[node.acts_as],
         now=now,
         life=life_of(cluster),
     )
@@ -160,7 +160,7 @@ def _issue(
         node,
         seal_key=identity.node_key,
         certificate=NodeCertificate(
-            role=node.spec.role,
+            role=node.acts_as,
             issuer=cluster.tls_info.cert_issuer_public_key,
             tls_key=asked.tls_key,
             not_after=identity.not_after,

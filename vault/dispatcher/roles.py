@@ -20,6 +20,7 @@ from vault.store.snapshot import Snapshot
 
 ALONE: Final = "self"  # How the engine of one manager names its member.
 NEVER_STARTED_S: Final = 60.0
+HANDS_OVER_S: Final = 10.0  # What a member that leads the engine is given to hand that over, before it is removed.
 LOOK_AGAIN_S: Final = 5.0  # At what has to be tried again, or may have changed without a commit.
 
 
@@ -61,7 +62,7 @@ class RoleDecision:
 
     action: Action | None = None
     changes: tuple[Put, ...] = ()
-    unstarted_since: Mapping[int, float] = field(default_factory=dict)  # Member id -> seconds since 1970.
+    awaited_since: Mapping[int, float] = field(default_factory=dict)  # Member id -> seconds since 1970.
     ask_again_s: float | None = None
 
 
@@ -76,22 +77,24 @@ def decide(
     members: Sequence[Member],
     *,
     self_id: str,
-    unstarted_since: Mapping[int, float],
+    awaited_since: Mapping[int, float],
     now_s: float,
 ) -> RoleDecision:
     """Return the next step that brings the engine's members to what the nodes' roles say.
 
     members: as the engine names them, as of `snapshot` or later.  self_id: who leads, and decides this.
-    unstarted_since: of the decision before; empty at first.
+    awaited_since: of the decision before; empty at first.  For members that are to start, or to hand the lead over.
     """
     members = [replace(member, name=self_id) if member.name == ALONE else member for member in members]
-    since = {member.id: unstarted_since.get(member.id, now_s) for member in members if not member.name}
+    surplus = {member.id for member in _surplus(snapshot, members)}
+    awaited = [member for member in members if not member.name or (member.leads and member.id in surplus)]
+    since = {member.id: awaited_since.get(member.id, now_s) for member in awaited}
     action = _action(snapshot, members, self_id, since, now_s)
     waits = action is not None or bool(since) or any(member.learner for member in members)
     return RoleDecision(
         action=action,
         changes=(*_statuses(snapshot, members, self_id), *_revocations(snapshot, members)),
-        unstarted_since=since,
+        awaited_since=since,
         ask_again_s=now_s + LOOK_AGAIN_S if waits or _surplus(snapshot, members) else None,
     )
 
@@ -103,6 +106,8 @@ def _action(
         return Cede() if any(_can_lead(snapshot, member) for member in members if member.name != self_id) else None
     # One that cannot be reached goes first: without it quorum is easier to have.
     for member in sorted(_surplus(snapshot, members), key=lambda member: _reached(snapshot, member, self_id)):
+        if _hands_over(snapshot, member, self_id) and now_s - since[member.id] < HANDS_OVER_S:
+            continue  # Removed before that, it would leave the engine without a leader for seconds.
         if member.learner or _quorum_without(snapshot, members, member, self_id):
             return RemoveMember(member_id=member.id, node_id=member.name)
     for member in members:
@@ -140,6 +145,11 @@ def _at(snapshot: Snapshot, url: str) -> str:
 def _reached(snapshot: Snapshot, member: Member, self_id: str) -> bool:
     node = snapshot.nodes.get(member.name)
     return member.name == self_id or (node is not None and node.status.state == "ready")
+
+
+def _hands_over(snapshot: Snapshot, member: Member, self_id: str) -> bool:
+    """Whether a member leads the engine's consensus, and its manager is there to hand that over to the leader's."""
+    return member.leads and _reached(snapshot, member, self_id)
 
 
 def _quorum_without(snapshot: Snapshot, members: Sequence[Member], gone: Member, self_id: str) -> bool:

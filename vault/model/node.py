@@ -104,6 +104,14 @@ class Node(Object, frozen=True, kw_only=True):
         return self.spec.role == "manager"
 
     @property
+    def acts_as(self) -> str:
+        """The role that its certificate is for: a demoted manager stays one until its part in the engine has ended.
+
+        Else it would stop while it counts for quorum still, and the others could not so much as let it go.
+        """
+        return "manager" if self.manager_status is not None else self.spec.role
+
+    @property
     def ready(self) -> bool:
         """Whether new tasks may be placed on it."""
         return self.status.state == "ready" and self.spec.availability == "active"

@@ -7,7 +7,7 @@ however late it arrives.  Implemented in `vault.raftstore.engines`; used by `vau
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from vault.model.errors import Unavailable
 
@@ -57,6 +57,9 @@ class HeadMoved(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("another manager leads the swarm now: try again")
+
+
+REMOVED: Final = "this manager was removed from the swarm"  # Why an engine stopped whose part the others have ended.
 
 
 class EngineStopped(Unavailable):

@@ -17,6 +17,7 @@ from typing import Final
 
 from vault.crypto.plaintext import Plaintext
 from vault.model.errors import Unavailable, VaultError
+from vault.raftstore.engine import REMOVED
 from vault.raftstore.engines import etcd_members, etcd_traces
 from vault.raftstore.engines.etcd import EtcdEngine
 from vault.raftstore.engines.etcd_api import messages
@@ -170,7 +171,7 @@ class EtcdProcess:
                 status = None if self._child is None else self._child.returncode
                 logger.warning("etcd_ended", extra={"status": status, "last_words": words})
                 if status == 0 and etcd_traces.REMOVED in words:
-                    self._tell("this manager was removed from the swarm")
+                    self._tell(REMOVED)
                     return
                 pause_s = FIRST_PAUSE_S if loop.time() - began > STEADY_S else min(2 * pause_s, LONGEST_PAUSE_S)
                 await asyncio.sleep(pause_s)
