@@ -12,6 +12,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+# A shell's prompt is the last that is shown, but for what it asks of a terminal, or clears on one that was resized.
+PROMPT = r"[#$] (\x1b\[[0-9;?]*[A-Za-z])*$"
+
 
 class DemoFailed(Exception):
     """A step did not do what it says."""
@@ -86,7 +89,7 @@ class Terminal:
         shown, waiting = "", list(lines)
         asked = 0
         while time.monotonic() < deadline:
-            if waiting and re.search(r"[#$] (\x1b\[6n)?$", shown[asked:]):
+            if waiting and re.search(PROMPT, shown[asked:]):
                 asked = len(shown)
                 os.write(terminal, waiting.pop(0).encode() + b"\r")
             if not select.select([terminal], [], [], 0.2)[0]:

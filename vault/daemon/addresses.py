@@ -1,4 +1,4 @@
-"""Which address this node advertises."""
+"""Which address this node advertises, and which it listens on."""
 
 import fcntl
 import ipaddress
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vault.model.errors import BadRequest
+from vault.rpc.server import listening
 
 _ENGINE_LINKS = re.compile(r"(lo|docker.*|br-.*|veth.*|vault.*|virbr.*|cni.*)")
 _SIOCGIFADDR = 0x8915
@@ -90,6 +91,17 @@ def listened(wanted: str, address: str, found: Sequence[Address]) -> str:
             if not host:
                 raise BadRequest(_NO_LISTEN) from None
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def host_and_port(listen: str) -> tuple[str, int]:
+    """Return what "host:port" names; an IPv6 address is in brackets there, and not here."""
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def check_free(listen: str) -> None:
+    """Raise `CannotListen` while something else has the "host:port" that the control plane is to listen on."""
+    listening(*host_and_port(listen)).close()
 
 
 def toward(address: str) -> str:

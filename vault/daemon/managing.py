@@ -21,6 +21,7 @@ from vault.api.ports import Quorum
 from vault.crypto.certificates import Identity as PeerIdentity
 from vault.crypto.ids import new_id
 from vault.crypto.keys import UnlockKey
+from vault.daemon.addresses import host_and_port
 from vault.daemon.duties import Duties
 from vault.daemon.engines import starter
 from vault.daemon.entering import Entrance, others_of
@@ -136,9 +137,8 @@ class Managing:
             authorize(store.committed, method, peer)
 
         server = Server(handlers, self._holding.credentials, check)
-        host, _, port = self._holding.identity.place.listen.rpartition(":")
         try:
-            await server.start(host.strip("[]"), int(port))
+            await server.start(*host_and_port(self._holding.identity.place.listen))
         except BaseException:
             await store.close()
             raise

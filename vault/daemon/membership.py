@@ -30,7 +30,7 @@ from vault.api.ports import (
 from vault.crypto.keyfile import NodeKeys
 from vault.crypto.keys import UnlockKey
 from vault.crypto.plaintext import Plaintext
-from vault.daemon.addresses import advertised, listened, local_addresses, toward
+from vault.daemon.addresses import advertised, check_free, listened, local_addresses, toward
 from vault.daemon.founding import Founding, found, refound, without_other_managers
 from vault.daemon.holding import Holding
 from vault.daemon.identity import Identity, IdentityFiles, Locked, Place, root_key
@@ -120,8 +120,9 @@ class Manager:
             if request.force_new_cluster and self._part is not None:
                 return await self._begin_anew(self._part)
             self._check_free()
-            founding = found(request, self._info, self._place(request.advertise_addr, request.listen_addr),
-                             now_s=time.time())  # fmt: skip
+            place = self._place(request.advertise_addr, request.listen_addr)
+            check_free(place.listen)
+            founding = found(request, self._info, place, now_s=time.time())
             part = await self._undone_on_error(self._create(founding))
         await self._settled(part)
         return NodeID(founding.identity.keys.node_id)
@@ -168,6 +169,7 @@ class Manager:
         async with self._turn:
             self._check_free()
             place = self._place(request.advertise_addr, request.listen_addr)
+            check_free(place.listen)
             identity, part = await self._undone_on_error(self._restored(request, archive, place))
         await self._settled(part)
         return NodeID(identity.keys.node_id)

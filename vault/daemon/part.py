@@ -23,6 +23,7 @@ from vault.crypto.certificates import Role
 from vault.crypto.keyfile import NodeKeys
 from vault.crypto.keys import UnlockKey
 from vault.crypto.plaintext import Plaintext
+from vault.daemon.addresses import check_free
 from vault.daemon.entering import enter_as_manager
 from vault.daemon.holding import Holding
 from vault.daemon.machine import description
@@ -41,6 +42,7 @@ from vault.rpc.messages_ca import Issued, IssueRequest, TrustIs
 from vault.rpc.messages_manager import ENTER, Enter, Entered
 from vault.rpc.pipe import local_call
 from vault.rpc.renewal import Held, Renewal
+from vault.rpc.server import CannotListen
 from vault.store.trust import reported_tls_info
 
 logger = logging.getLogger(__name__)
@@ -273,6 +275,7 @@ class Part:
             if store is not None:
                 await managing.take(store)
             else:
+                await self._until_it_can_listen()
                 await self._open(managing, new_generation=new_generation)
             logger.info("manager_ready", extra={"leads": managing.leads})
             self._connection.beat()
@@ -284,6 +287,23 @@ class Part:
             self._managed.set()
             await managing.close()
             await asyncio.Event().wait()
+
+    async def _until_it_can_listen(self) -> None:
+        """Wait while something else has the control plane's port; whoever asks this manager is told."""
+        waited = False
+        while True:
+            try:
+                check_free(self.holding.identity.place.listen)
+            except CannotListen as error:
+                if not waited:
+                    logger.error("cannot_listen", extra={"reason": error.message})
+                waited, self.error = True, error.message
+                self._managed.set()
+                await asyncio.sleep(RETRY_S)
+                continue
+            if waited:
+                self.error = ""
+            return
 
     async def _open(self, managing: Managing, *, new_generation: bool) -> None:
         files = self.holding.files

@@ -41,6 +41,15 @@ class CannotListen(Unavailable):
         super().__init__(f"cannot listen on {host}:{port}: {why}")
 
 
+def listening(host: str, port: int, *, backlog: int = 1) -> socket.socket:
+    """Return a socket that listens.  host: an address; port: 0 for any.  Raises `CannotListen`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=backlog)
+    except OSError as error:
+        raise CannotListen(host, port, os.strerror(error.errno or 0).lower()) from None
+
+
 class Server:
     """Serves methods to other nodes."""
 
@@ -78,11 +87,7 @@ class Server:
 
     async def start(self, host: str, port: int) -> None:
         """Listen and serve, until `close`.  host: an address; port: 0 for any.  Raises `CannotListen`."""
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        try:
-            self._listener = socket.create_server((host, port), family=family, backlog=self._limits.backlog)
-        except OSError as error:
-            raise CannotListen(host, port, os.strerror(error.errno or 0).lower()) from None
+        self._listener = listening(host, port, backlog=self._limits.backlog)
         self._listener.setblocking(False)
         started = asyncio.Event()
         self._running = asyncio.create_task(self._run(started))
