@@ -99,7 +99,7 @@ def test_every_kind_of_error_has_a_status() -> None:
     def kinds(base: type[VaultError]) -> list[type[VaultError]]:
         return [one for child in base.__subclasses__() for one in (child, *kinds(child))]
 
-    assert {400, 401, 403, 404, 409, 413, 500, 501, 503} >= {int(kind.status) for kind in kinds(VaultError)}
+    assert {400, 401, 403, 404, 408, 409, 410, 413, 500, 501, 503} >= {int(kind.status) for kind in kinds(VaultError)}
 
 
 @pytest.mark.parametrize(
