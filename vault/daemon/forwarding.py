@@ -81,5 +81,3 @@ class Forwarded:
             return
         finally:
             serving.cancel()
-
-

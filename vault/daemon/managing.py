@@ -29,10 +29,11 @@ from vault.daemon.forwarding import FORWARD, STREAM, Forwarded, Forwarding
 from vault.daemon.holding import Holding
 from vault.daemon.identity import Identity, root_key
 from vault.dispatcher.authority_service import AuthorityService
-from vault.dispatcher.authorize import authorize
+from vault.dispatcher.authorize import MANAGERS, authorize
 from vault.dispatcher.entering import peer_revocations
 from vault.model.cluster import Cluster
 from vault.model.errors import ManagerNotReady, NoLeader
+from vault.raftstore.engine import cause_of
 from vault.raftstore.store import Store
 from vault.rpc.call import Call, Handler
 from vault.rpc.client import Client
@@ -40,6 +41,7 @@ from vault.rpc.errors import NotLeader
 from vault.rpc.messages import LOGS, SESSION
 from vault.rpc.messages_manager import ENTER, Entered
 from vault.rpc.server import Server
+from vault.store.rules_cluster import to_be_reached
 from vault.store.rules_swarm import wrapping
 from vault.store.snapshot import Snapshot
 
@@ -88,9 +90,7 @@ class Managing:
                 now=time.time,
                 node_id=self._holding.node_id,
                 engine_directory=entered.engine_dir,
-                start_etcd=starter(
-                    self._holding, others=others_of(entered, self._holding.node_id), joining=True
-                ),
+                start_etcd=starter(self._holding, others=others_of(entered, self._holding.node_id), joining=True),
             )
         )
 
@@ -101,9 +101,12 @@ class Managing:
     async def run(self) -> None:
         """Follow and lead until cancelled; raises what must end this manager."""
         store = self.store()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(store.run(self._lead))
-            group.create_task(self._mind())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(store.run(self._lead))
+                group.create_task(self._mind())
+        except BaseExceptionGroup as errors:
+            raise cause_of(errors) from None
 
     async def close(self) -> None:
         """Give the lead away, stop serving, and close the store."""
@@ -119,9 +122,7 @@ class Managing:
 
     async def _serve(self, store: Store) -> None:
         """Listen for nodes and managers."""
-        self._authority = AuthorityService(
-            store, now=lambda: datetime.now(UTC), new_id=new_id, leader=self.leader
-        )
+        self._authority = AuthorityService(store, now=lambda: datetime.now(UTC), new_id=new_id, leader=self.leader)
         entrance = Entrance(store, self._holding, leader=self.leader, added=self._member_added)
         forwarded = Forwarded(self._gateway)
         handlers: Mapping[str, Handler] = {
@@ -198,12 +199,13 @@ class Managing:
         return self._forwarding[2]
 
     def quorum(self) -> Quorum:
-        """Return which managers are to be reached: those whose sessions live, and this one."""
+        """Return which managers are to be reached: those whose sessions live, and this one.
+
+        One that is being prepared does not count yet, as in `vault.dispatcher.roles`.
+        """
         store = self.store()
         reachable = {
-            node.id
-            for node in store.committed.nodes.values()
-            if node.manager_status is not None and node.status.state == "ready"
+            node.id for node in store.committed.nodes.values() if to_be_reached(node) and node.status.state == "ready"
         }
         duties = self._duties
         if duties is not None:
@@ -263,8 +265,11 @@ class Managing:
             if cluster is not None and (before is None or cluster is not before.cluster):
                 await self._holding.change(partial(_minded, cluster))
             if before is not None and self._server is not None:
-                for node_id in _dismissed(before, snap):
+                removed, demoted = _dismissed(before, snap)
+                for node_id in removed:
                     self._server.close_peer(node_id)
+                for node_id in demoted:
+                    self._server.end_calls(node_id, MANAGERS)
             before = snap
 
 
@@ -293,12 +298,12 @@ def _minded(cluster: Cluster, identity: Identity) -> Identity:
     return identity
 
 
-def _dismissed(before: Snapshot, after: Snapshot) -> list[str]:
-    """Return the nodes that were removed, or are managers no more, between two snapshots."""
+def _dismissed(before: Snapshot, after: Snapshot) -> tuple[list[str], list[str]]:
+    """Return the nodes that were removed, and those that are managers no more, between two snapshots."""
     if after.nodes is before.nodes:
-        return []
-    return [
-        node.id
-        for node in before.nodes.values()
-        if (now := after.nodes.get(node.id)) is None or (node.is_manager and not now.is_manager)
-    ]
+        return [], []
+    kept = [(node, after.nodes.get(node.id)) for node in before.nodes.values()]
+    return (
+        [node.id for node, now in kept if now is None],
+        [node.id for node, now in kept if now is not None and node.is_manager and not now.is_manager],
+    )

@@ -153,7 +153,7 @@ class Manager:
             part = self._part
             if not self.member:
                 raise NotInSwarm
-            if part is not None and part.is_manager:
+            if part is not None and part.is_manager and not part.removed:
                 if not force:
                     _check_leaving(part)
                 await give_up_role(part)
@@ -347,9 +347,7 @@ class Manager:
                 await asyncio.to_thread(file.write, piece)
             file.seek(0)
             restored = await restore_into(self._files.store, file, key=key, now=time.time)
-        store = await Store.open(
-            self._files.store, root=restored.root, cluster_id=restored.cluster_id, now=time.time
-        )
+        store = await Store.open(self._files.store, root=restored.root, cluster_id=restored.cluster_id, now=time.time)
         try:
             identity, changes = refound(store.committed, restored.root, self._info, place, now_s=time.time())
             await store.submit(lambda _: changes)

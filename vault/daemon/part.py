@@ -31,7 +31,7 @@ from vault.daemon.managing import Managing
 from vault.dispatcher.service import managers_in
 from vault.model.errors import ManagerNotReady, StoreDamaged, Unavailable, VaultError, WorkerNode
 from vault.model.node import NodeDescription
-from vault.raftstore.engine import REMOVED, EngineStopped
+from vault.raftstore.engine import MemberRemoved
 from vault.raftstore.store import Store
 from vault.rpc.asking import ask_for_certificate
 from vault.rpc.call import Call
@@ -67,7 +67,8 @@ class Part:
         self.holding = holding
         self.worker = make_worker(holding.identity.keys)
         self.managing: Managing | None = None
-        self.error = ""  # Why this node is no manager though it should be, or no member any more.
+        self.removed = ""  # Why this node is no member any more.
+        self.damaged = ""  # Why it is no manager though it should be.
         self._info = info
         self._gateway = gateway
         self._fail = fail
@@ -117,6 +118,11 @@ class Part:
         await asyncio.gather(*self._jobs.values(), return_exceptions=True)
         await self._client.close()
 
+    @property
+    def error(self) -> str:
+        """What is wrong with this membership, in a sentence; "" = nothing."""
+        return self.removed or self.damaged
+
     async def settled(self) -> None:
         """Wait until this node is what its certificate says: a manager that serves, or a worker."""
         await self._managed.wait()
@@ -155,7 +161,10 @@ class Part:
         try:
             await self._connection.run()
         except NodeRemoved as error:
-            self.error = error.message
+            self.removed = error.message
+            for job in ("roles", "renewal"):  # Whatever it has been here, it is that no more.
+                self._jobs[job].cancel()
+            self._managed.set()
             await asyncio.Event().wait()
 
     @asynccontextmanager
@@ -239,36 +248,40 @@ class Part:
 
     async def _follow_role(self, store: Store | None, *, new_generation: bool) -> None:
         """Be a manager while the certificate says so."""
+        anew = False  # The engine has let this manager go, and what it held is of no use.
         while True:
             self._role_changed.clear()
             if not self.is_manager:
                 await self._be_worker()
+                anew = False
                 self._managed.set()
                 await self._role_changed.wait()
                 continue
             managing = Managing(self.holding, self._client, self._gateway)
-            running = asyncio.create_task(self._manage(managing, store, new_generation=new_generation))
-            store, new_generation = None, False
+            running = asyncio.create_task(self._manage(managing, store, new_generation=new_generation, anew=anew))
+            store, new_generation, anew = None, False, False
             try:
-                while self.is_manager and not running.done():
-                    changed = asyncio.create_task(self._role_changed.wait())
-                    await asyncio.wait({running, changed}, return_when=asyncio.FIRST_COMPLETED)
-                    changed.cancel()
-                    self._role_changed.clear()
+                await self._until_role_ends(running)
+            except MemberRemoved:
+                anew = True
+                logger.warning("part_in_engine_ended")
             finally:
                 self.managing = None
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)
                 await managing.close()
-            if self.is_manager:
-                if not _let_go(running.exception()):
-                    running.result()  # It has ended by itself; raises why.
-                    return
-                # It is told soon that it is a worker; if it has been promoted again since, it begins anew.
-                logger.warning("part_in_engine_ended")
-                await asyncio.to_thread(Store.destroy, self.holding.files.store)
 
-    async def _manage(self, managing: Managing, store: Store | None, *, new_generation: bool) -> None:
+    async def _until_role_ends(self, running: asyncio.Task[None]) -> None:
+        """Return when this node is to be a manager no more; raises what ends its being one before that."""
+        while self.is_manager:
+            changed = asyncio.create_task(self._role_changed.wait())
+            await asyncio.wait({running, changed}, return_when=asyncio.FIRST_COMPLETED)
+            changed.cancel()
+            if running.done():
+                running.result()
+            self._role_changed.clear()
+
+    async def _manage(self, managing: Managing, store: Store | None, *, new_generation: bool, anew: bool) -> None:
         """Become a manager, and be one.  Damage is told, and the agent goes on."""
         self.managing = managing
         try:
@@ -276,14 +289,14 @@ class Part:
                 await managing.take(store)
             else:
                 await self._until_it_can_listen()
-                await self._open(managing, new_generation=new_generation)
+                await self._open(managing, new_generation=new_generation, anew=anew)
             logger.info("manager_ready", extra={"leads": managing.leads})
             self._connection.beat()
             self._managed.set()
             await managing.run()
         except StoreDamaged as error:
             logger.error("store_refused", extra={"reason": error.message})
-            self.error = error.message
+            self.damaged = error.message
             self._managed.set()
             await managing.close()
             await asyncio.Event().wait()
@@ -297,17 +310,18 @@ class Part:
             except CannotListen as error:
                 if not waited:
                     logger.error("cannot_listen", extra={"reason": error.message})
-                waited, self.error = True, error.message
+                waited, self.damaged = True, error.message
                 self._managed.set()
                 await asyncio.sleep(RETRY_S)
                 continue
             if waited:
-                self.error = ""
+                self.damaged = ""
             return
 
-    async def _open(self, managing: Managing, *, new_generation: bool) -> None:
+    async def _open(self, managing: Managing, *, new_generation: bool, anew: bool) -> None:
+        """Open the store that this manager has, or enter as one that has none; what is of no use is kept until then."""
         files = self.holding.files
-        if await asyncio.to_thread(Store.exists, files.store):
+        if not anew and await asyncio.to_thread(Store.exists, files.store):
             await managing.open(new_generation=new_generation)
             return
         while True:
@@ -317,6 +331,7 @@ class Part:
             except VaultError as error:
                 logger.warning("not_entered_yet", extra={"reason": error.message})
                 await asyncio.sleep(RETRY_S)
+        await asyncio.to_thread(Store.destroy, files.store)
         await managing.enter(entered)
 
     async def _ask_to_enter(self, wanted: Enter) -> Entered:
@@ -335,7 +350,7 @@ class Part:
     async def _be_worker(self) -> None:
         """Have nothing that only managers have."""
         identity, files = self.holding.identity, self.holding.files
-        self.error = ""
+        self.damaged = ""
         if identity.keys.root_key is not None or identity.peer is not None:
             # A worker's key file needs no unlock key of the operator's: what it guards lets nobody read the store.
             await self.holding.change(
@@ -350,10 +365,3 @@ class Part:
             )
         if await asyncio.to_thread(Store.exists, files.store):
             await asyncio.to_thread(Store.destroy, files.store)
-
-
-def _let_go(error: BaseException | None) -> bool:
-    """Whether a manager ended because the others have ended its part in the engine, for good."""
-    if isinstance(error, BaseExceptionGroup):
-        return any(map(_let_go, error.exceptions))
-    return isinstance(error, EngineStopped) and error.why == REMOVED

@@ -7,7 +7,7 @@ however late it arrives.  Implemented in `vault.raftstore.engines`; used by `vau
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from vault.model.errors import Unavailable
 
@@ -59,15 +59,28 @@ class HeadMoved(Unavailable):
         super().__init__("another manager leads the swarm now: try again")
 
 
-REMOVED: Final = "this manager was removed from the swarm"  # Why an engine stopped whose part the others have ended.
-
-
 class EngineStopped(Unavailable):
     """The engine can promise nothing more: it was closed, or the disk failed it."""
 
     def __init__(self, why: str) -> None:
         super().__init__(f"the store has stopped ({why}): see the log, and start vaultd again")
         self.why = why
+
+
+class MemberRemoved(EngineStopped):
+    """The others have ended this manager's part in the engine: what it holds of the store is of no more use to them."""
+
+    def __init__(self) -> None:
+        super().__init__("this manager was removed from the swarm's managers")
+
+
+def cause_of(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the one of several errors at one time that tells most of why a store stopped."""
+
+    def vagueness(error: BaseException) -> int:
+        return 1 + (not isinstance(error, MemberRemoved)) if isinstance(error, EngineStopped) else 0
+
+    return min(errors.exceptions, key=vagueness)
 
 
 class WatchLost(Unavailable):

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from vault.crypto.keys import RootKey
 from vault.model.errors import NoLeader, NotLeading, Unavailable, VaultError
-from vault.raftstore.engine import Beat, Engine, EngineStopped, HeadMoved, Reading, Seen, WatchLost
+from vault.raftstore.engine import Beat, Engine, EngineStopped, HeadMoved, Reading, Seen, WatchLost, cause_of
 from vault.raftstore.head import Epoch, peek
 from vault.raftstore.load import load
 from vault.raftstore.replica import Replica
@@ -100,7 +100,7 @@ class Leadership:
                 group.create_task(self._follow())
                 group.create_task(self._preside(lead))
         except BaseExceptionGroup as errors:
-            error = next((one for one in errors.exceptions if not isinstance(one, EngineStopped)), errors.exceptions[0])
+            error = cause_of(errors)
             if isinstance(error, VaultError):
                 self._stop(error)
             raise error from None

@@ -52,6 +52,7 @@ class Connection(asyncio.Protocol):
         self.name = name or address  # How errors name the other end.
         self.peer: Identity | None = None
         self.tenant: Tenant | None = None
+        self.method = ""  # Of the one call that the connection is for; "" = it is for asks.
         self.hello: asyncio.Future[Request | Response] = loop.create_future()  # What the other end said first.
         self.gone: asyncio.Future[None] = loop.create_future()
         self.max_received: int | None = HELLO_BYTES  # In all; None once it is known who the other end is.

@@ -104,9 +104,15 @@ class Server:
         await close_all(self._all(), self._limits.close_s)
 
     def close_peer(self, node_id: str) -> None:
-        """End all connections of a node at once; whether it may come back is `authorize`'s decision."""
+        """End all connections of a node that was removed, at once; that it cannot come back is for `authorize`."""
         for connection in tuple(self._connections.get(node_id, ())):
-            connection.abort("this node was removed, or has another role now")
+            connection.abort("this node was removed")
+
+    def end_calls(self, node_id: str, prefix: str) -> None:
+        """End a node's open calls of methods that begin so; what it asked in one message is answered yet."""
+        for connection in tuple(self._connections.get(node_id, ())):
+            if connection.method.startswith(prefix):
+                connection.abort("this node has another role now")
 
     # -- Coming in.
 
@@ -193,6 +199,7 @@ class Server:
             connection.say(response)
         else:
             connection.tenant = stream = Stream(connection)
+            connection.method = method
             connection.say(response)
             self._begin(stream.exchange, method, lambda: None)
 

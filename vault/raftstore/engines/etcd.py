@@ -36,8 +36,8 @@ _BEAT: Final = BEAT_KEY.encode()
 class Owned(Protocol):
     """The process of the member."""
 
-    def tell_when_ended(self, tell: Callable[[str], None]) -> None:
-        """Call back, with the reason, when the process has ended for good."""
+    def tell_when_removed(self, tell: Callable[[], None]) -> None:
+        """Call back when the process has ended for good, since the member is none any more."""
         ...
 
     async def renew(self, certificate_pem: bytes, key: Plaintext) -> None:
@@ -63,7 +63,7 @@ class EtcdEngine:
         self._closed = False
         self._upkeep = self._loop.create_task(compact_for_ever(client), name="etcd-upkeep")
         if process is not None:
-            process.tell_when_ended(client.stop)
+            process.tell_when_removed(lambda: client.stop("it was removed", removed=True))
 
     async def head(self) -> bytes | None:
         """See `Engine`."""

@@ -17,7 +17,6 @@ from typing import Final
 
 from vault.crypto.plaintext import Plaintext
 from vault.model.errors import Unavailable, VaultError
-from vault.raftstore.engine import REMOVED
 from vault.raftstore.engines import etcd_members, etcd_traces
 from vault.raftstore.engines.etcd import EtcdEngine
 from vault.raftstore.engines.etcd_api import messages
@@ -71,7 +70,7 @@ class EtcdProcess:
         self._child: Process | None = None
         self._jobs: list[asyncio.Task[None]] = []
         self._renewed = False
-        self._told: list[Callable[[str], None]] = []
+        self._told: list[Callable[[], None]] = []
 
     async def start(self) -> None:
         """Start it, and keep it running."""
@@ -100,8 +99,8 @@ class EtcdProcess:
             await _end(self._child)
         os.close(former)
 
-    def tell_when_ended(self, tell: Callable[[str], None]) -> None:
-        """Call back, with the reason, when the member has ended for good."""
+    def tell_when_removed(self, tell: Callable[[], None]) -> None:
+        """Call back when the member has ended for good, since the others have removed it."""
         self._told.append(tell)
 
     async def stop(self) -> None:
@@ -171,7 +170,8 @@ class EtcdProcess:
                 status = None if self._child is None else self._child.returncode
                 logger.warning("etcd_ended", extra={"status": status, "last_words": words})
                 if status == 0 and etcd_traces.REMOVED in words:
-                    self._tell(REMOVED)
+                    for tell in self._told:
+                        tell()
                     return
                 pause_s = FIRST_PAUSE_S if loop.time() - began > STEADY_S else min(2 * pause_s, LONGEST_PAUSE_S)
                 await asyncio.sleep(pause_s)
@@ -189,10 +189,6 @@ class EtcdProcess:
                 await asyncio.to_thread(etcd_traces.bound_log, self._settings.directory)
         finally:
             ending.cancel()
-
-    def _tell(self, why: str) -> None:
-        for tell in self._told:
-            tell(why)
 
 
 async def _end(child: Process) -> None:
