@@ -26,7 +26,7 @@ from tests.dispatcher.swarm import (
 from vault.crypto.certificates import Identity, Role, identity_of, new_authority, new_tls_key, request_certificate
 from vault.crypto.errors import InvalidCertificate, InvalidJoinToken
 from vault.crypto.node_seal import NodeKey
-from vault.dispatcher.authority import NoLongerMember, admit, announcement, managers_of, renew
+from vault.dispatcher.authority import AddressTaken, NoLongerMember, admit, announcement, managers_of, renew
 from vault.dispatcher.authority_service import AuthorityService
 from vault.model.cluster import CAConfig, ClusterSpec
 from vault.model.errors import BadRequest, ManagerNotReady, VaultError
@@ -128,6 +128,21 @@ def test_equal_host_names_are_no_clash() -> None:
     once, first, _ = admitted(snapshot, joiner(snapshot))
     made = admit(once, joiner(once), address="10.0.0.9", new_id="x" * 25, now=NOW)
     assert made.answer.node_id != first.id
+
+
+@pytest.mark.parametrize(("token", "state", "taken"), [
+    ("manager", "ready", True), ("manager", "down", False), ("worker", "ready", False),
+])  # fmt: skip
+def test_a_manager_is_not_to_be_where_another_one_answers(token: str, state: str, taken: bool) -> None:
+    """The engine would take the new one's address for that of the other; of one that is dead it may be."""
+    snapshot = swarm(node("m", "manager", state=state))
+    wanted = msgspec.structs.replace(joiner(snapshot, token), addr="10.0.0.1")
+    if taken:
+        with pytest.raises(AddressTaken, match=r"10\.0\.0\.1") as caught:
+            admit(snapshot, wanted, address="10.0.0.9", new_id=NEW, now=NOW)
+        assert caught.value.status == 409
+    else:
+        assert admit(snapshot, wanted, address="10.0.0.9", new_id=NEW, now=NOW).changes
 
 
 def test_a_renewal_follows_the_store_s_role_and_records_the_new_keys() -> None:

@@ -155,7 +155,11 @@ def test_nodes_show_who_leads_who_is_to_be_reached_and_who_has_no_part() -> None
 
 
 def entered(snapshot: Snapshot, name: str) -> Snapshot:
-    wanted = Enter(peer_request=request_peer(new_tls_key()), peer_address="10.0.0.9", control_address="10.0.0.9:2377")
+    wanted = Enter(
+        peer_request=request_peer(new_tls_key()),
+        peer_address=f"10.0.0.{ord(name)}",
+        control_address=f"10.0.0.{ord(name)}:2377",
+    )
     return after(snapshot, *enter(snapshot, ident(name), wanted, now=NOW).changes)
 
 

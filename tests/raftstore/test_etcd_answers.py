@@ -12,7 +12,7 @@ import pytest
 from tests.raftstore.plain_member import SOCKET, PlainMember
 from tests.raftstore.proxy import FRONT, Loses, Proxy
 from vault.model.errors import DiskFull, NoLeader, OutcomeUnknown
-from vault.raftstore.engine import Commit, EngineStopped, HeadMoved, Seen, Write
+from vault.raftstore.engine import Commit, EngineStopped, HeadMoved, MemberRemoved, Seen, Write
 from vault.raftstore.engines import etcd_upkeep
 from vault.raftstore.engines.etcd import EtcdEngine
 from vault.raftstore.engines.etcd_api import messages
@@ -185,6 +185,15 @@ def test_closing_while_an_answer_is_awaited_ends_in_an_unknown_outcome(member: P
                 await asked
             with pytest.raises(EngineStopped, match="the process ended"):
                 await on.commit(3)
+
+    play(member, act)
+
+
+def test_a_member_that_is_none_any_more_says_so(member: PlainMember) -> None:
+    async def act(on: Scene) -> None:
+        on.engine._client.stop("it was removed", removed=True)
+        with pytest.raises(MemberRemoved, match="removed from the swarm's managers"):
+            await on.commit(1)
 
     play(member, act)
 

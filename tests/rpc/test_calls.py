@@ -272,6 +272,34 @@ async def test_closing_the_connections_of_a_node_ends_its_calls_at_once_and_no_o
         await untouched.receive(Tell)
 
 
+async def test_ending_some_of_a_node_s_calls_leaves_its_others_and_what_it_asked() -> None:
+    going_on = asyncio.Event()
+
+    async def slow(call: Call) -> None:
+        asked = await call.receive(Ask)
+        await going_on.wait()
+        await call.send(Tell(text=asked.text))
+
+    handlers = {"manager.slow": slow, "manager.echo": echo, "node.echo": echo}
+    async with (
+        serving(handlers) as (server, address),
+        client_of() as client,
+        client.call(address, "manager.echo") as ended,
+        client.call(address, "node.echo") as kept,
+    ):
+        asked = asyncio.ensure_future(client.ask(address, "manager.slow", Ask(text="mine"), Tell, 5))
+        for call in (ended, kept):
+            await call.send(Ask(text=""))
+            await call.receive(Tell)
+        server.end_calls(WORKER, "manager.")
+        with pytest.raises(CallBroken):
+            await ended.receive(Tell)
+        await kept.send(Ask(text=""))
+        await kept.receive(Tell)
+        going_on.set()
+        assert (await asked).text == "mine"
+
+
 async def test_an_ask_on_a_connection_that_broke_opens_another() -> None:
     async with serving() as (server, address), client_of() as client:
         await client.ask(address, "node.echo", Ask(text=""), Tell, 5)

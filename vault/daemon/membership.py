@@ -200,13 +200,13 @@ class Manager:
         if part is None:
             return Membership()
         identity = part.holding.identity
-        state = "active" if not part.error else "error"
+        state = "error" if part.error else "active" if part.is_settled else "pending"
         return Membership(
             state=state,
             node_id=identity.keys.node_id,
             node_addr=identity.address,
             manager=part.is_manager and part.managing is not None,
-            error=part.error,
+            error=part.error or part.trouble,
             managers=_known_managers(part),
         )
 

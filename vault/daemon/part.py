@@ -69,6 +69,7 @@ class Part:
         self.managing: Managing | None = None
         self.removed = ""  # Why this node is no member any more.
         self.damaged = ""  # Why it is no manager though it should be.
+        self.trouble = ""  # What is in the way of its becoming one.
         self._info = info
         self._gateway = gateway
         self._fail = fail
@@ -126,6 +127,11 @@ class Part:
     async def settled(self) -> None:
         """Wait until this node is what its certificate says: a manager that serves, or a worker."""
         await self._managed.wait()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether this node is what its certificate says."""
+        return self._managed.is_set()
 
     @property
     def is_manager(self) -> bool:
@@ -257,6 +263,7 @@ class Part:
                 self._managed.set()
                 await self._role_changed.wait()
                 continue
+            self._managed.clear()
             managing = Managing(self.holding, self._client, self._gateway)
             running = asyncio.create_task(self._manage(managing, store, new_generation=new_generation, anew=anew))
             store, new_generation, anew = None, False, False
@@ -292,6 +299,7 @@ class Part:
                 await self._open(managing, new_generation=new_generation, anew=anew)
             logger.info("manager_ready", extra={"leads": managing.leads})
             self._connection.beat()
+            self.trouble = ""
             self._managed.set()
             await managing.run()
         except StoreDamaged as error:
@@ -329,8 +337,11 @@ class Part:
                 entered = await enter_as_manager(self.holding, self._ask_to_enter)
                 break
             except VaultError as error:
-                logger.warning("not_entered_yet", extra={"reason": error.message})
+                if error.message != self.trouble:
+                    logger.warning("not_entered_yet", extra={"reason": error.message})
+                self.trouble = error.message
                 await asyncio.sleep(RETRY_S)
+        self.trouble = ""
         await asyncio.to_thread(Store.destroy, files.store)
         await managing.enter(entered)
 
@@ -350,7 +361,7 @@ class Part:
     async def _be_worker(self) -> None:
         """Have nothing that only managers have."""
         identity, files = self.holding.identity, self.holding.files
-        self.damaged = ""
+        self.damaged = self.trouble = ""
         if identity.keys.root_key is not None or identity.peer is not None:
             # A worker's key file needs no unlock key of the operator's: what it guards lets nobody read the store.
             await self.holding.change(

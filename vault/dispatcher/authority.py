@@ -16,7 +16,7 @@ from vault.crypto.certificates import Identity, RequestFacts, Role, issue, read_
 from vault.crypto.errors import InvalidJoinToken
 from vault.crypto.tokens import JoinToken
 from vault.model.cluster import Cluster
-from vault.model.errors import BadRequest, ManagerNotReady, VaultError
+from vault.model.errors import BadRequest, Conflict, ManagerNotReady, VaultError
 from vault.model.node import Node, NodeCertificate, NodeDescription, NodeSpec, NodeStatus
 from vault.rpc.messages_ca import Issued, IssueRequest, NodeAddress, TrustIs
 from vault.store.changes import Change, Put
@@ -38,6 +38,18 @@ class NoLongerMember(VaultError):
         self.node_id = node_id
 
 
+class AddressTaken(Conflict):
+    """A manager would be where another one is already."""
+
+    def __init__(self, node_id: str, address: str) -> None:
+        super().__init__(
+            f"manager {node_id} of this swarm answers at {address} already: give this node an address of its own "
+            "with --advertise-addr"
+        )
+        self.node_id = node_id
+        self.address = address
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
     """A certificate that was issued: the answer to the node, and what has to be committed before it is given."""
@@ -51,7 +63,7 @@ def admit(snapshot: Snapshot, wanted: IssueRequest, *, address: str, new_id: str
     """Make a node of a joiner, in the role of its token.
 
     address: where it connects from.  A joiner that asks again with the same keys, since an answer was lost, is the
-    same node.  Raises `InvalidJoinToken`, `InvalidCertificate` or `BadRequest`.
+    same node.  Raises `InvalidJoinToken`, `InvalidCertificate`, `BadRequest` or `AddressTaken`.
     """
     cluster = cluster_of(snapshot)
     role = _role_by(cluster, wanted.token)
@@ -60,6 +72,8 @@ def admit(snapshot: Snapshot, wanted: IssueRequest, *, address: str, new_id: str
         raise BadRequest(f'invalid Availability: "{wanted.availability[:32]}"')
     node = next((node for node in snapshot.nodes.values() if _same_keys(node, asked)), None)
     if node is None:
+        if role == "manager":
+            check_address(snapshot, wanted.addr or address)
         node = Node(
             id=new_id,
             spec=NodeSpec(role=role, availability=wanted.availability or "active"),
@@ -100,6 +114,16 @@ def managers_of(snapshot: Snapshot) -> tuple[NodeAddress, ...]:
     """Return the managers that can be asked, with their addresses, by node id."""
     found = ((node.id, node.manager_status) for node in snapshot.nodes.values() if node.is_manager)
     return tuple(sorted((node_id, status.addr) for node_id, status in found if status is not None and status.addr))
+
+
+def check_address(snapshot: Snapshot, address: str, *, node_id: str = "") -> None:
+    """Raise `AddressTaken` if another manager, one that is up, is to be reached at an address (without a port)."""
+    for node in snapshot.nodes.values():
+        status = node.manager_status
+        if node.id == node_id or status is None or node.status.state != "ready":
+            continue
+        if status.addr.rpartition(":")[0].strip("[]") == address:
+            raise AddressTaken(node.id, address)
 
 
 def cluster_of(snapshot: Snapshot) -> Cluster:

@@ -13,7 +13,7 @@ import msgspec
 from vault.crypto.keys import RootKey, UnlockKey
 from vault.crypto.manager_seal import ManagerKeys, seal_to_manager
 from vault.crypto.peers import issue_peer, revocation_list
-from vault.dispatcher.authority import NoLongerMember, cluster_of
+from vault.dispatcher.authority import NoLongerMember, check_address, cluster_of
 from vault.model.cluster import Cluster, PeerAuthority
 from vault.model.errors import FailedPrecondition
 from vault.model.node import ManagerStatus, Node
@@ -38,9 +38,11 @@ class Entering:
 def enter(snapshot: Snapshot, node_id: str, wanted: Enter, *, now: datetime) -> Entering:
     """Issue a manager's peer certificate; a node that asks again gets another one.
 
-    Raises `NoLongerMember`, `FailedPrecondition` for a node that is to be a worker, or `InvalidCertificate`.
+    Raises `NoLongerMember`, `FailedPrecondition` for a node that is to be a worker, `AddressTaken` or
+    `InvalidCertificate`.
     """
     node = _manager(snapshot, node_id)
+    check_address(snapshot, wanted.peer_address, node_id=node_id)
     cluster = with_peer_authority(cluster_of(snapshot), now=now)
     peers = cluster.peer_authority
     assert peers is not None
