@@ -68,7 +68,7 @@ class Part:
         self.worker = make_worker(holding.identity.keys)
         self.managing: Managing | None = None
         self.removed = ""  # Why this node is no member any more.
-        self.damaged = ""  # Why it is no manager though it should be.
+        self.hindered = ""  # Why it is no manager though it should be.
         self.trouble = ""  # What is in the way of its becoming one.
         self._info = info
         self._gateway = gateway
@@ -122,7 +122,7 @@ class Part:
     @property
     def error(self) -> str:
         """What is wrong with this membership, in a sentence; "" = nothing."""
-        return self.removed or self.damaged
+        return self.removed or self.hindered
 
     async def settled(self) -> None:
         """Wait until this node is what its certificate says: a manager that serves, or a worker."""
@@ -304,7 +304,7 @@ class Part:
             await managing.run()
         except StoreDamaged as error:
             logger.error("store_refused", extra={"reason": error.message})
-            self.damaged = error.message
+            self.hindered = error.message
             self._managed.set()
             await managing.close()
             await asyncio.Event().wait()
@@ -318,12 +318,12 @@ class Part:
             except CannotListen as error:
                 if not waited:
                     logger.error("cannot_listen", extra={"reason": error.message})
-                waited, self.damaged = True, error.message
+                waited, self.hindered = True, error.message
                 self._managed.set()
                 await asyncio.sleep(RETRY_S)
                 continue
             if waited:
-                self.damaged = ""
+                self.hindered = ""
             return
 
     async def _open(self, managing: Managing, *, new_generation: bool, anew: bool) -> None:
@@ -361,7 +361,7 @@ class Part:
     async def _be_worker(self) -> None:
         """Have nothing that only managers have."""
         identity, files = self.holding.identity, self.holding.files
-        self.damaged = self.trouble = ""
+        self.hindered = self.trouble = ""
         if identity.keys.root_key is not None or identity.peer is not None:
             # A worker's key file needs no unlock key of the operator's: what it guards lets nobody read the store.
             await self.holding.change(
