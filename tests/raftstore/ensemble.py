@@ -144,7 +144,7 @@ class MemberEngine(ModelEngine):
         self._check()
         return self.ensemble.leads == self.name and self.name not in self.ensemble.cut
 
-    def commit(self, make: Callable[[], Commit]) -> Awaitable[Commit]:
+    def commit(self, make: Callable[[], Commit], *, brief: bool = False) -> Awaitable[Commit]:
         return self._send(make)
 
     async def _send(self, make: Callable[[], Commit]) -> Commit:

@@ -87,7 +87,7 @@ class ModelEngine:
         self._check()
         return self.disk.records.get(key)
 
-    def commit(self, make: Callable[[], Commit]) -> Awaitable[Commit]:
+    def commit(self, make: Callable[[], Commit], *, brief: bool = False) -> Awaitable[Commit]:
         return self._commit(make)
 
     async def _commit(self, make: Callable[[], Commit]) -> Commit:

@@ -92,6 +92,23 @@ def play(member: PlainMember, act: Callable[[Scene], Coroutine[Any, Any, None]])
     asyncio.run(run())
 
 
+def test_commits_that_come_while_nobody_takes_them_are_shown_together_and_in_order(member: PlainMember) -> None:
+    async def act(on: Scene) -> None:
+        watch = on.engine.watch(await on.engine.read())
+        for number in (1, 2):
+            await on.commit(number)
+        first = list(await anext(watch))
+        for number in range(3, 9):
+            await on.commit(number)
+        together: list[list[bytes]] = [[one.head for one in first if isinstance(one, Seen)]]
+        while together[-1][-1:] != [name(8)]:
+            together.append([one.head for one in await anext(watch) if isinstance(one, Seen)])
+        assert [head for heads in together for head in heads] == [name(number) for number in range(1, 9)]
+        assert max(map(len, together)) >= 5
+
+    play(member, act)
+
+
 @pytest.mark.parametrize("lost", list(Loses))
 def test_a_commit_whose_answer_is_lost_is_made_once_and_says_so(member: PlainMember, lost: Loses) -> None:
     async def act(on: Scene) -> None:

@@ -139,6 +139,7 @@ class Duties:
         async for snap in self._store.snapshots():
             if snap is not before and _concerns_members(before, snap):
                 return
+            before = snap
 
 
 def _told(snap: Snapshot, node: Node) -> tuple[TrustIs, ...]:

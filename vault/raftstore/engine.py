@@ -150,10 +150,10 @@ class Engine(Protocol):
         """Return one record as of every commit that was asked for before."""
         ...
 
-    def commit(self, make: Callable[[], Commit]) -> Awaitable[Commit]:
+    def commit(self, make: Callable[[], Commit], *, brief: bool = False) -> Awaitable[Commit]:
         """Commit durably what `make` returns, and return it.  Commits are applied in the order they are asked for.
 
-        `make` is called once, off the event loop; what it raises is raised here and nothing is written.
+        `make` is called once, in a thread unless it is `brief`; what it raises is raised here and nothing is written.
         Raises `HeadMoved` (condition not met, nothing written), `DiskFull` (nothing written, the engine serves on),
         `OutcomeUnknown` (the engine has stopped, reading after a restart tells) and `EngineStopped`.
         """

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Set
+from typing import Final
 
 from vault.model.errors import DiskFull, NotLeading, OutcomeUnknown, VaultError
 from vault.raftstore.engine import Commit, Engine, EngineStopped, HeadMoved
@@ -17,6 +18,8 @@ from vault.raftstore.proposals import Batch, Proposals
 from vault.raftstore.replica import Replica
 
 logger = logging.getLogger(__name__)
+BRIEF_WRITES: Final = 128  # A batch up to this size, and
+BRIEF_BYTES: Final = 128 * 1024  # of so many bytes, is sealed in 3 ms at the most.
 
 
 class Writer:
@@ -124,7 +127,8 @@ class Writer:
                 batch.sealed = self._replica.ledger.seal(batch.index, batch.contents, keyring=batch.keyring)
             return batch.sealed.commit
 
-        asyncio.ensure_future(self._engine.commit(make)).add_done_callback(self._landed)
+        brief = len(batch.contents) <= BRIEF_WRITES and batch.size_bytes <= BRIEF_BYTES
+        asyncio.ensure_future(self._engine.commit(make, brief=brief)).add_done_callback(self._landed)
 
     def _landed(self, done: "asyncio.Future[Commit]") -> None:
         """Tell a batch's callers how it ended, and send the next."""

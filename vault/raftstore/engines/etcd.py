@@ -100,9 +100,9 @@ class EtcdEngine:
             await asyncio.wait([self._newest])
         return (await self._read(key))[1]
 
-    def commit(self, make: Callable[[], Commit]) -> Awaitable[Commit]:
+    def commit(self, make: Callable[[], Commit], *, brief: bool = False) -> Awaitable[Commit]:
         """See `Engine`.  Goes on when its caller does not wait any more."""
-        task = self._newest = self._loop.create_task(self._commit(make))
+        task = self._newest = self._loop.create_task(self._commit(make, brief=brief))
         self._commits.add(task)
         task.add_done_callback(self._ended)
         return asyncio.shield(task)
@@ -157,12 +157,15 @@ class EtcdEngine:
         reply = messages.RangeReply.from_bytes(answer)
         return reply.header.revision, reply.pairs[0].value if reply.pairs else None
 
-    async def _commit(self, make: Callable[[], Commit]) -> Commit:
+    async def _commit(self, make: Callable[[], Commit], *, brief: bool) -> Commit:
         if self._closed:
             raise EngineStopped("it was closed")
         async with self._turn:
             self._client.check_running()
-            commit, request = await self._loop.run_in_executor(self._thread, _made, make)
+            if brief:  # A thread costs more, and waits for the interpreter's lock while the loop has it.
+                commit, request = _made(make)
+            else:
+                commit, request = await self._loop.run_in_executor(self._thread, _made, make)
             return await _carry_out(self._client, commit, request)
 
     def _ended(self, task: "asyncio.Task[Commit]") -> None:

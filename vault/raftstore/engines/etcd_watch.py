@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 BEGIN_LIMIT_S: Final = 5.0
 LONG_BYTES: Final = 1024 * 1024
 FOREVER_S: Final = float("inf")
+GATHER_S: Final = 0.01  # What comes within this time of the last commits is shown together: a fraction of the work.
 _HEAD: Final = HEAD_KEY.encode()
 _BEAT: Final = BEAT_KEY.encode()
 
@@ -32,19 +33,24 @@ async def watch(client: EtcdClient, revision: int) -> AsyncIterator[Sequence[See
         exchange = await _begin(client, revision + 1)
         held: list[Event] = []  # Of a revision that is perhaps not whole yet.
         try:
-            while True:
-                reply = await _read(await exchange.receive())
-                if reply.compact_revision:
-                    raise WatchLost
-                if reply.canceled:
-                    break
-                events = [*held, *reply.events]
+            canceled = False
+            while not canceled:
+                events, fragment = [*held], False
+                for message in await exchange.receive_all():
+                    reply = await _read(message)
+                    if reply.compact_revision:
+                        raise WatchLost
+                    if canceled := reply.canceled:
+                        break
+                    events += reply.events
+                    fragment = reply.fragment
                 last = events[-1].mod_revision if events else 0
-                held = [event for event in events if event.mod_revision == last] if reply.fragment else []
+                held = [event for event in events if event.mod_revision == last] if fragment else []
                 whole = events[: len(events) - len(held)]
                 if whole:
                     yield list(_grouped(whole))
                     revision = whole[-1].mod_revision
+                    await asyncio.sleep(GATHER_S)
         except Refused as error:
             if error.code == OUT_OF_RANGE:
                 raise WatchLost from None

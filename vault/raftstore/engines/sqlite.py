@@ -73,7 +73,7 @@ class SqliteEngine:
         """Return the records in the next rows after row `after`, and the last row; see `SqliteFile.page`."""
         return await self._run(partial(self._file.page, after, head))
 
-    def commit(self, make: Callable[[], Commit]) -> Awaitable[Commit]:
+    def commit(self, make: Callable[[], Commit], *, brief: bool = False) -> Awaitable[Commit]:
         """See `Engine`."""
         return self._run(lambda: self._file.commit(make()))
 

@@ -75,6 +75,14 @@ class Exchange:
         self._give_back()
         return message
 
+    async def receive_all(self) -> list[bytes]:
+        """Return every message that has come, one at least.  Raises as `receive` does."""
+        received = [await self.receive()]
+        received += self._messages
+        self._messages.clear()
+        self._give_back()
+        return received
+
     async def finished(self) -> None:
         """Wait for the end; raise `Refused` or `NoAnswer` if that is what it is."""
         while self.end is None:
