@@ -93,8 +93,8 @@ def test_a_container_that_ended_meanwhile_is_found_with_code_time_and_log(crashe
     merged = crashed / "run/tasks" / SHORT / "rootfs"
     (merged / "go").touch()
     assert upper.is_dir()
-    exit_file = next(crashed.glob(f"run/tasks/{SHORT}/exits")) / ("x" * 0)
-    _until(lambda: bool(list(exit_file.iterdir())))
+    exits = next(crashed.glob(f"run/tasks/{SHORT}/exits"))
+    _until(lambda: any("." not in file.name for file in exits.iterdir()))  # Not one that is still being written.
 
     async def body(node: Node, found: dict[TaskID, Adopted]) -> None:
         exit_ = found[SHORT].exit

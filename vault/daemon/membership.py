@@ -60,6 +60,7 @@ from vault.store.rules_cluster import check_leaving
 from vault.store.rules_swarm import unlock_key_of, updated_swarm
 
 logger = logging.getLogger(__name__)
+START_S: Final = 3.0  # For a manager to be ready before the API answers; asking one that is not is no harm.
 JOIN_S: Final = 20.0  # Docker's limit for a request about the swarm.
 CHUNK_BYTES: Final = 256 * 1024
 MadeT = TypeVar("MadeT")
@@ -89,15 +90,23 @@ class Manager:
     # Coming and going.
 
     async def start(self) -> None:
-        """Take up the membership that is on disk, if there is one; what is damaged is told, and nothing is served."""
+        """Take up the membership that is on disk, if there is one; what is damaged is told, and nothing is served.
+
+        A lone manager is ready on return: no answer says that it is being prepared.  One of several may have to wait
+        for the others, and answers before they are there.
+        """
         if not self._files.exists():
             await asyncio.to_thread(self._files.remove)  # Half of an init that a crash broke off.
             return
         try:
-            self._run(await asyncio.to_thread(self._files.read))
+            part = self._run(await asyncio.to_thread(self._files.read))
         except VaultError as error:
             self._refusal = error
             logger.error("membership_refused", extra={"reason": error.message})
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(START_S):
+                await part.settled()
 
     async def stop(self) -> None:
         """Stop leading and close the store; tasks run on."""
