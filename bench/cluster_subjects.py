@@ -25,6 +25,7 @@ MANAGERS, WORKERS = 3, 1
 ASK_S = 2.0
 POLL_S = 0.02
 PORT = 2377
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 class Cluster:
@@ -233,6 +234,8 @@ class Docker(Cluster):
                 process.wait()
         if self._at.directory.exists():
             ending.take_down(self._at)
+        for node in self.all:
+            remove_cgroups(f"bench-{node}")
 
     def kill(self, node: str) -> None:
         self._processes[node].kill()
@@ -250,6 +253,16 @@ class Docker(Cluster):
 
     def daemons(self, node: str) -> list[int]:
         return [self._processes[node].pid]
+
+
+def remove_cgroups(name: str) -> None:
+    """Remove the empty cgroups of that name, in every hierarchy, with what is below them."""
+    for hierarchy in (CGROUPS, *CGROUPS.iterdir()):
+        top = hierarchy / name
+        below = [Path(directory) for directory, *_ in os.walk(top, topdown=False)] if top.is_dir() else []
+        for each in below:
+            with contextlib.suppress(OSError):  # Something is in it yet, which is not ours to end.
+                each.rmdir()
 
 
 def docker(root: Path) -> Docker | None:

@@ -10,7 +10,7 @@ from tests.cluster.world import NotInTime, World
 from vault.lab.errors import LabError
 from vault.lab.lab import Lab
 
-DISK_BYTES = 320 << 20  # etcd reserves two logs of 64 MB.
+DISK_BYTES = 768 << 20  # etcd reserves two logs of 64 MB, and images are unpacked beside it.
 
 
 class Shared:

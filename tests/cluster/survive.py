@@ -6,7 +6,7 @@ The same run is a test and a step of the campaign; what came of it is a `Run`, w
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -89,32 +89,39 @@ class Survival:
         )  # fmt: skip
 
     def _suffer(self, loads: Background) -> None:
-        """Do the fault, watch writes go on, undo it, and wait until all is whole."""
+        """Do the fault, watch writes go on, undo it, and wait until all is whole; each even if one before failed."""
         fault = self.fault
-        try:
-            # A fault that takes its time begins when `do` begins; the first write is counted from when it is done.
-            try:
-                fault.do()
-                done_ns = time.monotonic_ns()
-                if fault.goes_on:
-                    self._first_s = loads.do(
-                        self._creates.until_acknowledged(after_ns=done_ns, timeout_s=RECOVERS_S),
-                        timeout_s=2 * RECOVERS_S,
-                    )
-                    if self._first_s is None:
-                        self.problems.append(f"no write was acknowledged within {RECOVERS_S:.0f} s of the fault")
-                # What lasts a while is part of the fault: the node must not notice too early that it is well again.
-                threading.Event().wait(fault.chance.uniform(*fault.lingers_s))
-            finally:
-                mended = time.monotonic()
-                fault.undo()
-            self.world.until_whole(timeout_s=RECOVERS_S)
+        self._noting(lambda: self._last(loads))
+        mended = time.monotonic()
+        self._noting(fault.undo)
+        if self._noting(lambda: self.world.until_whole(timeout_s=RECOVERS_S)):
             self._whole_s = time.monotonic() - mended
             # A manager that came meanwhile has to tell the same as those that were asked before.
             self.recorder.nodes |= self.world.sockets
-            fault.check()
-        except Exception as error:  # Whatever it was, the run ends here with it, and the history is judged.
+        if not self.problems:
+            self._noting(fault.check)
+
+    def _last(self, loads: Background) -> None:
+        fault = self.fault
+        fault.do()
+        # A fault that takes its time is done when `do` is: the first write is counted from then.
+        done_ns = time.monotonic_ns()
+        if fault.goes_on:
+            waiting = self._creates.until_acknowledged(after_ns=done_ns, timeout_s=RECOVERS_S)
+            self._first_s = loads.do(waiting, timeout_s=2 * RECOVERS_S)
+            if self._first_s is None:
+                self.problems.append(f"no write was acknowledged within {RECOVERS_S:.0f} s of the fault")
+        # What lasts a while is part of the fault: the node must not notice too early that it is well again.
+        threading.Event().wait(fault.chance.uniform(*fault.lingers_s))
+
+    def _noting(self, work: Callable[[], object]) -> bool:
+        """Do one step; whatever goes wrong is a problem of this run, whose history is judged all the same."""
+        try:
+            work()
+        except Exception as error:
             self.problems.append(f"{type(error).__name__}: {error}")
+            return False
+        return True
 
     def _until_acknowledged(self, count: int) -> None:
         self.world.until(lambda: self.recorder.acknowledged() >= count, f"{count} creates are acknowledged")

@@ -59,6 +59,23 @@ BEFORE = "import sys, os, time"
 AFTER = "print('ready', flush=True); sys.stdin.read()"
 
 
+def test_values_between_holes_and_zeros_are_found(tmp_path: Path) -> None:
+    """Disks and logs are mostly zeros and holes; what ends with zeros goes on into them."""
+    wide = VALUE.decode().encode("utf-16-le")
+    places_of = [0, 3 << 20, (8 << 20) - 17, (40 << 20) - len(wide)]
+    for number, at in enumerate(places_of):
+        with (tmp_path / f"f{number}").open("wb") as file:
+            file.truncate(64 << 20)
+            file.seek(at)
+            file.write(wide)
+            file.seek(50 << 20)
+            file.write(bytes(5 << 20))
+    (tmp_path / "holes").touch()
+    os.truncate(tmp_path / "holes", 1 << 40)
+    found = held(places(tmp_path), {"v": VALUE})
+    assert [hit.where for hit in found if hit.form == "UTF-16"] == [f"{tmp_path}/f{number}" for number in range(4)]
+
+
 @contextmanager
 def process(program: str, *arguments: str, environment: dict[str, str] | None = None) -> Iterator[int]:
     """Run a Python program that says when it is ready; end it."""

@@ -96,20 +96,25 @@ class ManagerLeavesAndJoins(_Members):
 
 
 class DeadManagerReplaced(_Members):
-    """A manager dies for good; a worker takes its place, and it comes back as a worker and then as what it was."""
+    """A manager dies for good and is removed, a worker takes its place; it comes back under a new identity."""
 
     name = "dead manager replaced"
 
     def do(self) -> None:
         self.node = self.some(self.world.followers())
-        self.world.lab.kill(self.node, "both")
         self.spare = self.some(self.world.workers)
+        self.world.lab.kill(self.node, "both")
+        dead = self._shown(self.node)["ID"]
+        self.node_vault("node", "demote", dead)
+        # Docker's rule too: a node that may still be alive is removed by force only.
+        self.node_vault("node", "rm", "--force", dead)
         self.node_vault("node", "promote", self.spare)
         self.until_manager(self.spare)
 
     def undo(self) -> None:
         if self.world.node(self.node).pid("vaultd") is None:
             self.world.lab.start(self.node)
+        rejoin(self, self.node, "manager")
         self.until_manager(self.node)
         self.node_vault("node", "demote", self.spare)
         self.until_worker(self.spare)

@@ -69,7 +69,8 @@ class _Move(Fault):
             if self.world.node(name).pid("vaultd") is None:
                 self.world.lab.start(name)
         try:
-            self.world.until_whole(timeout_s=15)
+            # What has got no answer may still be on its way in; what was refused is not.
+            self.world.until_whole(timeout_s=15 if self._inside() else 1)
         except NotInTime:
             self.world.vault(SECOND, "swarm", "leave", "--force", code=None)
             for one in self.world.ask(FIRST, "GET", "/nodes") or []:
@@ -77,6 +78,11 @@ class _Move(Fault):
                     self.world.vault(FIRST, "node", "demote", one["ID"], code=None)
                     self.world.vault(FIRST, "node", "rm", "--force", one["ID"], code=None)
             self._join()
+
+    def _inside(self) -> bool:
+        """Whether the second manager believes itself to be in a swarm."""
+        shown = self.world.ask(SECOND, "GET", "/info") or {}
+        return (shown.get("Swarm") or {}).get("LocalNodeState") != "inactive"
 
     def check(self) -> None:
         """One engine is in charge, and nothing is left of the other, nor of moves that did not finish."""

@@ -37,7 +37,16 @@ class RotateCA(_Rotation):
         )
 
     def check(self) -> None:
-        self.world.until(self._done, "the new CA is everybody's")
+        try:
+            self.world.until(self._done, "the new CA is everybody's")
+        except NotInTime as error:
+            shown = self.world.ask(self.world.leader(), "GET", "/swarm") or {}
+            trusts = {
+                name: hashlib.sha256(one["Description"]["TLSInfo"]["TrustRoot"].encode()).hexdigest()[:8]
+                for name, one in self.world.nodes().items()
+            }
+            now = (shown.get("RootRotationInProgress"), self.before[:8], self._digest()[:8], trusts)
+            raise NotInTime(f"in progress, CA before, CA now, trusted: {now}; {error}") from None
 
 
 class RotateCAWhileLeaderDies(RotateCA):

@@ -18,13 +18,33 @@ def pieces(path: Path) -> Iterator[bytes]:
     except OSError:
         return
     try:
-        if stat.S_ISREG(os.fstat(file).st_mode):
-            while piece := os.read(file, PIECE_BYTES):
-                yield piece
+        about = os.fstat(file)
+        if stat.S_ISREG(about.st_mode):
+            yield from _written(file, about.st_size)
     except OSError:
         return
     finally:
         os.close(file)
+
+
+def _written(file: int, size: int) -> Iterator[bytes]:
+    """Return what was ever written of a file, with one zero for each hole."""
+    at = 0
+    while True:
+        try:
+            at = os.lseek(file, at, os.SEEK_DATA)
+            end = os.lseek(file, at, os.SEEK_HOLE)
+        except OSError:
+            if size:
+                return  # Nothing but a hole is left.
+            end = 0  # A file of the kernel's, which has no size and no holes: to its end.
+        os.lseek(file, at, os.SEEK_SET)
+        while (end == 0 or at < end) and (piece := os.read(file, min(PIECE_BYTES, end - at) if end else PIECE_BYTES)):
+            at += len(piece)
+            yield piece
+        if end == 0 or at < end:
+            return
+        yield b"\0"
 
 
 def under(root: Path, needles: Needles, *, shown: str = "", one_device: bool = False) -> list[Hit]:

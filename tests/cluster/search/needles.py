@@ -8,6 +8,7 @@ import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+BLANK_BYTES = 4096
 SHORTEST_BYTES = 12  # Of a value: shapes of a shorter one could be found by chance.
 
 
@@ -53,11 +54,16 @@ class Needles:
         """Return what is in a run of bytes that comes in pieces; each shape once."""
         left, found, tail = list(self._shapes), [], b""
         for piece in pieces:
-            # The end of one piece and the start of the next may share a shape.
-            joined = tail + piece
+            # The end of one piece and the start of the next may share a shape.  Of zeros the start is enough.
+            joined = tail + (piece[: self.longest] if _blank(piece) else piece)
             here = [one for one in left if one[2] in joined]
             if here:
                 found += [Hit(where=where, name=name, form=form) for name, form, _ in here]
                 left = [one for one in left if one not in here]
             tail = joined[-self.longest :]
         return found
+
+
+def _blank(piece: bytes) -> bool:
+    """Whether there are only zeros, as in logs and disks that are not written yet."""
+    return len(piece) >= BLANK_BYTES and piece == bytes(len(piece))
