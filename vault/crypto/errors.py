@@ -66,7 +66,8 @@ class WrongUnlockKey(CryptoError):
     def __init__(self, key_version: int) -> None:
         super().__init__(
             "swarm could not be unlocked: invalid key provided"
-            f" (this node's key file waits for version {key_version} of the unlock key)"
+            f" (this node's key file waits for version {key_version} of the unlock key: if that was rotated while this "
+            "manager was off, give the key of before)"
         )
         self.key_version = key_version
 

@@ -33,7 +33,7 @@ class Locked(Unavailable):
     def __init__(self) -> None:
         super().__init__(
             "Swarm is encrypted and needs to be unlocked before it can be used. "
-            'Please use "docker swarm unlock" to unlock it.'
+            'Please use "docker swarm unlock" to unlock it. Until then this manager does not count for quorum.'
         )
 
 

@@ -42,10 +42,12 @@ from vault.model.errors import (
     AlreadyInSwarm,
     BadRequest,
     JoinTimedOut,
+    LockedLeaving,
     NotAManager,
     NotInSwarm,
     NotLocked,
     Unavailable,
+    UnreadLeaving,
     VaultError,
 )
 from vault.model.ids import NodeID
@@ -62,6 +64,7 @@ from vault.store.rules_swarm import unlock_key_of, updated_swarm
 logger = logging.getLogger(__name__)
 START_S: Final = 3.0  # For a manager to be ready before the API answers; asking one that is not is no harm.
 JOIN_S: Final = 20.0  # Docker's limit for a request about the swarm.
+UNLOCK_S: Final = 3.0  # What a manager that was unlocked is given to find the others.
 CHUNK_BYTES: Final = 256 * 1024
 MadeT = TypeVar("MadeT")
 
@@ -162,6 +165,8 @@ class Manager:
             part = self._part
             if not self.member:
                 raise NotInSwarm
+            if self._refusal is not None and not force:
+                raise LockedLeaving if isinstance(self._refusal, Locked) else UnreadLeaving(self._refusal)
             if part is not None and part.is_manager and not part.removed:
                 if not force:
                     _check_leaving(part)
@@ -191,7 +196,8 @@ class Manager:
             identity = await asyncio.to_thread(self._files.read, UnlockKey.parse(key.strip()))
             self._refusal = None
             part = self._run(identity)
-        await self._settled(part)
+        with suppress(JoinTimedOut):  # It is unlocked; perhaps it waits for others that are locked yet.
+            await self._settled(part, limit_s=UNLOCK_S)
 
     # What the API asks.
 
@@ -382,10 +388,10 @@ class Manager:
         await part.manager().store().submit(lambda snap: without_other_managers(snap, node_id))
         return NodeID(node_id)
 
-    async def _settled(self, part: Part) -> None:
+    async def _settled(self, part: Part, *, limit_s: float = JOIN_S) -> None:
         """Wait until this node is what it has become; what goes wrong later is shown by `info`."""
         try:
-            async with asyncio.timeout(JOIN_S):
+            async with asyncio.timeout(limit_s):
                 await part.settled()
         except TimeoutError:
             raise JoinTimedOut from None

@@ -251,6 +251,22 @@ class ManagerLeaving(Unavailable):
         )
 
 
+class LockedLeaving(Unavailable):
+    """`swarm leave` without force on a locked manager; perhaps it is the last one."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Swarm is encrypted and locked. Please unlock it first or use `--force` to ignore this message."
+        )
+
+
+class UnreadLeaving(Unavailable):
+    """`swarm leave` without force on a node whose membership cannot be read; perhaps it is the last manager."""
+
+    def __init__(self, why: VaultError) -> None:
+        super().__init__(f"{why.message}: what this node is in the swarm is not known. Use `--force` to leave it.")
+
+
 class OutcomeUnknown(Unavailable):
     """A write was sent and its answer lost; reading tells whether it happened."""
 
