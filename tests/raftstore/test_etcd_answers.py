@@ -208,7 +208,7 @@ def test_closing_while_an_answer_is_awaited_ends_in_an_unknown_outcome(member: P
 
 def test_a_member_that_is_none_any_more_says_so(member: PlainMember) -> None:
     async def act(on: Scene) -> None:
-        on.engine._client.stop("it was removed", removed=True)
+        on.engine._client.stop("it was removed", final=MemberRemoved())
         with pytest.raises(MemberRemoved, match="removed from the swarm's managers"):
             await on.commit(1)
 

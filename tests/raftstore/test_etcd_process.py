@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.raftstore.peers import Peers
-from vault.model.errors import StoreDamaged, Unavailable
+from vault.model.errors import NoLeader, StoreDamaged, Unavailable
 from vault.raftstore.engine import Commit, Write
 from vault.raftstore.engines import etcd_traces
+from vault.raftstore.engines.etcd import EtcdEngine
 from vault.raftstore.engines.etcd_binary import EtcdMissing, EtcdUnfit, find, fit_version
 from vault.raftstore.engines.etcd_process import start_etcd
 from vault.raftstore.engines.etcd_settings import flags
@@ -153,6 +154,56 @@ def test_a_member_that_has_served_and_lost_its_data_does_not_begin_anew(tmp_path
             await start_etcd(settings)
 
     asyncio.run(run())
+
+
+async def refusal_of(engine: EtcdEngine) -> StoreDamaged:
+    """Ask until the engine says more than that nobody answers now."""
+    while True:
+        try:
+            await engine.head()
+        except NoLeader:
+            continue
+        except StoreDamaged as error:
+            return error
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated"])
+def test_a_member_whose_data_is_damaged_is_given_up_and_named(tmp_path: Path, damage: str) -> None:
+    async def run() -> None:
+        peers = Peers(tmp_path)
+        settings = peers.settings(1)
+        engine = await peers.start(settings)
+        writes = [Write(f"/v1/task/{number}", bytes(2000)) for number in range(100)]
+        await engine.commit(lambda: Commit(expected=None, head=b"1", writes=writes))
+        await engine.close()
+        database = settings.directory / "data" / "member" / "snap" / "db"
+        if damage == "flipped":
+            content = bytearray(database.read_bytes())
+            content[300::512] = bytes(byte ^ 1 for byte in content[300::512])
+            database.write_bytes(content)
+        else:
+            os.truncate(database, database.stat().st_size // 2)
+        engine = await start_etcd(settings)
+        assert "damaged" in (await refusal_of(engine)).message
+        await engine.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("words", "damaged"),
+    [
+        ("tocommit(1769) is out of range [lastIndex(4)]. Was the raft log corrupted, truncated, or lost?", True),
+        ("walpb: crc mismatch", True),
+        ("panic: failed to recover v3 backend from snapshot", True),
+        ("unexpected fault address 0x7fc6c000a000", True),
+        ("listen tcp 127.0.0.1:2380: bind: address already in use", False),
+        ("write data/member/wal/0.wal: no space left on device", False),
+        ("", False),
+    ],
+)
+def test_damage_is_told_from_what_another_start_may_mend(words: str, *, damaged: bool) -> None:
+    assert etcd_traces.tells_of_damage(words) is damaged
 
 
 def test_a_member_alone_forgets_the_others_when_told_to_and_is_found_at_its_new_address(tmp_path: Path) -> None:

@@ -90,6 +90,25 @@ def test_the_next_caller_sees_what_is_only_proposed(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_a_refusal_comes_after_the_commit_that_it_rests_on(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await create(tmp_path)
+
+        async def refused() -> int:
+            with pytest.raises(AlreadyExists):
+                await store.submit(lambda snap: rules.check_name_free(snap, Kind.SECRET, "password") or ())
+            return len(store.committed.secrets)
+
+        made = asyncio.ensure_future(store.submit(lambda snap: new_secret("password", b"x")))
+        await asyncio.sleep(0)
+        assert not store.committed.secrets
+        assert await refused() == 1
+        await made
+        await store.close()
+
+    asyncio.run(run())
+
+
 def test_an_object_changed_since_it_was_read_is_out_of_sequence(tmp_path: Path) -> None:
     async def run() -> None:
         store = await create(tmp_path)

@@ -198,7 +198,12 @@ class Store:
         `EngineStopped`.
         """
         writer = self._leadership.leading()
-        changes = build(writer.proposals.proposed)
+        try:
+            changes = build(writer.proposals.proposed)
+        except VaultError:
+            # It was judged by what is not committed yet, perhaps; who reads after this refusal must find it so.
+            await writer.settled()
+            raise
         if not changes:
             return await writer.settled()
         try:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
 from vault.crypto.plaintext import Plaintext
-from vault.model.errors import DiskFull, NoLeader, OutcomeUnknown
+from vault.model.errors import DiskFull, NoLeader, OutcomeUnknown, VaultError
 from vault.raftstore.engine import Beat, Commit, EngineStopped, HeadMoved, Member, Reading, Seen
 from vault.raftstore.engines import etcd_members
 from vault.raftstore.engines.etcd_api import messages
@@ -36,8 +36,8 @@ _BEAT: Final = BEAT_KEY.encode()
 class Owned(Protocol):
     """The process of the member."""
 
-    def tell_when_removed(self, tell: Callable[[], None]) -> None:
-        """Call back when the process has ended for good, since the member is none any more."""
+    def tell_when_over(self, tell: Callable[[VaultError], None]) -> None:
+        """Call back, with the reason, when the member never will serve again: it was removed, or is damaged."""
         ...
 
     async def renew(self, certificate_pem: bytes, key: Plaintext) -> None:
@@ -63,7 +63,7 @@ class EtcdEngine:
         self._closed = False
         self._upkeep = self._loop.create_task(compact_for_ever(client), name="etcd-upkeep")
         if process is not None:
-            process.tell_when_removed(lambda: client.stop("it was removed", removed=True))
+            process.tell_when_over(lambda error: client.stop("its member is of no more use", final=error))
 
     async def head(self) -> bytes | None:
         """See `Engine`."""

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import Final
 
 from vault.crypto.plaintext import Plaintext
-from vault.model.errors import Unavailable, VaultError
+from vault.model.errors import StoreDamaged, Unavailable, VaultError
+from vault.raftstore.engine import MemberRemoved
 from vault.raftstore.engines import etcd_members, etcd_traces
 from vault.raftstore.engines.etcd import EtcdEngine
 from vault.raftstore.engines.etcd_api import messages
@@ -70,7 +71,8 @@ class EtcdProcess:
         self._child: Process | None = None
         self._jobs: list[asyncio.Task[None]] = []
         self._renewed = False
-        self._told: list[Callable[[], None]] = []
+        self._told: list[Callable[[VaultError], None]] = []
+        self._damaged_ends = 0  # In a row, each with words that say so.
 
     async def start(self) -> None:
         """Start it, and keep it running."""
@@ -99,8 +101,8 @@ class EtcdProcess:
             await _end(self._child)
         os.close(former)
 
-    def tell_when_removed(self, tell: Callable[[], None]) -> None:
-        """Call back when the member has ended for good, since the others have removed it."""
+    def tell_when_over(self, tell: Callable[[VaultError], None]) -> None:
+        """Call back, with the reason, when the member never will serve again: it was removed, or is damaged."""
         self._told.append(tell)
 
     async def stop(self) -> None:
@@ -169,9 +171,10 @@ class EtcdProcess:
                 words = await asyncio.to_thread(etcd_traces.last_words, self._settings.directory)
                 status = None if self._child is None else self._child.returncode
                 logger.warning("etcd_ended", extra={"status": status, "last_words": words})
-                if status == 0 and etcd_traces.REMOVED in words:
+                if (over := self._is_over(status, words)) is not None:
+                    logger.error("etcd_given_up", extra={"why": over.message})
                     for tell in self._told:
-                        tell()
+                        tell(over)
                     return
                 pause_s = FIRST_PAUSE_S if loop.time() - began > STEADY_S else min(2 * pause_s, LONGEST_PAUSE_S)
                 await asyncio.sleep(pause_s)
@@ -180,6 +183,18 @@ class EtcdProcess:
             except OSError as error:
                 self._child = None
                 logger.error("etcd_not_started", extra={"why": error.strerror})
+
+    def _is_over(self, status: int | None, words: str) -> VaultError | None:
+        """Return why the program need not be started again; damage is believed when it says so twice in a row."""
+        if status == 0 and etcd_traces.REMOVED in words:
+            return MemberRemoved()
+        self._damaged_ends = self._damaged_ends + 1 if etcd_traces.tells_of_damage(words) else 0
+        if self._damaged_ends < 2:
+            return None
+        return StoreDamaged(
+            f"the store in {self._settings.directory} is damaged (etcd: {words}): remove this manager from the swarm, "
+            "and join anew"
+        )
 
     async def _outlived(self, child: Process) -> None:
         """Wait for the end of a process; meanwhile keep its log short."""

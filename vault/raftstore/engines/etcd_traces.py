@@ -6,6 +6,7 @@ Blocking.  Called by `vault.raftstore.engines.etcd_process`.
 import contextlib
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -21,6 +22,13 @@ LOG_FILE: Final = "log"
 MAX_LOG_BYTES: Final = 4 * 1024 * 1024
 REMOVED: Final = "permanently removed"  # What a member says that is no member any more.
 END_LIMIT_S: Final = 3.0
+_DAMAGE: Final = re.compile(
+    r"corrupt|truncated|crc mismatch|checksum error|out of range \[lastIndex|invalid database|page \d+|unexpected EOF"
+    r"|proto: |fault address|failed to (?:read|repair) WAL|failed to recover|database file is missing|version mismatch"
+    r"|inconsistent|panic: runtime error",  # bbolt does not expect what it reads.
+    re.IGNORECASE,
+)
+_CRASH: Final = ("unexpected fault address", "panic: ", "fatal error: ")  # What a Go program says by itself.
 _BEGIN: Final = "---- started\n"
 _TAIL_BYTES: Final = 32 * 1024
 _SHOWN_CHARACTERS: Final = 300
@@ -90,8 +98,17 @@ def last_words(directory: Path) -> str:
     entries = [entry for line in lines if (entry := _entry(line))]
     texts = [text for _, text in entries]
     serious = [text for level, text in entries if level in ("error", "panic", "fatal")]
+    serious += [line for line in lines if line.startswith(_CRASH)][:1]
     removal = [text for text in texts if REMOVED in text]
     return (removal or serious or texts or lines or [""])[-1][:_SHOWN_CHARACTERS]
+
+
+def tells_of_damage(words: str) -> bool:
+    """Return whether a member's last words are about its own data, which no other start will mend.  Pure.
+
+    Source of the words: etcd 3.4, packages wal, snap, mvcc and raft, and bbolt.
+    """
+    return _DAMAGE.search(words) is not None
 
 
 def _entry(line: str) -> tuple[str, str] | None:

@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-from vault.model.errors import NoLeader, StoreDamaged
-from vault.raftstore.engine import EngineStopped, MemberRemoved
+from vault.model.errors import NoLeader, StoreDamaged, VaultError
+from vault.raftstore.engine import EngineStopped
 from vault.raftstore.engines.etcd_api.exchange import Exchange, NoAnswer, Refused
 from vault.raftstore.engines.etcd_api.http2 import Connection
 
@@ -25,7 +25,7 @@ class EtcdClient:
 
     def __init__(self, directory: Path, name: str) -> None:
         self._stopped = ""
-        self._removed = False
+        self._final: VaultError | None = None  # More than that it was closed.
         self._directory = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         # Named through a descriptor of its directory, since a socket's path has room for 107 bytes only.
         self._path = Path(f"/proc/self/fd/{self._directory}") / name
@@ -65,18 +65,18 @@ class EtcdClient:
         except TimeoutError:
             raise NoAnswer("etcd did not answer in time", sent=True) from None
 
-    def stop(self, why: str, *, removed: bool = False) -> None:
-        """End all calls, and let there be no more.  removed: the member is none any more."""
+    def stop(self, why: str, *, final: VaultError | None = None) -> None:
+        """End all calls, and let there be no more.  final: what callers are told instead of that."""
         if not self._stopped:
-            self._stopped, self._removed = why, removed
+            self._stopped, self._final = why, final
             if self._connection is not None:
                 self._connection.close()
             os.close(self._directory)
 
     def check_running(self) -> None:
-        """Raise `EngineStopped` after the end, or `MemberRemoved`."""
+        """Raise `EngineStopped` after the end, or what is more to the point."""
         if self._stopped:
-            raise MemberRemoved if self._removed else EngineStopped(self._stopped)
+            raise EngineStopped(self._stopped) if self._final is None else self._final
 
     async def _connected(self) -> Connection:
         self.check_running()
