@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vault.raftstore.engines.etcd import EtcdEngine
 from vault.raftstore.engines.etcd_api.client import EtcdClient
+from vault.raftstore.engines.etcd_settings import MAX_WRITES
 
 SOCKET = "localhost:2379"
 _ports = itertools.count(20_000 + os.getpid() % 20_000)
@@ -39,7 +40,7 @@ class PlainMember:
             "logger": "zap",
             "log-outputs": "stderr",
             "log-level": "error",
-            "max-txn-ops": "2048",
+            "max-txn-ops": str(MAX_WRITES),
             "max-request-bytes": str(20 * 1024 * 1024),
             "quota-backend-bytes": str(self.quota_bytes),
         }

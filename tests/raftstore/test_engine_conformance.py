@@ -17,6 +17,7 @@ from tests.raftstore.plain_member import PlainMember
 from vault.raftstore.engine import Commit, Engine, EngineStopped, HeadMoved, Write
 from vault.raftstore.engines import etcd_reading, sqlite_file
 from vault.raftstore.engines.sqlite import SqliteEngine
+from vault.raftstore.proposals import CALLER_WRITES
 
 KEYS = st.integers(0, 8).map(lambda n: f"/v1/task/{n}")
 SIZES = st.one_of(st.integers(0, 40), st.integers(3000, 9000))
@@ -224,6 +225,19 @@ def test_a_reading_that_is_overtaken_by_a_commit_says_so_or_shows_nothing_of_it(
         await engine.close()
 
     asyncio.run(run())
+
+
+def test_all_that_one_caller_may_write_is_one_commit(make_engine: Callable[[], Awaitable[Engine]]) -> None:
+    async def act() -> None:
+        engine = await make_engine()
+        try:
+            writes = [Write(f"/v1/task/{n:05}", b"x") for n in range(CALLER_WRITES)]
+            await engine.commit(lambda: Commit(expected=None, head=b"1", writes=writes))
+            assert len(await dump(engine)) == CALLER_WRITES
+        finally:
+            await engine.close()
+
+    asyncio.run(act())
 
 
 def test_a_reading_goes_on_in_pages_of_about_a_megabyte(make_engine: Callable[[], Awaitable[Engine]]) -> None:

@@ -46,6 +46,14 @@ def test_one_caller_may_not_have_more_than_eight_mebibytes() -> None:
     assert not queue.queue
 
 
+def test_removals_fill_a_batch_as_well() -> None:
+    queue = proposals()
+    made = [queue.add(new_secret(f"s{n}", b"x")) and queue.proposed for n in range(BATCH_WRITES)]
+    known = list(made[-1].secrets.values())
+    batches = [queue.add([Delete(Kind.SECRET, one.id, one.version.index)]) for one in known]
+    assert max(len(batch.contents) for batch in batches) == BATCH_WRITES
+
+
 def test_no_batch_writes_a_key_twice() -> None:
     queue = proposals()
     put, value = new_secret("name", b"x")

@@ -63,7 +63,7 @@ class Entrance:
             raise NotLeader(*self._leader())
         async with self._turn:
             await self._be_one_of_several()
-            entering = await self._entered(node_id, wanted)
+            entering = await _entered(self._store, node_id, wanted)
             peers = await self._with_room(node_id, entering.peer_url)
         self._added()
         snapshot, epoch = self._store.committed, self._store.epoch
@@ -74,7 +74,7 @@ class Entrance:
                 keys=sealed_keys(snapshot, node_id, root_key(self._holding.identity), epoch=epoch),
                 peer_certificate=entering.certificate,
                 peer_authority=entering.authority,
-                revocation_list=self._revocations(),
+                revocation_list=_revocations(self._store),
                 engine_dir=await asyncio.to_thread(self._engine_directory),
                 peers=peers,
             )
@@ -90,42 +90,9 @@ class Entrance:
         """Move the store to etcd, unless it is there."""
         if self._store.engine_name == "etcd":
             return
-        identity = self._holding.identity
-        key = new_tls_key()
-        wanted = messages.Enter(
-            peer_request=request_peer(key), peer_address=identity.address, control_address=identity.control_address
-        )
-        entering = await self._entered(self._holding.node_id, wanted)
-        await self._holding.change(
-            lambda identity: replace(
-                identity,
-                keys=replace(identity.keys, peer_key=key),
-                peer=Peer(
-                    authority=entering.authority.decode(),
-                    certificate=entering.certificate.decode(),
-                    revoked=self._revocations().decode(),
-                ),
-            )
-        )
+        await with_new_peer(self._store, self._holding)
         logger.info("moving_to_etcd")
         await self._store.move(EngineFile("etcd", f"etcd-{new_id()}"), starter(self._holding))
-
-    def _revocations(self) -> bytes:
-        """Return the list of revoked peers, empty perhaps: etcd has to be given its file from the start."""
-        cluster = self._store.committed.cluster
-        assert cluster is not None, "a store has a cluster"
-        return peer_revocations(cluster, now=_now())
-
-    async def _entered(self, node_id: str, wanted: messages.Enter) -> Entering:
-        """Issue a peer certificate, and note it."""
-        made: list[Entering] = []
-
-        def build(snapshot: Snapshot) -> Sequence[Change]:
-            made.append(enter(snapshot, node_id, wanted, now=_now()))
-            return made[-1].changes
-
-        await self._store.submit(build)
-        return made[-1]
 
     async def _with_room(self, node_id: str, url: str) -> tuple[messages.Peer, ...]:
         """Make room for the node's member in the engine; return all members as it has to be told."""
@@ -157,6 +124,41 @@ class Entrance:
         if not any(not member.name for member in ours):
             await self._store.add_member(url)
         return await self._store.members()
+
+
+async def with_new_peer(store: Store, holding: Holding) -> tuple[bytes, Plaintext]:
+    """Give this manager, which leads, a certificate and a key for other managers' etcd at its address of now."""
+    identity, key = holding.identity, new_tls_key()
+    wanted = messages.Enter(
+        peer_request=request_peer(key), peer_address=identity.address, control_address=identity.control_address
+    )
+    entering = await _entered(store, holding.node_id, wanted)
+    peer = Peer(
+        authority=entering.authority.decode(),
+        certificate=entering.certificate.decode(),
+        revoked=_revocations(store).decode(),
+    )
+    await holding.change(lambda had: replace(had, keys=replace(had.keys, peer_key=key), peer=peer))
+    return entering.certificate, key
+
+
+async def _entered(store: Store, node_id: str, wanted: messages.Enter) -> Entering:
+    """Issue a peer certificate, and note it."""
+    made: list[Entering] = []
+
+    def build(snapshot: Snapshot) -> Sequence[Change]:
+        made.append(enter(snapshot, node_id, wanted, now=_now()))
+        return made[-1].changes
+
+    await store.submit(build)
+    return made[-1]
+
+
+def _revocations(store: Store) -> bytes:
+    """Return the list of revoked peers, empty perhaps: etcd has to be given its file from the start."""
+    cluster = store.committed.cluster
+    assert cluster is not None, "a store has a cluster"
+    return peer_revocations(cluster, now=_now())
 
 
 async def enter_as_manager(

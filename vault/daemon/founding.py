@@ -79,10 +79,16 @@ def refound(
     return identity, (*without_other_managers(snapshot, node.id), Put(node))
 
 
-def without_other_managers(snapshot: Snapshot, node_id: str) -> tuple[Change, ...]:
-    """Return the changes after which no other node is a manager, and no certificate of etcd's peers is good."""
+def without_other_managers(snapshot: Snapshot, node_id: str, *, at: str = "") -> tuple[Change, ...]:
+    """Return the changes after which no other node is a manager, and no certificate of etcd's peers is good.
+
+    at: host:port of the one that is, if the store knows it.
+    """
     changes: list[Change] = []
     for node in snapshot.nodes.values():
+        if node.id == node_id and node.manager_status is not None and at:
+            status_here = msgspec.structs.replace(node.manager_status, addr=at)
+            changes.append(Put(msgspec.structs.replace(node, manager_status=status_here)))
         if node.id != node_id and node.is_manager:
             spec = msgspec.structs.replace(node.spec, role="worker")
             status = NodeStatus(state="down", message="the swarm was begun anew without it", addr=node.status.addr)

@@ -1,5 +1,6 @@
 """Who this node is, on disk: the key file, its certificate, whom it trusts, and which managers it knows.
 
+DATA_ROOT/swarm/unfinished   there while a membership is made or forgotten: without a key file the rest is a left-over
 DATA_ROOT/swarm/node.key     keys, sealed under the unlock key; written last, so that half a membership is none
 DATA_ROOT/swarm/unlock.key   only while autolock is off: who steals this disk can then read the store
 DATA_ROOT/swarm/node.crt     certificate of this node, issuing certificates behind it
@@ -25,6 +26,7 @@ from vault.model.errors import Unavailable
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 _VERSION = 1
+_ELSEWHERE = "elsewhere"  # Among the kept keys, while autolock is turned on or off: the operator has one that may fit.
 
 
 class Locked(Unavailable):
@@ -35,6 +37,14 @@ class Locked(Unavailable):
             "Swarm is encrypted and needs to be unlocked before it can be used. "
             'Please use "docker swarm unlock" to unlock it. Until then this manager does not count for quorum.'
         )
+
+
+class MembershipDamaged(Unavailable):
+    """What this node is in the swarm cannot be read any more."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path} {why}: put back a copy of it, or leave the swarm with --force and join again")
+        self.path = path
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,9 +124,28 @@ class IdentityFiles:
         """The revocation list that etcd reads at every handshake."""
         return self.root / "peer.crl"
 
+    @property
+    def _mark(self) -> Path:
+        return self.root / "unfinished"
+
     def exists(self) -> bool:
-        """Whether this node is in a swarm; the key file is written last."""
-        return (self.root / "node.key").exists()
+        """Whether this node is in a swarm; the key file is written last.
+
+        Raises `MembershipDamaged` if there is a membership without one that is no left-over: its store is not ours to
+        delete.
+        """
+        if (self.root / "node.key").exists():
+            return True
+        names = [path.name for path in self.root.iterdir()] if self.root.exists() else []
+        # One that begins with a dot was to be renamed: nothing stands on it.
+        if any(not name.startswith(".") for name in names) and self._mark.name not in names:
+            raise MembershipDamaged(self.root / "node.key", "is missing")
+        return False
+
+    def begin(self) -> None:
+        """Make room for a membership; until `write` has written it, there is none."""
+        self.remove()
+        write_whole(self._mark, b"")
 
     def write(self, identity: Identity) -> None:
         """Write all; the key file last, so that half a membership is none."""
@@ -125,13 +154,14 @@ class IdentityFiles:
         write_whole(self.root / "ca.crt", identity.roots)
         self.write_peer(identity.peer)
         self.write_keys(identity)
+        self._mark.unlink(missing_ok=True)
 
     def write_keys(self, identity: Identity) -> None:
         """Write the key file; a crash leaves it under a key that `read` finds, or that the operator has."""
         kept = [] if identity.locks else [identity.unlock.text()]
         before = self._kept()
         if before or kept:  # Until the key file is replaced, the old key opens it; from then on, the new one.
-            self._keep(dict.fromkeys((*before, *kept)))
+            self._keep(dict.fromkeys((*(before or [_ELSEWHERE]), *(kept or [_ELSEWHERE]))))
         sealed = seal_key_file(identity.keys, identity.unlock, unlock_version=identity.unlock_version)
         write_whole(self.root / "node.key", sealed)
         if before or kept:
@@ -157,11 +187,20 @@ class IdentityFiles:
         Raises `Locked`, or what `open_key_file` raises.
         """
         sealed = self._bytes("node.key")
-        kept = [UnlockKey.parse(line) for line in self._kept()]
-        candidates = kept or ([unlock] if unlock else [])
+        lines = self._kept()
+        kept = [UnlockKey.parse(line) for line in lines if line != _ELSEWHERE]
+        locks = not lines or _ELSEWHERE in lines  # Perhaps.
+        candidates = [*kept, unlock] if unlock is not None and locks else kept
         if not candidates:
             raise Locked
-        keys, opened = _opened(sealed, candidates)
+        try:
+            keys, opened = _opened(sealed, candidates)
+        except WrongUnlockKey:
+            if not locks:
+                raise MembershipDamaged(self.root / "node.key", "is not opened by the key beside it") from None
+            if unlock is None:
+                raise Locked from None
+            raise
         certificate = self._bytes("node.crt")
         return Identity(
             keys=keys.settled(certificate),
@@ -171,18 +210,28 @@ class IdentityFiles:
             peer=self._struct("peer.json", Peer) if (self.root / "peer.json").exists() else None,
             unlock=opened,
             unlock_version=unlock_version_of(sealed),
-            locks=not kept,
+            locks=opened is unlock and unlock is not None,
         )
 
     def remove(self) -> None:
-        """Forget the swarm: key file first, then everything."""
+        """Forget the swarm: key file first, then everything, and last what says that the rest is a left-over."""
+        if not self.root.exists():
+            return
+        write_whole(self._mark, b"")
         (self.root / "node.key").unlink(missing_ok=True)
-        if self.root.exists():
-            sync_directory(self.root)
-            shutil.rmtree(self.root)
+        sync_directory(self.root)
+        for path in self.root.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path != self._mark:
+                path.unlink()
+        shutil.rmtree(self.root)
 
     def _kept(self) -> list[str]:
-        """Return the unlock keys on this disk: none with autolock, two when a crash came between their change."""
+        """Return the unlock keys on this disk: none with autolock, two when a crash came between their change.
+
+        One of the two may be elsewhere.
+        """
         try:
             return (self.root / "unlock.key").read_text().split()
         except FileNotFoundError:

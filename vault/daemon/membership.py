@@ -31,6 +31,7 @@ from vault.crypto.keyfile import NodeKeys
 from vault.crypto.keys import UnlockKey
 from vault.crypto.plaintext import Plaintext
 from vault.daemon.addresses import advertised, check_free, listened, local_addresses, toward
+from vault.daemon.entering import with_new_peer
 from vault.daemon.founding import Founding, found, refound, without_other_managers
 from vault.daemon.holding import Holding
 from vault.daemon.identity import Identity, IdentityFiles, Locked, Place, root_key
@@ -98,10 +99,10 @@ class Manager:
         A lone manager is ready on return: no answer says that it is being prepared.  One of several may have to wait
         for the others, and answers before they are there.
         """
-        if not self._files.exists():
-            await asyncio.to_thread(self._files.remove)  # Half of an init that a crash broke off.
-            return
         try:
+            if not self._files.exists():
+                await asyncio.to_thread(self._files.remove)  # Half of an init that a crash broke off.
+                return
             part = self._run(await asyncio.to_thread(self._files.read))
         except VaultError as error:
             self._refusal = error
@@ -130,7 +131,7 @@ class Manager:
         """Make a swarm with this node as its manager; or, by force, of what this manager has of one."""
         async with self._turn:
             if request.force_new_cluster and self._part is not None:
-                return await self._begin_anew(self._part)
+                return await self._begin_anew(self._part, request)
             self._check_free()
             place = self._place(request.advertise_addr, request.listen_addr)
             check_free(place.listen)
@@ -331,7 +332,7 @@ class Manager:
         return part
 
     async def _create(self, founding: Founding) -> Part:
-        await asyncio.to_thread(self._files.remove)
+        await asyncio.to_thread(self._files.begin)
         identity = founding.identity
         store = await Store.create(
             self._files.store,
@@ -345,7 +346,7 @@ class Manager:
         return self._run(identity, store)
 
     async def _take_up(self, identity: Identity) -> Part:
-        await asyncio.to_thread(self._files.remove)
+        await asyncio.to_thread(self._files.begin)
         await asyncio.to_thread(self._files.write, identity)
         return self._run(identity)
 
@@ -355,8 +356,7 @@ class Manager:
         key = request.passphrase or (_unlock_key(request.unlock_key) if request.unlock_key is not None else None)
         if key is None:
             raise BadRequest("a backup is opened with a passphrase or with an unlock key: give one")
-        await asyncio.to_thread(self._files.remove)
-        await asyncio.to_thread(self._files.root.mkdir, mode=0o700, parents=True, exist_ok=True)
+        await asyncio.to_thread(self._files.begin)
         with tempfile.TemporaryFile(dir=self._files.root) as file:
             async for piece in archive:
                 await asyncio.to_thread(file.write, piece)
@@ -371,21 +371,28 @@ class Manager:
             await store.close()
         return identity, self._run(identity)
 
-    async def _begin_anew(self, part: Part) -> NodeID:
-        """Make a swarm of this manager alone, with what it has of the store; the others are managers no more."""
+    async def _begin_anew(self, part: Part, request: InitRequest) -> NodeID:
+        """Make a swarm of this manager alone, with what it has of the store; the others are managers no more.
+
+        It keeps its address, unless another one is asked for.
+        """
         identity = part.holding.identity
         if not part.is_manager or identity.keys.root_key is None:
             raise NotAManager
+        place = self._place(request.advertise_addr, request.listen_addr) if request.advertise_addr else identity.place
         self._part = None
         await part.stop()
-        part = self._run(part.holding.identity, new_generation=True)
+        identity = await part.holding.change(lambda had: had.moved(address=place.address, listen=place.listen))
+        part = self._run(identity, new_generation=True)
         await self._settled(part)
         with suppress(TimeoutError):
             async with asyncio.timeout(JOIN_S):
                 while not part.manager().leads:
                     await asyncio.sleep(0.1)
-        node_id = part.holding.node_id
-        await part.manager().store().submit(lambda snap: without_other_managers(snap, node_id))
+        node_id, store = part.holding.node_id, part.manager().store()
+        await store.submit(lambda snap: without_other_managers(snap, node_id, at=identity.control_address))
+        if request.advertise_addr and store.engine_name == "etcd":
+            await store.renew_peer(*await with_new_peer(store, part.holding))
         return NodeID(node_id)
 
     async def _settled(self, part: Part, *, limit_s: float = JOIN_S) -> None:

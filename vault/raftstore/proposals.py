@@ -57,7 +57,7 @@ class Batch:
 
     def accepts(self, contents: Mapping[str, Content], size_bytes: int) -> bool:
         """Return whether another caller's writes fit in."""
-        return not self.size_bytes or (
+        return not (self.contents or self.size_bytes) or (  # Removals have no size.
             len(self.contents) + len(contents) <= BATCH_WRITES
             and self.size_bytes + size_bytes <= BATCH_BYTES
             and self.contents.keys().isdisjoint(contents)

@@ -19,6 +19,7 @@ from vault.model.ids import Kind
 from vault.raftstore import files, opening
 from vault.raftstore.clock import Clock
 from vault.raftstore.engine import Member, Reading
+from vault.raftstore.engines.etcd import EtcdEngine
 from vault.raftstore.files import EngineFile
 from vault.raftstore.keys import value_key
 from vault.raftstore.leadership import Lead, Leadership
@@ -330,6 +331,12 @@ class Store:
     async def remove_member(self, member_id: int) -> None:
         """End a manager's part in the engine.  Raises `Unavailable` or `NotSupported`."""
         await self._leadership.engine.remove_member(member_id)
+
+    async def renew_peer(self, certificate_pem: bytes, key: Plaintext) -> None:
+        """Show other managers another certificate from now on; one of etcd's is started again for that."""
+        engine = self._leadership.engine
+        if isinstance(engine, EtcdEngine):
+            await engine.renew_peer(certificate_pem, key)
 
     async def close(self) -> None:
         """Finish what was asked for, refuse what comes after, and let go of the directory."""

@@ -15,7 +15,7 @@ from vault.raftstore.engines.etcd_upkeep import QUOTA_BYTES
 SOCKET: Final = "localhost:2379"  # A file, in the member's directory; etcd 3.4 wants such a name.
 DATA: Final = "data"
 CA_FILE, CERTIFICATE_FILE = "peer-ca.pem", "peer.pem"
-MAX_WRITES: Final = 1024  # The store's largest commit has half of that.
+MAX_WRITES: Final = 16_384  # The store's largest commit, that of one caller, has half of that and head.
 MAX_REQUEST_BYTES: Final = 20 * 1024 * 1024  # A value of 16 MiB, and room to spare.
 # How many commits stay in memory and in the log before a snapshot; each may be of 1 MiB, and 5,000 stay after it.
 SNAPSHOT_COMMITS: Final = 2_000

@@ -1,0 +1,1 @@
+"""The daemon's parts, with fakes around them."""
