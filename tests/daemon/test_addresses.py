@@ -28,13 +28,13 @@ def test_a_manager_listens_where_it_is_told(wanted: str, address: str, listens: 
 
 @pytest.mark.parametrize("wanted", ["nolink", "1.2.3", "10.0.0.5:0", "10.0.0.5:65536", "10.0.0.5:x"])
 def test_what_is_no_place_to_listen_is_refused_in_docker_s_words(wanted: str) -> None:
-    with pytest.raises(BadRequest, match="^listen address must be an IP address or network interface"):
+    with pytest.raises(BadRequest, match=r"^listen address must be an IP address or network interface"):
         listened(wanted, "10.0.0.5", ONE)
 
 
 @pytest.mark.parametrize("wanted", ["0.0.0.0", "::", "nolink", "10.0.0.5:0", "10.0.0.5:99999"])
 def test_what_is_no_address_to_advertise_is_refused_in_docker_s_words(wanted: str) -> None:
-    with pytest.raises(BadRequest, match="^advertise address must be a non-zero IP address or network interface"):
+    with pytest.raises(BadRequest, match=r"^advertise address must be a non-zero IP address or network interface"):
         advertised(wanted, ONE)
 
 

@@ -164,7 +164,7 @@ def test_a_locked_membership_needs_its_key_and_says_what_follows(files: Identity
     identity = founded(autolock=True).identity
     made(files, identity)
     assert not (files.root / "unlock.key").exists()
-    with pytest.raises(Locked, match="needs to be unlocked .* does not count for quorum"):
+    with pytest.raises(Locked, match=r"needs to be unlocked .* does not count for quorum"):
         files.read()
     with pytest.raises(WrongUnlockKey, match="give the key of before"):
         files.read(UnlockKey.generate())
