@@ -38,8 +38,12 @@ mask_etcd() {
     installed etcd-server || [ -e /etc/systemd/system/etcd.service ] || {
         mkdir -p /etc/systemd/system
         ln -s /dev/null /etc/systemd/system/etcd.service
+        masked=yes
     }
 }
+
+# For another init than systemd, the mask says nothing.
+disable_etcd() { [ -z "${masked:-}" ] || update-rc.d etcd disable >/dev/null 2>&1 || true; }
 
 # Package lists are fetched only when apt does not know the package, or its file is no longer served.
 apt_install() {
@@ -47,10 +51,12 @@ apt_install() {
     forbid_daemons
     mask_etcd
     say "installing $*"
-    apt install --yes --no-install-recommends "$@" >/dev/null 2>&1 && return
-    say "fetching package lists first"
-    apt update >/dev/null
-    apt install --yes --no-install-recommends "$@" >/dev/null
+    apt install --yes --no-install-recommends "$@" >/dev/null 2>&1 || {
+        say "fetching package lists first"
+        apt update >/dev/null
+        apt install --yes --no-install-recommends "$@" >/dev/null
+    }
+    disable_etcd
 }
 
 debian_packages() {

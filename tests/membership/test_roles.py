@@ -28,8 +28,8 @@ def test_who_demotes_himself_through_another_manager_is_answered(three: Swarm) -
     m3 = three.members["m3"]
     assert "Manager m3 demoted" in m3.vault("node", "demote", "m3").out
     became(m3, manager=False)
-    assert not (m3.swarm_files / "peer.json").exists()
-    assert not list((m3.swarm_files / "store").glob("e*")), "neither an engine nor what names one"
+    m3.until(lambda: not (m3.swarm_files / "peer.json").exists(), "no key of an etcd peer is left")
+    m3.until(lambda: not list((m3.swarm_files / "store").glob("e*")), "neither an engine nor what names one is left")
     assert "Worker nodes can't be used to view" in m3.vault("node", "ls", code=1).err
 
 
