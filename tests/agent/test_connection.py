@@ -288,6 +288,25 @@ def test_a_session_carries_news_of_the_node_and_for_it() -> None:
     run(story())
 
 
+def test_news_that_come_while_a_session_begins_are_told_in_it() -> None:
+    async def story() -> None:
+        net, store = Net(), FakeStore(node("n1"))
+
+        class Renewing(Memory):
+            """Something changes after Hello was sent, before there is a session."""
+
+            async def remember_epoch(self, epoch: tuple[int, int]) -> None:
+                await super().remember_epoch(epoch)
+                member.description = NodeDescription(hostname="renamed")
+                member.connection.described()
+
+        async with Lead(store) as lead, Member(net, Renewing("a")) as member:
+            net.leads["a"] = lead
+            await until(lambda: store.committed.nodes["n1"].description.hostname == "renamed")
+
+    run(story())
+
+
 def test_two_machines_with_one_identity_end_each_others_sessions_slowly() -> None:
     async def story() -> None:
         net, twin, store = Net(), Net(), FakeStore(node("n1"))

@@ -74,6 +74,7 @@ class Connection:
         self._random = random
         self._epoch = memory.epoch
         self._session: Session | None = None
+        self._stale = False  # Whether the description has changed since the last Hello.
         self._knock = asyncio.Event()
 
     @property
@@ -92,7 +93,8 @@ class Connection:
             self._session.beat()
 
     def described(self) -> None:
-        """Tell the managers that the node's description has changed."""
+        """Tell the managers that the node's description has changed; also when a session is just about to begin."""
+        self._stale = True
         if self._session is not None:
             self._session.described()
 
@@ -173,6 +175,7 @@ class Connection:
         dialled: AbstractAsyncContextManager[Call] = self._dial(address, SESSION)
         async with asyncio.timeout(ANSWER_S) as limit, dialled as call:
             generation, counter = self._epoch
+            self._stale = False  # What Hello says from here on is the newest, unless `described` is called again.
             await call.send(
                 Hello(
                     protocol=PROTOCOL,
@@ -202,6 +205,8 @@ class Connection:
         )  # fmt: skip
         logger.info("session_begun", extra={"address": address, "epoch": f"{epoch[0]}.{epoch[1]}"})
         self._session = session
+        if self._stale:
+            session.described()
         try:
             await session.run()
         finally:
