@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import json
 import os
 import select
 import signal
@@ -273,6 +274,12 @@ def test_a_log_that_is_too_long_is_put_aside(tmp_path: Path, monkeypatch: pytest
     os.close(log)
     assert (tmp_path / "log").read_bytes() == b"b" * 50
     assert (tmp_path / "log.1").read_bytes().endswith(b"a" * 200)
+
+
+def test_last_words_give_the_reason_where_the_crash_after_them_does_not(tmp_path: Path) -> None:
+    said = {"level": "panic", "msg": "failed to open database", "error": "invalid database"}
+    (tmp_path / "log").write_text(f"{json.dumps(said)}\npanic: failed to open database\n\ngoroutine 1 [running]:\n")
+    assert etcd_traces.last_words(tmp_path) == "failed to open database: invalid database"
 
 
 def test_last_words_are_the_last_serious_ones_of_this_life(tmp_path: Path) -> None:

@@ -97,10 +97,11 @@ def last_words(directory: Path) -> str:
         return ""
     entries = [entry for line in lines if (entry := _entry(line))]
     texts = [text for _, text in entries]
-    serious = [text for level, text in entries if level in ("error", "panic", "fatal")]
-    serious += [line for line in lines if line.startswith(_CRASH)][:1]
+    deadly = [text for level, text in entries if level in ("panic", "fatal")]  # With the reason, which Go leaves out.
+    crash = [line for line in lines if line.startswith(_CRASH)][:1]
+    errors = [text for level, text in entries if level == "error"]
     removal = [text for text in texts if REMOVED in text]
-    return (removal or serious or texts or lines or [""])[-1][:_SHOWN_CHARACTERS]
+    return (removal or deadly or crash or errors or texts or lines or [""])[-1][:_SHOWN_CHARACTERS]
 
 
 def tells_of_damage(words: str) -> bool:
