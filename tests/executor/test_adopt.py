@@ -14,7 +14,7 @@ import pytest
 
 from tests.executor.conftest import FakeImage, Node, open_node
 from tests.executor.test_life import traces
-from vault.agent.executors.oci.paths import TaskPaths
+from vault.agent.executors.oci.paths import Roots, TaskPaths
 from vault.agent.executors.oci.record import Record, identify, read_record, write_record
 from vault.agent.executors.port import Adopted, Phase, TaskStartFailed
 from vault.model.container import ContainerSpec
@@ -93,8 +93,10 @@ def test_a_container_that_ended_meanwhile_is_found_with_code_time_and_log(crashe
     merged = crashed / "run/tasks" / SHORT / "rootfs"
     (merged / "go").touch()
     assert upper.is_dir()
-    exits = next(crashed.glob(f"run/tasks/{SHORT}/exits"))
-    _until(lambda: any("." not in file.name for file in exits.iterdir()))  # Not one that is still being written.
+    record = read_record(Roots(data=crashed / "data", run=crashed / "run").task(SHORT))
+    assert record is not None
+    conmon = record.conmon
+    _until(lambda: identify(conmon.pid) != conmon)  # It goes once output and exit code are written.
 
     async def body(node: Node, found: dict[TaskID, Adopted]) -> None:
         exit_ = found[SHORT].exit
@@ -104,7 +106,8 @@ def test_a_container_that_ended_meanwhile_is_found_with_code_time_and_log(crashe
         assert found[ENDED].exit is not None
         assert found[ENDED].exit.code == 3
         assert await node.output(ENDED) == "early\n"
-        _until(lambda: not any(SHORT in str(each.point) for each in mounts_under(crashed)))
+        await node.executor._live[SHORT].cleaned
+        assert [each.point for each in mounts_under(crashed) if SHORT in str(each.point)] == []
 
     after(crashed, busybox, body)
 
