@@ -115,6 +115,7 @@ class Member:
 
     def close(self) -> None:
         """Leave nothing behind, whatever the test did."""
+        clocks.forget(cast(Place, self))
         if self.process is None:
             return
         if not any((self.data / "tasks").glob("*")):
