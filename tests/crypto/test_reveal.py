@@ -41,7 +41,7 @@ ALLOWED = {
     # Shown to the operator who asked for the unlock key.
     "crypto.keys:UnlockKey.text",
     # The unlock key that an operator types at a node that is to join, on its way to its form.
-    "daemon.membership:_unlock_key",
+    "daemon.recovery:_unlock_key",
     # Into a task: the file on its tmpfs, and templates that quote a secret.
     "agent.expand:_filled",  # A part of a spec that a template made, never a secret.
     "agent.template:_value",

@@ -1,6 +1,7 @@
 """What a swarm is begun with: keys, certificates, and first objects; anew, or from a backup.
 
-Draws chance, touches nothing else.  Called by `vault.daemon.membership` at `swarm init` and `swarm restore`.
+Draws chance, touches nothing else.  Called by `vault.daemon.membership` at `swarm init`, else by
+`vault.daemon.recovery`.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How a manager of several goes by force: it gives up its role first, so that the others keep quorum.
+"""How a manager goes: what speaks against it, and by force how it gives up its role first, so that others keep quorum.
 
 Not pure.  Best effort, within a limit: a manager that cannot reach the others goes all the same, and is demoted and
 removed by hand there.  Called by `vault.daemon.membership`.
@@ -13,16 +13,26 @@ import msgspec
 
 from vault.api.ports import AnswerLost, Unreached
 from vault.daemon.part import Part
-from vault.model.errors import NoLeader, VaultError
+from vault.model.errors import NoLeader, Unavailable, VaultError
 from vault.rpc.messages_forward import ForwardedRequest
+from vault.store import rules_cluster
 from vault.store.changes import Change
-from vault.store.rules_cluster import updated_node
 from vault.store.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 LIMIT_S: Final = 10.0
 RETRY_S: Final = 0.2
 API_VERSION: Final = (1, 50)
+
+
+def check_leaving(part: Part) -> None:
+    """Raise what speaks against a manager's leaving without force."""
+    if part.managing is None or not part.managing.ready:
+        raise Unavailable(
+            "You are attempting to leave the swarm on a node that is participating as a manager, and that cannot tell "
+            "how many others there are now. Use `--force` to suppress this message."
+        )
+    rules_cluster.check_leaving(part.managing.store().committed, part.holding.node_id)
 
 
 async def give_up_role(part: Part) -> None:
@@ -55,7 +65,7 @@ async def _ask(part: Part, snapshot: Snapshot) -> None:
         if way is None:
 
             def build(snap: Snapshot) -> tuple[Change, ...]:
-                return updated_node(snap, node_id, spec, version=snap.nodes[node_id].version.index)
+                return rules_cluster.updated_node(snap, node_id, spec, version=snap.nodes[node_id].version.index)
 
             await managing.store().submit(build)
             return

@@ -6,7 +6,6 @@ Not pure.  Called by `vault.daemon.compose` (start, stop) and by the API.  What 
 
 import asyncio
 import logging
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -30,18 +29,18 @@ from vault.api.ports import (
 from vault.crypto.keyfile import NodeKeys
 from vault.crypto.keys import UnlockKey
 from vault.crypto.plaintext import Plaintext
+from vault.daemon import recovery
 from vault.daemon.addresses import advertised, check_free, listened, local_addresses, toward
-from vault.daemon.entering import with_new_peer
-from vault.daemon.founding import Founding, found, refound, without_other_managers
+from vault.daemon.founding import Founding, found
 from vault.daemon.holding import Holding
 from vault.daemon.identity import Identity, IdentityFiles, Locked, Place, root_key
-from vault.daemon.leaving import give_up_role
+from vault.daemon.joining import let_in
+from vault.daemon.leaving import check_leaving, give_up_role
 from vault.daemon.logs import broker_lines, task_lines
 from vault.daemon.part import Part
 from vault.model.cluster import ClusterSpec
 from vault.model.errors import (
     AlreadyInSwarm,
-    BadRequest,
     JoinTimedOut,
     LockedLeaving,
     NotAManager,
@@ -53,20 +52,13 @@ from vault.model.errors import (
 )
 from vault.model.ids import NodeID
 from vault.model.task import Task
-from vault.raftstore.backup import UnderPassphrase, UnderUnlockKey, restore_into, write_backup
 from vault.raftstore.store import Store
-from vault.rpc.client import Client
-from vault.rpc.credentials import Credentials
-from vault.rpc.first_contact import fetch_root
-from vault.rpc.joining import Joined, join
-from vault.store.rules_cluster import check_leaving
 from vault.store.rules_swarm import unlock_key_of, updated_swarm
 
 logger = logging.getLogger(__name__)
 START_S: Final = 3.0  # For a manager to be ready before the API answers; asking one that is not is no harm.
 JOIN_S: Final = 20.0  # Docker's limit for a request about the swarm.
 UNLOCK_S: Final = 3.0  # What a manager that was unlocked is given to find the others.
-CHUNK_BYTES: Final = 256 * 1024
 MadeT = TypeVar("MadeT")
 
 
@@ -145,18 +137,7 @@ class Manager:
         async with self._turn:
             self._check_free()
             place = self._place(request.advertise_addr, request.listen_addr, toward=request.remote_addrs)
-            joined = await join(
-                token=request.join_token,
-                addresses=request.remote_addrs,
-                fetch_root=fetch_root,
-                client_for=lambda trust: Client(Credentials(trust=trust)),
-                now=lambda: datetime.now(UTC),
-                hostname=self._info.hostname,
-                addr=place.address,
-                availability=request.availability,
-                timeout_s=JOIN_S,
-            )
-            identity = _identity_of(joined, place)
+            identity = await let_in(request, place, hostname=self._info.hostname, timeout_s=JOIN_S)
             part = await self._undone_on_error(self._take_up(identity))
         await self._settled(part)
 
@@ -170,7 +151,7 @@ class Manager:
                 raise LockedLeaving if isinstance(self._refusal, Locked) else UnreadLeaving(self._refusal)
             if part is not None and part.is_manager and not part.removed:
                 if not force:
-                    _check_leaving(part)
+                    check_leaving(part)
                 await give_up_role(part)
             if part is not None:
                 self._part = None
@@ -270,20 +251,10 @@ class Manager:
         cluster = self.store().committed.cluster
         return "" if cluster is None else unlock_key_of(cluster)
 
-    async def backup(self, passphrase: Plaintext | None) -> AsyncIterator[bytes]:
+    def backup(self, passphrase: Plaintext | None) -> AsyncIterator[bytes]:
         """Yield a backup of the swarm, sealed under a passphrase, or without one under the unlock key."""
         part, store = self._member(), self.store()
-        cluster = store.committed.cluster
-        lock: UnderPassphrase | UnderUnlockKey | None = None
-        if passphrase is not None:
-            lock = UnderPassphrase(passphrase=passphrase)
-        elif cluster is not None and cluster.unlock_key:
-            lock = UnderUnlockKey(key=UnlockKey(cluster.unlock_key), version=cluster.unlock_key_version)
-        with tempfile.TemporaryFile(dir=self._files.root) as file:
-            await write_backup(store, root_key(part.holding.identity), file, lock=lock)
-            file.seek(0)
-            while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
-                yield chunk
+        return recovery.backup(store, root_key(part.holding.identity), passphrase, scratch=self._files.root)
 
     async def task_logs(self, task: Task, query: LogQuery) -> AsyncIterator[LogLine]:
         """Yield the log of a task, wherever its node is; nothing when the node no longer has it."""
@@ -353,22 +324,7 @@ class Manager:
     async def _restored(
         self, request: RestoreRequest, archive: AsyncIterator[bytes], place: Place
     ) -> tuple[Identity, Part]:
-        key = request.passphrase or (_unlock_key(request.unlock_key) if request.unlock_key is not None else None)
-        if key is None:
-            raise BadRequest("a backup is opened with a passphrase or with an unlock key: give one")
-        await asyncio.to_thread(self._files.begin)
-        with tempfile.TemporaryFile(dir=self._files.root) as file:
-            async for piece in archive:
-                await asyncio.to_thread(file.write, piece)
-            file.seek(0)
-            restored = await restore_into(self._files.store, file, key=key, now=time.time)
-        store = await Store.open(self._files.store, root=restored.root, cluster_id=restored.cluster_id, now=time.time)
-        try:
-            identity, changes = refound(store.committed, restored.root, self._info, place, now_s=time.time())
-            await store.submit(lambda _: changes)
-            await asyncio.to_thread(self._files.write, identity)
-        finally:
-            await store.close()
+        identity = await recovery.restore(request, archive, self._files, self._info, place)
         return identity, self._run(identity)
 
     async def _begin_anew(self, part: Part, request: InitRequest) -> NodeID:
@@ -385,15 +341,8 @@ class Manager:
         identity = await part.holding.change(lambda had: had.moved(address=place.address, listen=place.listen))
         part = self._run(identity, new_generation=True)
         await self._settled(part)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(JOIN_S):
-                while not part.manager().leads:
-                    await asyncio.sleep(0.1)
-        node_id, store = part.holding.node_id, part.manager().store()
-        await store.submit(lambda snap: without_other_managers(snap, node_id, at=identity.control_address))
-        if request.advertise_addr and store.engine_name == "etcd":
-            await store.renew_peer(*await with_new_peer(store, part.holding))
-        return NodeID(node_id)
+        await recovery.begin_alone(part, moved=bool(request.advertise_addr), limit_s=JOIN_S)
+        return NodeID(part.holding.node_id)
 
     async def _settled(self, part: Part, *, limit_s: float = JOIN_S) -> None:
         """Wait until this node is what it has become; what goes wrong later is shown by `info`."""
@@ -406,41 +355,12 @@ class Manager:
             raise Unavailable(part.error)
 
 
-def _identity_of(joined: Joined, place: Place) -> Identity:
-    return Identity(
-        keys=NodeKeys(
-            cluster_id=joined.identity.cluster_id,
-            node_id=joined.identity.node_id,
-            tls_key=joined.tls_key,
-            node_key=joined.node_key,
-        ),
-        certificate=joined.certificate,
-        roots=joined.trust,
-        place=Place(address=place.address, listen=place.listen, managers=dict(joined.managers)),
-        unlock=UnlockKey.generate(),
-    )
-
-
 def _known_managers(part: Part) -> tuple[tuple[str, str], ...]:
     """Return (node id, host:port) of the managers that this node knows."""
     if part.managing is not None and part.managing.ready:
         nodes = part.managing.store().committed.nodes.values()
         return tuple((node.id, node.manager_status.addr) for node in nodes if node.manager_status is not None)
     return tuple((manager.node_id, manager.addr) for manager in part.holding.managers)
-
-
-def _check_leaving(part: Part) -> None:
-    """Raise what speaks against a manager's leaving without force."""
-    if part.managing is None or not part.managing.ready:
-        raise Unavailable(
-            "You are attempting to leave the swarm on a node that is participating as a manager, and that cannot tell "
-            "how many others there are now. Use `--force` to suppress this message."
-        )
-    check_leaving(part.managing.store().committed, part.holding.node_id)
-
-
-def _unlock_key(text: Plaintext) -> UnlockKey:
-    return UnlockKey.parse(text.reveal().decode("ascii", "replace").strip())
 
 
 def _source(addresses: tuple[str, ...]) -> str:
