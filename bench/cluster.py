@@ -1,12 +1,14 @@
 """Measure clusters of three managers and a worker.  `python -m bench.cluster --help` tells the options.
 
-One cluster after the other, each alone on the machine: two at once would share its processors.
+Both clusters are up for the whole run and take turns, since the speed of a machine drifts: the one that waits does next
+to nothing.
 """
 
 import os
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -25,21 +27,18 @@ from vault.model.errors import VaultError
 @click.option("--write/--no-write", "write_document", default=False, help="Put the table into docs/performance.md.")
 def main(only: str, subjects: str, write_document: bool) -> None:
     """Measure vault, and Docker Swarm beside it where `dockerd` is on PATH or in $BENCH_DOCKER_DIR."""
-    measured: dict[str, Measured] = {}
     with tempfile.TemporaryDirectory(prefix="vb", dir="/tmp", ignore_cleanup_errors=True) as place:
         rival = docker(Path(place)) if "docker" in subjects else None
         if rival is None:
             click.echo("no Docker Engine at hand: only vault is measured", err=True)
         known: dict[str, Cluster | None] = {"vault": Vault(Path(place)), "docker": rival}
-        for name in subjects.split(","):
-            cluster = known[name]
-            if cluster is not None:
-                measured[name] = Measured()
-                try:
-                    cluster.start()
-                    measure(cluster, measured[name], only, lambda line: click.echo(line, err=True))
-                finally:
-                    cluster.stop()
+        clusters = [(cluster, Measured()) for name in subjects.split(",") if (cluster := known[name]) is not None]
+        with ExitStack() as running:
+            for cluster, _ in clusters:
+                running.callback(cluster.stop)
+                cluster.start()
+            measure(clusters, only, lambda line: click.echo(line, err=True))
+    measured = {cluster.name: figures for cluster, figures in clusters}
     ours = measured.get("vault") or measured["docker"]
     theirs = measured.get("docker") if "vault" in measured else None
     click.echo(table(ours, theirs))

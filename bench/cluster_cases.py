@@ -2,14 +2,16 @@
 
 Method: writers with a limit of three seconds ask the managers that are left; a fail-over is over when a create that
 began after the kill is acknowledged; every acknowledged secret is looked for by name and by id on every manager.
+Clusters take turns, round by round, since the machine's own speed drifts.
 """
 
 import json
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from bench.cases import ENDS_ON_TERM, tag
@@ -18,7 +20,7 @@ from bench.cluster_subjects import Cluster, remove_secrets, until
 from bench.machine import wait_for_quiet
 
 CLIENTS = ((1, 500), (16, 1500), (64, 1500))  # Clients, and creates of a round.
-CREATE_ROUNDS = 3
+CREATE_ROUNDS = 5
 LEADER_KILLS, WORKER_KILLS, DRAINS = 10, 3, 3
 WRITERS = 4
 WARM = 100  # Acknowledged writes before a kill.
@@ -34,7 +36,7 @@ class Measured:
     """Figures of one cluster: by measure, in the order of rounds."""
 
     figures: dict[str, list[float]] = field(default_factory=dict)
-    acknowledged: int = 0
+    acknowledged: list[tuple[str, str]] = field(default_factory=list)  # Name and id of secrets.
     lost: int = 0
 
     def add(self, measure: str, value: float) -> None:
@@ -42,40 +44,56 @@ class Measured:
         self.figures.setdefault(measure, []).append(value)
 
 
-def measure(cluster: Cluster, measured: Measured, only: str, say: Any) -> None:
-    """Run all cases on a cluster that is whole."""
-    cases = (
-        ("creates", creates), ("memory", memory), ("drains", drains), ("workers", dead_workers),
-        ("heartbeat", fast_heartbeat), ("leaders", dead_leaders),
-    )  # fmt: skip
-    for name, case in cases:
-        if only in name:
-            case(cluster, measured, say)
-            say(f"{cluster.name}: {name} done")
+Say = Callable[[str], None]
 
 
-def creates(cluster: Cluster, measured: Measured, say: Any) -> None:
+@dataclass(frozen=True)
+class Case:
+    """What is done in one round on one cluster, how often, and what has to be so around all rounds."""
+
+    name: str
+    rounds: int
+    round: Callable[[Cluster, Measured, Say], None]
+    around: Callable[[Cluster, Measured], AbstractContextManager[None]] = lambda cluster, measured: nullcontext()
+
+
+def measure(clusters: Sequence[tuple[Cluster, Measured]], only: str, say: Say) -> None:
+    """Run all cases on clusters that are whole, in turns."""
+    for case in CASES:
+        if only not in case.name:
+            continue
+        with ExitStack() as around:
+            for cluster, measured in clusters:
+                around.enter_context(case.around(cluster, measured))
+            for number in range(case.rounds):
+                for cluster, measured in clusters[:: -1 if number % 2 else 1]:
+                    case.round(cluster, measured, say)
+                    say(f"{cluster.name}: {case.name} {number + 1}/{case.rounds} done")
+
+
+def creates(cluster: Cluster, measured: Measured, say: Say) -> None:
     """Creates of 1 KB through the leader and through a follower."""
     leader = cluster.leader()
     follower = next(name for name in cluster.managers if name != leader)
     for where, node in (("leader", leader), ("follower", follower)):
         for clients, count in CLIENTS:
-            for _ in range(CREATE_ROUNDS):
-                wait_for_quiet()
-                name = tag()
-                requests = [create_secret(f"{name}-{number}", 1024) for number in range(count)]
-                done = load(str(cluster.socket(node)), requests, clients)
-                waits = sorted(done.latencies_s)
-                measured.add(f"create through {where}, {clients} clients, p50", waits[len(waits) // 2] * 1000)
-                measured.add(f"creates through {where}, {clients} clients", len(waits) / done.wall_s)
-                say(f"{cluster.name}: {where}, {clients} clients: {len(waits) / done.wall_s:.0f} /s")
-                remove_secrets(cluster, leader, (json.loads(answer)["ID"] for answer in done.answers))
+            wait_for_quiet()
+            name = tag()
+            requests = [create_secret(f"{name}-{number}", 1024) for number in range(count)]
+            done = load(str(cluster.socket(node)), requests, clients)
+            waits = sorted(done.latencies_s)
+            measured.add(f"create through {where}, {clients} clients, p50", waits[len(waits) // 2] * 1000)
+            measured.add(f"creates through {where}, {clients} clients", len(waits) / done.wall_s)
+            say(f"{cluster.name}: {where}, {clients} clients: {len(waits) / done.wall_s:.0f} /s")
+            remove_secrets(cluster, leader, (json.loads(answer)["ID"] for answer in done.answers))
 
 
-def memory(cluster: Cluster, measured: Measured, say: Any) -> None:
+def memory(cluster: Cluster, measured: Measured, say: Say) -> None:
     """Resident memory of each manager: daemon and what keeps its store, shared pages counted each time."""
     for node in cluster.managers:
-        measured.add("memory of a manager", sum(_resident_mb(pid) for pid in cluster.daemons(node)))
+        store, containers = cluster.daemons(node), cluster.runtimes(node)
+        measured.add("memory of a manager", sum(map(_resident_mb, store)))
+        measured.add("memory of a manager, with what runs containers", sum(map(_resident_mb, {*store, *containers})))
 
 
 def _resident_mb(pid: int) -> float:
@@ -119,54 +137,53 @@ class Spread:
         self._cluster.json(self._cluster.leader(), "DELETE", f"/services/{self.id}")
 
 
-def drains(cluster: Cluster, measured: Measured, say: Any) -> None:
+def drain(cluster: Cluster, measured: Measured, say: Say) -> None:
     """A worker is drained: until its tasks run elsewhere."""
     worker = cluster.workers[0]
-    for _ in range(DRAINS):
-        service, node_id = Spread(cluster), cluster.nodes()[worker]["ID"]
-        if node_id not in service.running():
-            raise Failed("no task is on the worker that is drained")
-        begun = time.perf_counter()
-        cluster.available(worker, "drain")
-        service.until_away(node_id)
-        measured.add("drain: tasks run elsewhere", time.perf_counter() - begun)
-        cluster.available(worker, "active")
-        service.remove()
-        cluster.until_whole()
+    service, node_id = Spread(cluster), cluster.nodes()[worker]["ID"]
+    if node_id not in service.running():
+        raise Failed("no task is on the worker that is drained")
+    begun = time.perf_counter()
+    cluster.available(worker, "drain")
+    service.until_away(node_id)
+    measured.add("drain: tasks run elsewhere", time.perf_counter() - begun)
+    cluster.available(worker, "active")
+    service.remove()
+    cluster.until_whole()
 
 
-def dead_workers(cluster: Cluster, measured: Measured, say: Any) -> None:
+def dead_worker(cluster: Cluster, measured: Measured, say: Say, how: str = "") -> None:
     """A worker's daemon dies: until it is declared down, and until its tasks run elsewhere."""
-    _dead_workers(cluster, measured, "")
+    worker = cluster.workers[0]
+    service, node_id = Spread(cluster), cluster.nodes()[worker]["ID"]
+    if node_id not in service.running():
+        raise Failed("no task is on the worker that dies")
+    cluster.kill(worker)
+    begun = time.perf_counter()
+    down = until(lambda: cluster.nodes()[worker]["Status"]["State"] == "down", "the worker is declared down")
+    service.until_away(node_id)
+    measured.add(f"dead worker: declared down{how}", down)
+    measured.add(f"dead worker: tasks run elsewhere{how}", time.perf_counter() - begun)
+    cluster.restart(worker)
+    cluster.until_whole()
+    service.remove()
 
 
-def fast_heartbeat(cluster: Cluster, measured: Measured, say: Any) -> None:
+def dead_worker_fast(cluster: Cluster, measured: Measured, say: Say) -> None:
     """The same with a heartbeat of one second."""
+    dead_worker(cluster, measured, say, ", heartbeat 1 s")
+
+
+@contextmanager
+def fast_heartbeat(cluster: Cluster, measured: Measured) -> Iterator[None]:
+    """Have nodes report every second while the body runs."""
     cluster.heartbeat(FAST_HEARTBEAT_S)
     try:
-        # Nodes learn the new period with their next report.
-        time.sleep(2 * USUAL_HEARTBEAT_S)
-        _dead_workers(cluster, measured, ", heartbeat 1 s")
+        time.sleep(2 * USUAL_HEARTBEAT_S)  # Nodes learn the new period with their next report.
+        yield
     finally:
         cluster.heartbeat(USUAL_HEARTBEAT_S)
         time.sleep(2 * USUAL_HEARTBEAT_S)
-
-
-def _dead_workers(cluster: Cluster, measured: Measured, how: str) -> None:
-    worker = cluster.workers[0]
-    for _ in range(WORKER_KILLS):
-        service, node_id = Spread(cluster), cluster.nodes()[worker]["ID"]
-        if node_id not in service.running():
-            raise Failed("no task is on the worker that dies")
-        cluster.kill(worker)
-        begun = time.perf_counter()
-        down = until(lambda: cluster.nodes()[worker]["Status"]["State"] == "down", "the worker is declared down")
-        service.until_away(node_id)
-        measured.add(f"dead worker: declared down{how}", down)
-        measured.add(f"dead worker: tasks run elsewhere{how}", time.perf_counter() - begun)
-        cluster.restart(worker)
-        cluster.until_whole()
-        service.remove()
 
 
 class Writers:
@@ -215,22 +232,19 @@ class Writers:
             self._end.wait(0.05)
 
 
-def dead_leaders(cluster: Cluster, measured: Measured, say: Any) -> None:
+def dead_leader(cluster: Cluster, measured: Measured, say: Say) -> None:
     """The leader dies under writes: until another is seen to lead, and until a write is acknowledged."""
-    everything: list[tuple[float, float, str, str]] = []
-    for number in range(LEADER_KILLS):
-        writers = Writers(cluster)
-        try:
-            first = _dead_leader(cluster, measured, writers)
-        finally:
-            writers.end()
-        begun = time.perf_counter()
-        cluster.restart(writers.dead)
-        cluster.until_whole()
-        measured.add("dead leader: back as a reachable manager", time.perf_counter() - begun)
-        everything += writers.acknowledged
-        say(f"{cluster.name}: leader {number + 1}/{LEADER_KILLS}: first write after {first:.1f} s")
-    _count_lost(cluster, measured, everything)
+    writers = Writers(cluster)
+    try:
+        first = _dead_leader(cluster, measured, writers)
+    finally:
+        writers.end()
+    begun = time.perf_counter()
+    cluster.restart(writers.dead)
+    cluster.until_whole()
+    measured.add("dead leader: back as a reachable manager", time.perf_counter() - begun)
+    measured.acknowledged += ((name, id_) for *_, name, id_ in writers.acknowledged)
+    say(f"{cluster.name}: first write after {first:.1f} s")
 
 
 def _dead_leader(cluster: Cluster, measured: Measured, writers: Writers) -> float:
@@ -249,13 +263,24 @@ def _dead_leader(cluster: Cluster, measured: Measured, writers: Writers) -> floa
     return first
 
 
-def _count_lost(cluster: Cluster, measured: Measured, acknowledged: list[tuple[float, float, str, str]]) -> None:
-    measured.acknowledged += len(acknowledged)
+@contextmanager
+def counted(cluster: Cluster, measured: Measured) -> Iterator[None]:
+    """Look for every acknowledged secret after the body, by name and by id on every manager."""
+    yield
     for node in cluster.managers:
         names = {one["Spec"]["Name"]: one["ID"] for one in cluster.json(node, "GET", "/secrets")}
-        measured.lost += sum(names.get(name) != id_ for *_, name, id_ in acknowledged)
+        measured.lost += sum(names.get(name) != id_ for name, id_ in measured.acknowledged)
         connection = Connection(str(cluster.socket(node)))
-        for *_, id_ in acknowledged[:: max(1, len(acknowledged) // 200)]:
+        for _, id_ in measured.acknowledged[:: max(1, len(measured.acknowledged) // 200)]:
             measured.lost += connection.raw(request("GET", f"/secrets/{id_}"))[0] != 200
         connection.close()
-    remove_secrets(cluster, cluster.leader(), (id_ for *_, id_ in acknowledged))
+
+
+CASES = (
+    Case("creates", CREATE_ROUNDS, creates),
+    Case("memory", 1, memory),
+    Case("drains", DRAINS, drain),
+    Case("workers", WORKER_KILLS, dead_worker),
+    Case("heartbeat", WORKER_KILLS, dead_worker_fast, fast_heartbeat),
+    Case("leaders", LEADER_KILLS, dead_leader, counted),
+)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.client import API, Connection, Failed, request
+from bench.machine import tree
 from bench.subjects import BUSYBOX
 from vault.lab import ending, links, plan
 from vault.lab.lab import Lab
@@ -63,6 +64,10 @@ class Cluster:
     def daemons(self, node: str) -> list[int]:
         """Return the pids of a node's daemon and of what keeps its store."""
         raise NotImplementedError
+
+    def runtimes(self, node: str) -> list[int]:
+        """Return the pids of what runs a node's containers, beside `daemons` and what each container has of its own."""
+        return []
 
     def json(self, node: str, method: str, path: str, body: object = None) -> Any:
         """Return a node's decoded answer.  Raises `Failed` for a refusal."""
@@ -253,6 +258,10 @@ class Docker(Cluster):
 
     def daemons(self, node: str) -> list[int]:
         return [self._processes[node].pid]
+
+    def runtimes(self, node: str) -> list[int]:
+        started = tree(self._processes[node].pid)
+        return [pid for pid in started if Path(f"/proc/{pid}/comm").read_text().strip() == "containerd"]
 
 
 def remove_cgroups(name: str) -> None:

@@ -188,3 +188,53 @@ def test_what_is_not_sent_when_a_manager_that_is_alone_fails_is_refused() -> Non
         await store.stopped()
 
     asyncio.run(run())
+
+
+async def _crowd(store: Store, *, callers: int, apart_s: float) -> list[int]:
+    """Have callers write at once, and again as soon as they are answered, one a moment after the other."""
+
+    async def one(number: int) -> int:
+        await store.submit(named(f"first-{number}"))
+        await asyncio.sleep(number * apart_s)
+        return await store.submit(named(f"second-{number}"))
+
+    return await asyncio.gather(*map(one, range(callers)))
+
+
+def test_a_crowd_that_was_just_answered_shares_the_next_commit_too() -> None:
+    async def work(managers: Managers, engine: Held, store: Store) -> None:
+        assert len(set(await _crowd(store, callers=6, apart_s=0.0005))) == 1
+
+    cluster(work)
+
+
+def test_a_few_callers_are_not_made_to_wait_for_each_other() -> None:
+    async def work(managers: Managers, engine: Held, store: Store) -> None:
+        engine.before = asyncio.Event()
+        engine.before.set()
+        assert len(set(await _crowd(store, callers=3, apart_s=0.0005))) > 1
+
+    cluster(work)
+
+
+def test_who_asks_after_a_crowd_that_does_not_come_back_is_answered_all_the_same() -> None:
+    async def work(managers: Managers, engine: Held, store: Store) -> None:
+        await asyncio.gather(*(store.submit(named(f"first-{number}")) for number in range(6)))
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        await store.submit(named("alone"))
+        assert loop.time() - begun < 0.2
+
+    cluster(work)
+
+
+def test_a_writer_that_ends_while_it_waits_for_a_crowd_refuses_who_waited_with_it() -> None:
+    async def work(managers: Managers, engine: Held, store: Store) -> None:
+        await asyncio.gather(*(store.submit(named(f"first-{number}")) for number in range(6)))
+        waiting = asyncio.ensure_future(store.submit(named("alone")))
+        await asyncio.sleep(0)
+        store._leadership.leading().end(EngineStopped("a test"))
+        with pytest.raises(NotLeading):
+            await waiting
+
+    cluster(work)

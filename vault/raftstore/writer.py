@@ -1,6 +1,7 @@
 """The writer: one commit at a time, in order; who waits for a batch learns how it ended, all at once.
 
-Not pure: awaits the engine.  While one commit is under way, what is asked for gathers in the next (group commit).  A
+Not pure: awaits the engine.  While one commit is under way, what is asked for gathers in the next (group commit), which
+waits a moment for a crowd of callers that was just answered: a commit among several managers costs each of them.  A
 full disk fails what waits and the writer goes on; any other failure ends it.  A writer lives as long as one
 leadership, and what it has made of the proposed snapshot ends with it.
 Lives on one event loop.  Called by `vault.raftstore.store`; made by `vault.raftstore.leadership`.
@@ -20,6 +21,8 @@ from vault.raftstore.replica import Replica
 logger = logging.getLogger(__name__)
 BRIEF_WRITES: Final = 128  # A batch up to this size, and
 BRIEF_BYTES: Final = 128 * 1024  # of so many bytes, is sealed in 3 ms at the most.
+CROWD: Final = 4  # So many callers answered at once will ask again at once, as far as they do:
+GATHER_S: Final = 0.004  # the next commit of several managers waits so long for them.  See docs/performance.md.
 
 
 class Writer:
@@ -38,6 +41,8 @@ class Writer:
         self._flying: Batch | None = None  # What the engine is making durable.
         self._late: set[asyncio.Task[None]] = set()
         self._woken = False
+        self._gathering: asyncio.TimerHandle | None = None  # Runs while the next commit waits for a crowd,
+        self._crowd = 0  # of so many.
         self._paused = False
         self._closing = False
         self._idle = asyncio.Event()
@@ -55,10 +60,13 @@ class Writer:
         future: asyncio.Future[int] = self._loop.create_future()
         batch.waiters.append(future)
         self._idle.clear()
-        if self._flying is None and not self._woken:
+        if self._flying is None and not self._woken and (self._gathering is None or self._gathered()):
             self._woken = True
             self._loop.call_soon(self._send)  # Not now: what else this turn of the loop asks for goes along.
         return future
+
+    def _gathered(self) -> bool:
+        return sum(len(batch.waiters) for batch in self.proposals.queue) >= self._crowd
 
     async def settled(self) -> int:
         """Wait for everything that the proposed snapshot shows, and return its commit index."""
@@ -89,6 +97,7 @@ class Writer:
         """Promise nothing more; tell everybody whose batch was not sent.  What is under way ends as the engine says."""
         if self.ended.done():
             return
+        self._stop_gathering()
         with self._sealing:
             self.ended.set_result(error)
         for batch in self.proposals.reset(self._replica.committed):
@@ -116,6 +125,7 @@ class Writer:
     def _send(self) -> None:
         """Hand the next batch to the engine, if it has none of ours."""
         self._woken = False
+        self._stop_gathering()
         if self._flying is not None or self._paused or not self.proposals.queue:
             return
         batch = self._flying = self.proposals.queue.popleft()
@@ -141,7 +151,7 @@ class Writer:
                 task.add_done_callback(self._late.discard)
             case None:
                 self._accept(batch)
-                self._send()
+                self._send_soon(len(batch.waiters))
             case DiskFull():
                 logger.warning("store_disk_full")
                 for failed in (batch, *self.proposals.reset(self._replica.committed)):
@@ -155,6 +165,19 @@ class Writer:
                 self.end(error if isinstance(error, VaultError) else EngineStopped("a commit failed"))
                 _fail(batch, lambda: error if isinstance(error, VaultError) else OutcomeUnknown())
         self._settle_down()
+
+    def _send_soon(self, answered: int) -> None:
+        """Send the next batch; not before those who were just answered have had time to ask again, if they are many."""
+        self._crowd = answered
+        if self._alone or self._closing or answered < CROWD or self._gathered():
+            self._send()
+        else:
+            self._gathering = self._loop.call_later(GATHER_S, self._send)
+
+    def _stop_gathering(self) -> None:
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
 
     def _settle_down(self) -> None:
         """Note it when nothing is left to do."""

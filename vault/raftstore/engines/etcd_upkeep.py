@@ -17,7 +17,7 @@ from vault.raftstore.engines.etcd_api.messages import StatusReply
 logger = logging.getLogger(__name__)
 LOOK_EVERY_S: Final = 10.0
 COMPACT_EVERY_S: Final = 20.0
-KEPT_REVISIONS: Final = 10_000
+KEPT_REVISIONS: Final = 5_000
 KEPT_WHEN_LARGE: Final = 500
 QUOTA_BYTES: Final = 8 * 1024**3  # What etcd's database may grow to.
 LARGE_BYTES: Final = 2 * 1024**3  # From here on less history is kept.
