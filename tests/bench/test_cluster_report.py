@@ -42,7 +42,8 @@ def test_only_its_part_of_the_document_is_written(tmp_path: Path) -> None:
     document = tmp_path / "d.md"
     document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     ours, theirs = measured(first=[1], rate=[9]), measured(first=[1], rate=[9])
-    ours.acknowledged, theirs.acknowledged, theirs.lost = 4000, 3000, 1
+    ours.acknowledged, theirs.acknowledged = [("name", "id")] * 4000, [("name", "id")] * 3000
+    theirs.lost = 1
     write(document, section(ours, theirs, "Docker version 20"))
     text = document.read_text()
     assert text.startswith("before\n")

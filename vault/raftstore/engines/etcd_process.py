@@ -33,7 +33,7 @@ STOP_LIMIT_S: Final = 2.5  # Handing the lead over takes less, if anybody is the
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
 STEADY_S: Final = 60.0  # After so long a life, the next pause is the first again.
 LOG_LOOK_S: Final = 60.0
-GARBAGE_PERCENT: Final = 50  # Of what is live, before Go collects: 20 MB less after a load, for no more processor.
+GARBAGE_PERCENT: Final = 25  # Of what is live, before Go collects: a third less memory after a load.
 STATUS_LIMIT_S: Final = 5.0
 
 
