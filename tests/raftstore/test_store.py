@@ -2,6 +2,7 @@
 
 import asyncio
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,10 @@ from vault.model.errors import AlreadyExists, DiskFull, OutOfSequence, StoreDama
 from vault.model.ids import Kind
 from vault.model.secret import SecretSpec
 from vault.raftstore.engine import EngineStopped
+from vault.raftstore.keys import object_key, value_key
 from vault.raftstore.lock import DirectoryTaken
 from vault.raftstore.opening import StoreExists, StoreMissing
+from vault.raftstore.proposals import BATCH_BYTES
 from vault.raftstore.store import TERM_S, NoValue, Store
 from vault.raftstore.upkeep import keep_young
 from vault.store import rules
@@ -175,6 +178,22 @@ def test_a_proposal_is_applied_where_it_is_still_true_and_the_rest_returned(tmp_
         refused = await store.propose([stale, *fresh, relying, together])
         assert set(map(id, refused)) == {id(stale), id(relying), id(together)}
         assert {secret.spec.name for secret in store.committed.secrets.values()} == {"old", "fresh"}
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_a_value_is_in_the_commit_of_its_object_when_a_proposal_is_taken_apart() -> None:
+    async def run() -> None:
+        engine = ModelEngine()
+        store = await store_on(engine)
+        stale = replace(new_secret("stale", b"0")[0], relied_on=(Relied(Kind.SECRET, "gone", 9),))
+        first, second = (new_secret(name, bytes(BATCH_BYTES * 2 // 3)) for name in ("first", "second"))
+        assert await store.propose([stale, first[0], second[0], first[1], second[1]]) == (stale,)
+        for put, _ in (first, second):
+            of_both = {object_key(Kind.SECRET, put.obj.id), value_key(Kind.SECRET, put.obj.id)}
+            (written,) = [keys for commit in engine.commits if of_both & (keys := {key for key, _ in commit.writes})]
+            assert of_both <= written
         await store.close()
 
     asyncio.run(run())

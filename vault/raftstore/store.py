@@ -14,7 +14,7 @@ from typing import Final, Self
 from vault.crypto.keyring import with_new_term, without_terms_before
 from vault.crypto.keys import RootKey
 from vault.crypto.plaintext import Plaintext
-from vault.model.errors import DiskFull, NotFound, OutOfSequence, VaultError
+from vault.model.errors import NotFound, OutOfSequence, VaultError
 from vault.model.ids import Kind
 from vault.raftstore import files, opening
 from vault.raftstore.clock import Clock
@@ -26,23 +26,17 @@ from vault.raftstore.leadership import Lead, Leadership
 from vault.raftstore.ledger import Again, Content
 from vault.raftstore.moving import Step, move
 from vault.raftstore.opening import Opened, StartEtcd
-from vault.raftstore.proposals import Busy
+from vault.raftstore.proposing import propose
 from vault.raftstore.replica import Replica
-from vault.raftstore.writer import Writer
-from vault.store.changes import Atomic, Change, Put, PutValue, kind_of
+from vault.store.changes import Atomic, Change
 from vault.store.snapshot import Snapshot, Stale
 
 INLINE_BYTES: Final = 64 * 1024  # Values up to this size are opened on the event loop, in less than 0.3 ms.
 TERM_S: Final = 90 * 24 * 3600
 UPKEEP_RECORDS: Final = 256
 UPKEEP_BYTES: Final = 1024 * 1024
-CHUNK_CHANGES: Final = 256  # A decider's proposal is taken in pieces of this size, so that the loop goes on.
 AGREE_S: Final = 2.0  # How long a value that was just written may differ from what is known of it.
 AGREE_POLL_S: Final = 0.05
-
-
-Group = Sequence[Change | Atomic]
-"""Changes that are applied together or not at all."""
 
 
 class NoValue(NotFound, LookupError):
@@ -218,21 +212,7 @@ class Store:
 
         Those that a full or slow disk does not take are returned as well.
         """
-        rest = iter(changes)
-        refused: list[Change | Atomic] = []
-        taken: list[tuple[Group, asyncio.Future[int]]] = []
-        while chunk := list(islice(rest, CHUNK_CHANGES)):
-            writer = self._leadership.leading()
-            for group in _groups(chunk) if not _fits(writer, chunk, taken) else ():
-                if not _fits(writer, group, taken):
-                    refused.extend(group)
-            await asyncio.sleep(0)
-        for (group, _), outcome in zip(taken, await _outcomes(taken), strict=True):
-            if isinstance(outcome, DiskFull):
-                refused.extend(group)
-            elif isinstance(outcome, BaseException):
-                raise outcome
-        return tuple(refused)
+        return await propose(self._leadership.leading, changes)
 
     async def snapshots(self) -> AsyncIterator[Snapshot]:
         """Yield the committed snapshot, then each newer one; a slow reader sees only the newest.
@@ -366,37 +346,3 @@ class Store:
             if size_bytes > UPKEEP_BYTES:
                 break
         return found
-
-
-def _fits(writer: Writer, group: Group, taken: "list[tuple[Group, asyncio.Future[int]]]") -> bool:
-    """Propose changes together, unless one is stale; note in `taken` what will settle them."""
-    try:
-        batch = writer.proposals.add(group)
-    except (Stale, Busy):
-        return False
-    taken.append((group, writer.enlist(batch)))
-    return True
-
-
-async def _outcomes(taken: "list[tuple[Group, asyncio.Future[int]]]") -> list[int | BaseException]:
-    return await asyncio.gather(*(future for _, future in taken), return_exceptions=True)
-
-
-def _groups(changes: Iterable[Change | Atomic]) -> list[Group]:
-    """Return the changes one by one, but each value together with the object it belongs to."""
-    groups: list[list[Change | Atomic]] = []
-    objects: dict[tuple[Kind, str], list[Change | Atomic]] = {}
-    values: list[PutValue] = []
-    for change in changes:
-        if isinstance(change, PutValue):
-            values.append(change)
-            continue
-        groups.append([change])
-        if isinstance(change, Put):
-            objects[kind_of(change.obj), change.obj.id] = groups[-1]
-    for value in values:
-        if (owner := objects.get((value.kind, value.id))) is not None:
-            owner.append(value)
-        else:
-            groups.append([value])
-    return list(groups)
