@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ PORT = 2377
 CGROUPS = Path("/sys/fs/cgroup")
 
 
-class Cluster:
+class Cluster(ABC):
     """What both have in common: the Docker Engine API on a socket of each node."""
 
     name: str
@@ -41,29 +42,29 @@ class Cluster:
         """Every node."""
         return self.managers + self.workers
 
+    @abstractmethod
     def socket(self, node: str) -> Path:
         """Return the path of a node's API."""
-        raise NotImplementedError
 
+    @abstractmethod
     def start(self) -> None:
         """Make the swarm, with busybox on every node."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stop(self) -> None:
         """End everything."""
-        raise NotImplementedError
 
+    @abstractmethod
     def kill(self, node: str) -> None:
         """End a node's daemon, and what keeps its store, with KILL; its containers are left."""
-        raise NotImplementedError
 
+    @abstractmethod
     def restart(self, node: str) -> None:
         """Start a node's daemon again."""
-        raise NotImplementedError
 
+    @abstractmethod
     def daemons(self, node: str) -> list[int]:
         """Return the pids of a node's daemon and of what keeps its store."""
-        raise NotImplementedError
 
     def runtimes(self, node: str) -> list[int]:
         """Return the pids of what runs a node's containers, beside `daemons` and what each container has of its own."""
