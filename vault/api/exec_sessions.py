@@ -66,7 +66,7 @@ class Sessions:
         spec = replace(session.spec, height=height, width=width) if height or width else session.spec
         try:
             process = await self.node.exec(session.container.id, spec)
-        except BaseException:
+        except BaseException:  # Cancelled too: it cannot be started again, so it has ended.
             session.exit_code = 126
             raise
         session.process, session.pid = process, process.pid

@@ -135,7 +135,7 @@ class Relay:
             head = await patience.wait(anext(parts, None))
             if head is None or head.outcome is not Outcome.ANSWERED:
                 raise AnswerLost if head is None else _failure_of(head)
-        except BaseException:
+        except BaseException:  # Cancelled too: the leader is to stop an answer that nobody waits for.
             await parts.aclose()
             raise
         return Relayed(head, parts)

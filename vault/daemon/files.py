@@ -26,7 +26,7 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(path)
-    except BaseException:
+    except BaseException:  # Whatever it is, a file that nobody knows of is not left.
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)

@@ -140,7 +140,7 @@ class Managing:
         server = Server(handlers, self._holding.credentials, check)
         try:
             await server.start(*host_and_port(self._holding.identity.place.listen))
-        except BaseException:
+        except BaseException:  # Cancelled too: `close` knows nothing of this store yet.
             await store.close()
             raise
         self._store, self._server = store, server

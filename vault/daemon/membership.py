@@ -291,7 +291,7 @@ class Manager:
     async def _undone_on_error(self, making: Awaitable[MadeT]) -> MadeT:
         try:
             return await making
-        except BaseException:
+        except BaseException:  # Cancelled too: half a membership is to be taken up by no later start.
             self._part = None
             await asyncio.to_thread(self._files.remove)
             raise

@@ -71,7 +71,7 @@ class Lab:
                 state.write(self.site, made)
                 starting.bring_up(self.site, nodes, made, join=join, say=say)
                 state.write(self.site, msgspec.structs.replace(made, ready=True))
-            except BaseException:
+            except BaseException:  # Ctrl-C too: what runs and is mounted would outlive this process.
                 say("Failed: removing what was made")
                 ending.take_down(self.site)
                 raise

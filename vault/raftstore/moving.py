@@ -52,7 +52,7 @@ async def move(
         reading = await _copied(leadership.replica.ledger, old, engine, content.directory, step)
         await asyncio.to_thread(files.sync_directory, home)
         step("rename")
-    except BaseException:
+    except BaseException:  # Cancelled too: the old engine goes on, and nothing of the new one is left.
         writer.resume(old, alone=True)
         if engine is not None:
             await engine.close()

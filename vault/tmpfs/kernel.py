@@ -58,7 +58,7 @@ class KernelMemoryFiles:
             finally:
                 os.close(root)
             _make_read_only(fstype, at, options)
-        except BaseException:
+        except BaseException:  # Whatever it is, half of the files is not left mounted.
             unmount(at)
             raise
         return backing

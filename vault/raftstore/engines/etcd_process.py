@@ -48,14 +48,14 @@ async def start_etcd(settings: EtcdSettings) -> EtcdEngine:
     process = EtcdProcess(settings, binary, client)
     try:
         await process.start()
-    except BaseException:
+    except BaseException:  # Cancelled too: the client keeps its directory open.
         client.stop("it did not start")
         raise
     engine = EtcdEngine(client, process)
     try:
         if await process.serves(within_s=START_WAIT_S) and settings.force_new:
             await etcd_members.move(client, settings.peer_url)
-    except BaseException:
+    except BaseException:  # Cancelled too: the process runs, and the caller has nothing to close.
         await engine.close()
         raise
     return engine

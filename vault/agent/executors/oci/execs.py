@@ -110,7 +110,7 @@ def _begin(runtime: Runtime, paths: TaskPaths, spec: ExecSpec, description: int)
         if begun.master is not None and spec.rows and spec.columns:
             terminal.resize(begun.master, spec.rows, spec.columns)
         return begun
-    except BaseException:
+    except BaseException:  # Whatever it is, nobody else has the descriptors to close.
         for fd in (complaint, *ends.open_ours()):
             os.close(fd)
         raise

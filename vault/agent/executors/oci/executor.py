@@ -139,7 +139,7 @@ class OciExecutor:
     def _prepare(self, paths: TaskPaths, wanted: Wanted) -> None:
         try:
             prepare(self._shop, paths, wanted)
-        except BaseException as error:
+        except BaseException as error:  # Whatever it is, mounts and values are not left.
             removal.remove_all(self._runtime, paths, self._shop.volumes)
             match error:
                 case OSError():

@@ -48,7 +48,7 @@ def launch(runtime: Runtime, conmon: Conmon, profile: Profile, paths: TaskPaths)
         )
         write_record(paths, record)
         runtime.run("start", paths.container_id)
-    except BaseException:
+    except BaseException:  # Whatever it is, values and processes that no record names are not left.
         removal.forget_values(paths)
         removal.end_container(runtime, paths)
         raise

@@ -83,7 +83,7 @@ class Connection(asyncio.Protocol):
         exchange = self._begin(path)
         try:
             await self._send(exchange, body, last=False)
-        except BaseException:
+        except BaseException:  # Cancelled too: nobody else has the exchange to close it.
             exchange.close()
             raise
         return exchange
