@@ -146,6 +146,8 @@ def test_inspect_takes_a_template_and_a_human_form(daemon: FakeDaemon, vault: Va
         "Created at:        2026-11-22 20:18:24.093809042 +0000 utc\n"
         "Updated at:        2026-11-22 20:18:24.093809042 +0000 utc\n"
     )
+    both = vault("secret", "inspect", "--pretty", "--format", form, "a")
+    assert (both.code, both.out, both.err) == (1, "", "--format is incompatible with human friendly format\n")
 
 
 def test_rm_tries_every_name_and_reports_each(daemon: FakeDaemon, vault: Vault) -> None:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -29,13 +29,46 @@ class Said:
     raw: bytes
 
 
-class Node:
+class Vaultd:
+    """The process of one vaultd."""
+
+    process: subprocess.Popen[bytes] | None = None
+
+    def kill(self) -> None:
+        """End vaultd as a crash would; its etcd ends with it."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """End vaultd as an operator would; return its exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30)
+
+
+def run_vault(
+    words: Sequence[str], *, host: str, stdin: bytes, cwd: Path, timeout_s: float, env: Mapping[str, str] | None = None
+) -> Said:
+    """Run `vault` against the vaultd at `host`."""
+    done = subprocess.run(
+        [BIN / "vault", *words],
+        input=stdin,
+        capture_output=True,
+        timeout=timeout_s,
+        cwd=cwd,
+        env=os.environ | {"VAULT_HOST": host} | dict(env or {}),
+    )
+    out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+    return Said(out, err, done.returncode, done.stdout)
+
+
+class Node(Vaultd):
     """One vaultd; `start`, `kill` and `stop` it as an operator or a power cut would."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.log = root / "vaultd.log"
-        self.process: subprocess.Popen[bytes] | None = None
         self.address = next(_ADDRESSES)  # Of its control plane; several nodes share this namespace.
 
     @property
@@ -65,18 +98,6 @@ class Node:
         assert done.returncode == 1, done
         return done.stderr
 
-    def kill(self) -> None:
-        """End vaultd as a crash would."""
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self) -> int:
-        """End vaultd as an operator would; return its exit code."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30)
-
     def close(self) -> None:
         """Leave nothing behind, whatever the test did."""
         if self.process is None:
@@ -91,17 +112,7 @@ class Node:
         cwd: Path | None = None,
     ) -> Said:  # fmt: skip
         """Run `vault`; check its exit code unless that is None."""
-        done = subprocess.run(
-            [BIN / "vault", *words],
-            input=stdin,
-            capture_output=True,
-            timeout=120,
-            cwd=cwd or self.root,
-            env=os.environ | {"VAULT_HOST": self.socket} | (env or {}),
-        )
-        said = Said(
-            done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"), done.returncode, done.stdout
-        )
+        said = run_vault(words, host=self.socket, stdin=stdin, cwd=cwd or self.root, timeout_s=120, env=env)
         assert code is None or said.code == code, f"vault {' '.join(words)}: {said}"
         return said
 

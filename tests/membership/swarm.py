@@ -3,7 +3,6 @@
 import http.client
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
-from tests.e2e.node import BIN, IMAGES, Said
+from tests.e2e.node import BIN, IMAGES, Said, Vaultd, run_vault
 from vault.lab import clocks
 from vault.lab.plan import Place
 
@@ -35,7 +34,7 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-class Member:
+class Member(Vaultd):
     """One vaultd with an address of its own."""
 
     def __init__(self, root: Path, name: str) -> None:
@@ -43,7 +42,6 @@ class Member:
         self.name = name
         self.address = next(_ADDRESSES)
         self.log = root / "vaultd.log"
-        self.process: subprocess.Popen[bytes] | None = None
         root.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -82,18 +80,6 @@ class Member:
         if answers:
             self.until(self.answers, "vaultd answers")
         return self
-
-    def kill(self) -> None:
-        """End vaultd as a crash would; its etcd ends with it."""
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self) -> int:
-        """End vaultd as an operator would; return its exit code."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30)
 
     def restart(self, *options: str) -> None:
         """Stop and start."""
@@ -146,17 +132,7 @@ class Member:
 
     def vault(self, *words: str, stdin: bytes = b"", code: int | None = 0, timeout_s: float = 90) -> Said:
         """Run `vault`; check its exit code unless that is None."""
-        done = subprocess.run(
-            [BIN / "vault", *words],
-            input=stdin,
-            capture_output=True,
-            timeout=timeout_s,
-            cwd=self.root,
-            env=os.environ | {"VAULT_HOST": f"unix://{self.socket}"},
-        )
-        said = Said(
-            done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"), done.returncode, done.stdout
-        )
+        said = run_vault(words, host=f"unix://{self.socket}", stdin=stdin, cwd=self.root, timeout_s=timeout_s)
         assert code is None or said.code == code, f"{self.name}: vault {' '.join(words)}: {said}\n{self.tail()}"
         return said
 

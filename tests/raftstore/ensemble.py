@@ -58,16 +58,8 @@ class Ensemble:
 
     def apply(self, name: str, commit: Commit) -> None:
         """Do what etcd's transaction does.  Raises `HeadMoved`."""
-        if commit.expected != self.disk.head:
-            raise HeadMoved
-        self.disk.head = commit.head
-        for key, value in commit.writes:
-            if value is None:
-                self.disk.records.pop(key, None)
-            else:
-                self.disk.records[key] = value
+        self.disk.apply(commit)
         self.log.append((name, commit))
-        self.disk.show(Seen(commit.head, commit.writes))
 
     def deliver_late(self, name: str, commit: Commit) -> None:
         """Let a commit that its sender has given up arrive after all, some time."""

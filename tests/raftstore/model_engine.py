@@ -15,6 +15,18 @@ class Disk:
         self.seen: list[Seen | Beat] = []
         self._waiting: list[asyncio.Future[None]] = []
 
+    def apply(self, commit: Commit) -> None:
+        """Do what an engine's transaction does.  Raises `HeadMoved`."""
+        if commit.expected != self.head:
+            raise HeadMoved
+        self.head = commit.head
+        for key, value in commit.writes:
+            if value is None:
+                self.records.pop(key, None)
+            else:
+                self.records[key] = value
+        self.show(Seen(commit.head, commit.writes))
+
     def show(self, what: Seen | Beat) -> None:
         self.seen.append(what)
         waiting, self._waiting = self._waiting, []
@@ -96,16 +108,8 @@ class ModelEngine:
         failure = self.fails.pop(0) if self.fails else None
         if failure is not None and not self.fails_after_commit:
             raise failure
-        if commit.expected != self.disk.head:
-            raise HeadMoved
-        self.disk.head = commit.head
-        for key, value in commit.writes:
-            if value is None:
-                self.disk.records.pop(key, None)
-            else:
-                self.disk.records[key] = value
+        self.disk.apply(commit)
         self.commits.append(commit)
-        self.disk.show(Seen(commit.head, commit.writes))
         if failure is not None:
             raise failure
         return commit

@@ -6,14 +6,13 @@ this node.  Keys come in a body or a header, become `Plaintext` as they are deco
 
 import base64
 import binascii
-from collections.abc import AsyncIterator
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from vault.api import answers
-from vault.api.bodies import decode, read
+from vault.api.bodies import decode, pieces, read
 from vault.api.context import Context, Endpoint, Reach
 from vault.api.ports import RestoreRequest
 from vault.api.streams import Streamed, Write, with_first
@@ -62,10 +61,10 @@ class Backups:
         posted = decode(await read(request), PostedBackup, plaintext)
         if posted.passphrase is not None and not len(posted.passphrase):
             raise BadRequest("the passphrase is empty")
-        pieces = await with_first(self.manager.backup(posted.passphrase))
+        archive = await with_first(self.manager.backup(posted.passphrase))
 
         async def produce(write: Write) -> None:
-            async for piece in pieces:
+            async for piece in archive:
                 await write(piece)
 
         return Streamed(produce, BINARY)
@@ -80,7 +79,7 @@ class Backups:
             listen_addr=query.get("listenAddr", ""),
             data_path_addr=query.get("dataPathAddr", ""),
         )
-        return answers.json(await self.manager.restore(asked, _archive(request)))
+        return answers.json(await self.manager.restore(asked, pieces(request)))
 
 
 def _key_of(request: Request) -> PostedKey:
@@ -96,15 +95,3 @@ def _key_of(request: Request) -> PostedKey:
     if (key.passphrase is None) == (key.unlock_key is None):
         raise BadRequest("a backup is opened with a passphrase or with an unlock key: send one of them in X-Vault-Key")
     return key
-
-
-async def _archive(request: Request) -> AsyncIterator[bytes]:
-    """Yield the body as it comes."""
-    while True:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect()
-        if message.get("body"):
-            yield message["body"]
-        if not message.get("more_body", False):
-            return

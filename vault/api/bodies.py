@@ -1,9 +1,9 @@
-"""Bodies of requests: read within a bound, and decoded into model objects.
+"""Bodies of requests: read within a bound and decoded into model objects, or taken piece by piece.
 
 Not pure: reads from the connection.  Called by all handlers.  Nothing here logs, and no error carries what was posted.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -55,6 +55,18 @@ async def _read_rest(request: Request, body: bytearray, limit_bytes: int) -> byt
             raise TooLarge(limit_bytes)
         if not message.get("more_body", False):
             return bytes(body)
+
+
+async def pieces(request: Request) -> AsyncIterator[bytes]:
+    """Yield the body as it comes: archives are larger than memory.  Raises `ClientDisconnect`."""
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect()
+        if message.get("body"):
+            yield message["body"]
+        if not message.get("more_body", False):
+            return
 
 
 def decode(body: bytes, type_: type[T], hook: Hook | None = None) -> T:

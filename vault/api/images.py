@@ -3,13 +3,13 @@
 import base64
 import binascii
 import fnmatch
-from collections.abc import AsyncIterator
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from vault.api import answers
+from vault.api.bodies import pieces
 from vault.api.context import Context, Endpoint, Reach, flag
 from vault.api.filters import Filters, matches_labels, parse_filters, switch
 from vault.api.image_shapes import ImageDetails, ImageSummary, Removed, details_of, summary_of
@@ -71,7 +71,7 @@ class Images:
 
     async def load(self, request: Request) -> Response:
         """Take in an archive that `save` made."""
-        return progress(await with_first(self.node.load_image(_body(request))), watch=False)
+        return progress(await with_first(self.node.load_image(pieces(request))), watch=False)
 
     async def create(self, request: Request) -> Response:
         """Pull an image, or import a root file system."""
@@ -86,7 +86,7 @@ class Images:
             raise BadRequest('fromSrc must be "-": send the archive as the body of the request')
         repository, tag = query.get("repo", ""), query.get("tag", "")
         imported = self.node.import_image(
-            _body(request),
+            pieces(request),
             reference=_reference(repository, tag) if repository else "",
             message=query.get("message", ""),
             changes=query.getlist("changes"),
@@ -97,18 +97,6 @@ class Images:
         """Remove an image."""
         removed = await self.node.remove_image(request.path_params["name"], force=flag(request, "force"))
         return answers.json([Removed(untagged=one.untagged, deleted=one.deleted) for one in removed])
-
-
-async def _body(request: Request) -> AsyncIterator[bytes]:
-    """Yield the body of a request as it comes; archives are larger than memory."""
-    while True:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect()
-        if message.get("body"):
-            yield message["body"]
-        if not message.get("more_body", False):
-            return
 
 
 def _reference(name: str, tag: str) -> str:

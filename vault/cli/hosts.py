@@ -130,21 +130,14 @@ def _connect_unix(host: str, path: str) -> socket.socket:
 def _context(host: str, files: TLSFiles) -> "ssl.SSLContext":
     import ssl
 
+    from vault.rpc.tls_files import UnfitFile, context_of
+
     for path in files:
         if not os.path.isfile(path):
             raise CommandError(f"{host} is reached by certificates, and {path or 'one of them'} is missing: {_HOW}")
         if not os.access(path, os.R_OK):
             raise CommandError(f"{path} cannot be read: permission denied")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
     try:
-        context.load_verify_locations(files.ca)
-    except ssl.SSLError:
-        raise CommandError(f"{files.ca} holds no CA certificate in PEM") from None
-    try:
-        context.load_cert_chain(files.certificate, files.key, password=lambda: b"")
-    except ssl.SSLError:
-        raise CommandError(
-            f"{files.certificate} and {files.key} are no certificate and its key, unencrypted, in PEM"
-        ) from None
-    return context
+        return context_of(ssl.PROTOCOL_TLS_CLIENT, ca=files.ca, certificate=files.certificate, key=files.key)
+    except UnfitFile as error:
+        raise CommandError(str(error)) from None

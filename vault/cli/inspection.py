@@ -35,10 +35,20 @@ def inspect(references: Iterable[str], form: str | None, fetch: Callable[[str], 
     joined(errors)
 
 
-def pretty(references: Iterable[str], fetch: Callable[[str], Found], render: Callable[[Found], str]) -> None:
-    """Print each object in a human form."""
+def show(
+    references: Iterable[str],
+    form: str | None,
+    fetch: Callable[[str], Found],
+    human: Callable[[Found], str] | None,
+) -> None:
+    """Print objects as `inspect` does, or each in a human form.  human: makes it; None = it is not asked for."""
+    if human is None:
+        inspect(references, form, fetch)
+        return
+    if form:
+        raise CommandError("--format is incompatible with human friendly format")
     for reference in references:
-        click.echo(render(fetch(reference)))
+        click.echo(human(fetch(reference)))
 
 
 def label_lines(labels: dict[str, str] | None) -> list[str]:

@@ -6,6 +6,7 @@ import secrets
 from pathlib import Path
 
 from vault.model.errors import VaultError
+from vault.raftstore.files import sync_directory
 
 
 class DataRootTaken(VaultError):
@@ -30,15 +31,6 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make renames and removals in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def lock(data_root: Path) -> int:

@@ -21,8 +21,9 @@ import msgspec
 from vault.crypto.errors import UnknownFormat, WrongUnlockKey
 from vault.crypto.keyfile import NodeKeys, open_key_file, seal_key_file, unlock_version_of
 from vault.crypto.keys import RootKey, UnlockKey
-from vault.daemon.files import sync_directory, write_whole
+from vault.daemon.files import write_whole
 from vault.model.errors import Unavailable
+from vault.raftstore.files import sync_directory
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 _VERSION = 1

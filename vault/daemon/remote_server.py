@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from vault.daemon import server
 from vault.daemon.remote import BadRemote, Remote
+from vault.rpc.tls_files import UnfitFile, context_of
 
 BACKLOG: Final = 128
 
@@ -35,25 +36,15 @@ def tls_context(remote: Remote) -> ssl.SSLContext:
 
     Raises `BadRemote` naming the file that cannot be used.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.verify_mode = ssl.CERT_REQUIRED
     for path in (remote.ca, remote.certificate, remote.key):
         try:
             path.open("rb").close()
         except OSError as error:
             raise BadRemote(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
     try:
-        context.load_verify_locations(remote.ca)
-    except ssl.SSLError:
-        raise BadRemote(f"{remote.ca} holds no CA certificate in PEM") from None
-    try:
-        context.load_cert_chain(remote.certificate, remote.key, password=lambda: b"")
-    except ssl.SSLError:
-        raise BadRemote(
-            f"{remote.certificate} and {remote.key} are no certificate and its key, unencrypted, in PEM"
-        ) from None
-    return context
+        return context_of(ssl.PROTOCOL_TLS_SERVER, ca=remote.ca, certificate=remote.certificate, key=remote.key)
+    except UnfitFile as error:
+        raise BadRemote(str(error)) from None
 
 
 def remote_server(app: Any, remote: Remote) -> uvicorn.Server:

@@ -1,7 +1,7 @@
 """The file `engine`: which engine is in charge, and in which directory.  Its rename is the commit point of every move.
 
 One line: `1 <engine> <directory>`.  Directories that it does not name are left-overs of a move that did not finish,
-and are deleted at start.  Blocking.  Called by `vault.raftstore.store`.
+and are deleted at start.  Blocking.  Called by `vault.raftstore`, and by `vault.daemon` for its own directories.
 """
 
 import os
@@ -68,7 +68,7 @@ def sweep(directory: Path, keep: str) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable."""
+    """Make the names in a directory, and their renames and removals, durable."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

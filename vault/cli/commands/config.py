@@ -91,12 +91,7 @@ def inspect(client: Client, references: tuple[str, ...], form: str | None, prett
         found: dict[str, Any] = client.get(f"/configs/{reference}")
         return found
 
-    if pretty and form:
-        raise CommandError("--format is incompatible with human friendly format")
-    if pretty:
-        inspection.pretty(references, fetch, _pretty)
-    else:
-        inspection.inspect(references, form, fetch)
+    inspection.show(references, form, fetch, _pretty if pretty else None)
 
 
 def _pretty(item: dict[str, Any]) -> str:

@@ -122,12 +122,7 @@ def inspect(client: Client, references: tuple[str, ...], form: str | None, prett
         found: dict[str, Any] = client.get(f"/nodes/{_own_id(client, reference)}")
         return found
 
-    if pretty and form:
-        raise CommandError("--format is incompatible with human friendly format")
-    if pretty:
-        inspection.pretty(references, fetch, pretty_node)
-    else:
-        inspection.inspect(references, form, fetch)
+    inspection.show(references, form, fetch, pretty_node if pretty else None)
 
 
 def pretty_node(item: dict[str, Any]) -> str:

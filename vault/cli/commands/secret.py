@@ -8,7 +8,6 @@ import click
 from vault.cli import human, inspection
 from vault.cli.client import Client
 from vault.cli.command import Group, argument, command, option
-from vault.cli.errors import CommandError
 from vault.cli.payload import read_payload
 from vault.cli.removal import remove_each
 from vault.cli.shared_options import asked, format_option, list_options, now_s, pass_client, pretty_option, show
@@ -94,12 +93,7 @@ def inspect(client: Client, references: tuple[str, ...], form: str | None, prett
         found: dict[str, Any] = client.get(f"/secrets/{reference}")
         return found
 
-    if pretty and form:
-        raise CommandError("--format is incompatible with human friendly format")
-    if pretty:
-        inspection.pretty(references, fetch, _pretty)
-    else:
-        inspection.inspect(references, form, fetch)
+    inspection.show(references, form, fetch, _pretty if pretty else None)
 
 
 def _pretty(item: dict[str, Any]) -> str:

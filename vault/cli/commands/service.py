@@ -104,8 +104,6 @@ def _find(client: Client, references: tuple[str, ...]) -> tuple[list[str], list[
 @pass_client
 def inspect(client: Client, references: tuple[str, ...], form: str | None, pretty: bool) -> None:
     """Show services, with the defaults that are in force."""
-    if pretty and form:
-        raise CommandError("--format is incompatible with human friendly format")
 
     def fetch(reference: str) -> dict[str, Any]:
         try:
@@ -116,16 +114,16 @@ def inspect(client: Client, references: tuple[str, ...], form: str | None, prett
             raise inspection.NotFound("service", reference) from None
         return found
 
-    if pretty:
+    def human(item: dict[str, Any]) -> str:
         from vault.cli.services.pretty import pretty_service
 
         def names(identifier: str) -> str:
             name: str = client.get(f"/networks/{identifier}")["Name"]
             return name
 
-        inspection.pretty(references, fetch, lambda item: pretty_service(item, names))
-    else:
-        inspection.inspect(references, form, fetch)
+        return pretty_service(item, names)
+
+    inspection.show(references, form, fetch, human if pretty else None)
 
 
 @command(
