@@ -211,9 +211,7 @@ def test_credentials_do_not_go_along_a_redirect(script: Scripted, content: Conte
 
 
 @pytest.mark.parametrize("place", ["ftp://127.0.0.1/x", "file:///etc/passwd", "gopher://x", ""])
-def test_a_redirect_to_something_else_than_http_is_not_followed(
-    script: Scripted, content: Content, place: str
-) -> None:
+def test_a_redirect_to_something_else_than_http_is_not_followed(script: Scripted, content: Content, place: str) -> None:
     script.offer("app", "1", TWO)
     script.answers[f"/v2/app/blobs/{TWO.id}"] = (307, {"Location": place}, b"")
     with pytest.raises(RegistryFailed):
