@@ -18,7 +18,7 @@ from vault.raftstore.engine import Commit, Write
 from vault.raftstore.engines import etcd_traces
 from vault.raftstore.engines.etcd import EtcdEngine
 from vault.raftstore.engines.etcd_binary import EtcdMissing, EtcdUnfit, find, fit_version
-from vault.raftstore.engines.etcd_process import start_etcd
+from vault.raftstore.engines.etcd_process import GARBAGE_PERCENT, start_etcd
 from vault.raftstore.engines.etcd_settings import flags
 
 PRINTED = "etcd Version: {}\nGit SHA: Not provided\nGo Version: go1.19.8\nGo OS/Arch: linux/amd64\n"
@@ -82,7 +82,7 @@ def test_a_key_is_in_no_file_and_no_command_line(tmp_path: Path) -> None:
         secret = settings.peer_key.reveal().splitlines()[1]
         pid = (settings.directory / etcd_traces.PROCESS_FILE).read_text().split()[0]
         assert secret not in Path(f"/proc/{pid}/cmdline").read_bytes()
-        assert Path(f"/proc/{pid}/environ").read_bytes() == b"GOGC=50\0"
+        assert Path(f"/proc/{pid}/environ").read_bytes() == f"GOGC={GARBAGE_PERCENT}\0".encode()
         files = [path for path in settings.directory.rglob("*") if path.is_file()]
         assert files
         assert not [path for path in files if secret in path.read_bytes()]
