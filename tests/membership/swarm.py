@@ -66,13 +66,18 @@ class Member(Vaultd):
 
     # The process.
 
-    def start(self, *options: str, clock_s: int = 0, answers: bool = True) -> "Member":
-        """Start vaultd; return once it answers.  clock_s: how far its wall clock is off."""
+    def start(self, *options: str, clock_s: int = 0, speaks: int = 0, answers: bool = True) -> "Member":
+        """Start vaultd; return once it answers.
+
+        clock_s: how far its wall clock is off.  speaks: the one version of the control protocol that it knows.
+        """
         words = [BIN / "vaultd", "--data-root", self.data, "--run-root", self.root / "r", "--hostname", self.name]
         environment = dict(os.environ)
         if clock_s:
             words[:1] = [sys.executable, "-P", "-m", "vault.lab.wrong_clock"]
             environment |= clocks.environment(cast(Place, self), clock_s)
+        if speaks:
+            words[:1] = [sys.executable, "-P", str(Path(__file__).with_name("other_version.py")), str(speaks)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*map(str, words), "--log-level", "debug", *options], stdout=log, stderr=log, env=environment
@@ -218,11 +223,11 @@ class Swarm:
         self.root = root
         self.members: dict[str, Member] = {}
 
-    def member(self, name: str) -> Member:
-        """Return a member, which is started when it is new."""
+    def member(self, name: str, *, speaks: int = 0) -> Member:
+        """Return a member, which is started when it is new.  speaks: as `Member.start` has it."""
         if name not in self.members:
             self.members[name] = Member(self.root / name, name)
-            self.members[name].start()
+            self.members[name].start(speaks=speaks)
         return self.members[name]
 
     def make(self, *, managers: int = 1, workers: int = 0, options: Sequence[str] = ()) -> list[Member]:

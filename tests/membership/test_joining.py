@@ -103,6 +103,24 @@ def test_a_clock_that_is_too_far_off_is_named(first: Member, joiner: Member, clo
     joiner.restart()
 
 
+def test_releases_that_speak_no_common_version_say_so_in_one_sentence_and_nothing_is_left(
+    swarm: Swarm, first: Member
+) -> None:
+    newer = swarm.member("newer", speaks=2)
+    before = sorted(newer.data.rglob("*"))
+    at = f"{first.address}:2377"
+    for role in ("worker", "manager"):
+        assert newer.join(first, role, code=1).err == (
+            f"Error response from daemon: cannot reach {at}: it speaks version 1 of the control protocol, "
+            f"this node version 2: upgrade {at}\n"
+        )
+    assert newer.info()["LocalNodeState"] == "inactive"
+    assert sorted(newer.data.rglob("*")) == before
+    assert len(first.nodes()) == 1
+    assert not first.logged("moving_to_etcd")
+    assert not newer.logged("Traceback")
+
+
 def test_a_node_is_in_one_swarm_and_leaves_it_before_the_next(swarm: Swarm, first: Member) -> None:
     worker = swarm.member("w1")
     assert "joined a swarm as a worker" in worker.join(first).out

@@ -217,8 +217,8 @@ class Connection(asyncio.Protocol):
         for data in self.ws.data_to_send():
             if data:
                 self._transport.write(data)
-            else:
-                self._transport.close()
+            else:  # Not from within `data_received`: uvloop fails when the other end's close was read with this data.
+                self._loop.call_soon(self._transport.close)
         if self._closer is None and self.ws.close_expected():
             self._closer = self._loop.call_later(self._limits.close_s, self.abort, "it did not close in time")
 
