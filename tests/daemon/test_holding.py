@@ -1,6 +1,7 @@
 """The identity in force: on disk before it is in use, written only where it differs."""
 
 import asyncio
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,3 +86,30 @@ def test_changes_at_one_time_are_all_kept(holding: Holding) -> None:
 
     asyncio.run(both())
     assert (holding.epoch, holding.identity.unlock_version, len(holding.managers)) == ((1, 2), 3, 1)
+
+
+def test_who_is_cancelled_while_a_change_is_written_is_so_once_it_is_written(holding: Holding) -> None:
+    """Files were written while `swarm leave` removed them: it failed with an error that named none of this."""
+    assert isinstance(holding.files, FakeFiles)
+    writes, goes_on = threading.Event(), threading.Event()
+    note = holding.files.write_place
+
+    def slow(place: Place) -> None:
+        writes.set()
+        goes_on.wait(5)
+        note(place)
+
+    holding.files.write_place = slow  # type: ignore[method-assign]
+
+    async def cancelled() -> None:
+        changing = asyncio.ensure_future(holding.remember_epoch((5, 7)))
+        await asyncio.to_thread(writes.wait, 5)
+        changing.cancel()
+        await asyncio.sleep(0)
+        assert not changing.done()
+        goes_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await changing
+        assert [type(one) for one in written(holding)] == [Place]
+
+    asyncio.run(cancelled())

@@ -65,6 +65,7 @@ class FakeManaging:
         self.did.append("close")
         if self.closing is not None:
             await self.closing.wait()
+        self.did.append("closed")
 
 
 class World:
@@ -135,13 +136,36 @@ def test_a_manager_that_was_demoted_closes_and_keeps_nothing_of_one(world: World
     async def act() -> None:
         await world.until(lambda: world.part.is_settled)
         await world.become(Role.WORKER)
-        await world.until(lambda: world.managers[0].did == ["open", "close"] and not world.exists)
+        await world.until(lambda: world.managers[0].did == ["open", "close", "closed"] and not world.exists)
         await world.part.settled()
         assert world.part.holding.identity.keys.root_key is None
         with pytest.raises(WorkerNode):
             world.part.manager()
 
     play(world, act)
+
+
+def test_a_node_that_stops_while_its_manager_closes_waits_for_that(world: World) -> None:
+    """Else its store stays open, and the engine beside it runs on."""
+
+    async def act() -> None:
+        following = asyncio.ensure_future(world.part._follow_role(None, new_generation=False))
+        await world.until(lambda: world.part.is_settled)
+        manager = world.managers[0]
+        manager.closing = asyncio.Event()
+        await world.become(Role.WORKER)
+        await world.until(lambda: "close" in manager.did)
+        following.cancel()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not following.done()
+        manager.closing.set()
+        with pytest.raises(asyncio.CancelledError):
+            await following
+        assert manager.did == ["open", "close", "closed"]
+        await world.part._client.close()
+
+    asyncio.run(act())
 
 
 def test_a_role_that_changes_back_while_the_manager_closes_is_taken_up_anew(world: World) -> None:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import fields
 
+from vault.daemon.finishing import finished
 from vault.daemon.identity import Identity, IdentityFiles
 from vault.rpc.credentials import Credentials
 from vault.rpc.messages import ManagerAddress
@@ -51,7 +52,7 @@ class Holding:
             after = change(before)
             if not _differs(before, after) and after.place == before.place:
                 return before
-            await asyncio.to_thread(self._write, before, after)
+            await finished(asyncio.to_thread(self._write, before, after))
             self.identity = after
             if (after.roots, after.certificate) != (before.roots, before.certificate):
                 self.credentials.replace(trust=after.roots, certificate=after.certificate, key=after.keys.tls_key)

@@ -25,6 +25,7 @@ from vault.crypto.keys import UnlockKey
 from vault.crypto.plaintext import Plaintext
 from vault.daemon.addresses import check_free
 from vault.daemon.entering import enter_as_manager
+from vault.daemon.finishing import finished
 from vault.daemon.holding import Holding
 from vault.daemon.machine import description
 from vault.daemon.managing import Managing
@@ -275,8 +276,7 @@ class Part:
             finally:
                 self.managing = None
                 running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
-                await managing.close()
+                await finished(_ended(running, managing))
 
     async def _until_role_ends(self, running: asyncio.Task[None]) -> None:
         """Return when this node is to be a manager no more; raises what ends its being one before that."""
@@ -342,7 +342,7 @@ class Part:
                 self.trouble = error.message
                 await asyncio.sleep(RETRY_S)
         self.trouble = ""
-        await asyncio.to_thread(Store.destroy, files.store)
+        await finished(asyncio.to_thread(Store.destroy, files.store))
         await managing.enter(entered)
 
     async def _ask_to_enter(self, wanted: Enter) -> Entered:
@@ -375,4 +375,10 @@ class Part:
                 )
             )
         if await asyncio.to_thread(Store.exists, files.store):
-            await asyncio.to_thread(Store.destroy, files.store)
+            await finished(asyncio.to_thread(Store.destroy, files.store))
+
+
+async def _ended(running: "asyncio.Task[None]", managing: Managing) -> None:
+    """End what a manager does, then the manager."""
+    await asyncio.gather(running, return_exceptions=True)
+    await managing.close()
