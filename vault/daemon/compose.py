@@ -75,7 +75,7 @@ class Daemon:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._failed = False
-        self._http: uvicorn.Server | None = None
+        self._served: list[uvicorn.Server] = []
 
     async def serve(self, listener: socket.socket) -> int:
         """Serve until told to end; 1 when a part that must not fail has failed."""
@@ -104,7 +104,8 @@ class Daemon:
         manager = Manager(info, IdentityFiles(settings.data_root), make_worker, self._fail, lambda: gateway)
         local = Local(info, manager.worker, images, volumes)
         gateway = create_app(manager, local)
-        self._http = server.server(gateway)
+        http = server.server(gateway)
+        self._served.append(http)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._end)
         try:
@@ -115,7 +116,7 @@ class Daemon:
             gc.freeze()  # What was made at start stays; later collections need not look at it.
             logger.info("serving", extra={"socket": str(settings.socket), "data_root": str(settings.data_root)})
             async with self._served_remotely(gateway):
-                await self._http.serve(sockets=[listener])
+                await http.serve(sockets=[listener])
         finally:
             await manager.stop()
             await executor.close()
@@ -128,6 +129,7 @@ class Daemon:
             yield
             return
         served = remote_server(gateway, remote)
+        self._served.append(served)
         with listen(remote) as listener:
             serving = asyncio.create_task(served.serve(sockets=[listener]))
             try:
@@ -137,8 +139,8 @@ class Daemon:
                 await serving
 
     def _end(self) -> None:
-        if self._http is not None:
-            self._http.should_exit = True
+        for served in self._served:
+            served.should_exit = True
 
     def _fail(self) -> None:
         self._failed = True

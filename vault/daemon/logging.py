@@ -1,5 +1,6 @@
 """Logs of vaultd: one line an event, on standard error: time, level, event, fields.  Never a request's body."""
 
+import asyncio
 import logging
 import sys
 from datetime import UTC, datetime
@@ -29,6 +30,12 @@ def configure(level: str) -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger("vault").setLevel(level.upper())
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(_is_no_cut_stream)
+
+
+def _is_no_cut_stream(record: logging.LogRecord) -> bool:
+    """Whether a record is anything but the traceback of a stream that is cut because vaultd ends."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def _shown(value: object) -> str:
