@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import anyio
+import msgspec
 
 from vault.api.ports import (
     Build,
@@ -27,8 +28,9 @@ from vault.api.ports import (
     Rotations,
     Volume,
 )
+from vault.crypto.errors import KeyringFull
 from vault.crypto.plaintext import Plaintext
-from vault.model.cluster import Cluster, ClusterSpec, JoinTokens
+from vault.model.cluster import Cluster, ClusterSpec, DataKeyStatus, JoinTokens
 from vault.model.errors import (
     AlreadyInSwarm,
     BadRequest,
@@ -57,6 +59,9 @@ class MemoryStore:
         self.committed = Snapshot()
         self.values: dict[tuple[Kind, str], Plaintext] = {}
         self.changed = anyio.Event()
+        self.sealed = DataKeyStatus(
+            term=1, created_at=datetime.fromtimestamp(START_S, UTC), records=7, older_records=0, older_keys=0
+        )
 
     async def submit(self, build: Build) -> int:
         return self.write(build(self.committed))
@@ -83,6 +88,15 @@ class MemoryStore:
 
     async def value(self, kind: Kind, id: str) -> Plaintext:
         return self.values[kind, id]
+
+    def data_key(self) -> DataKeyStatus:
+        return self.sealed
+
+    async def rotate_keyring(self) -> None:
+        if self.sealed.older_keys:
+            raise KeyringFull(2)
+        was = self.sealed
+        self.sealed = msgspec.structs.replace(was, term=was.term + 1, older_records=was.records, older_keys=1)
 
 
 def counting_ids(first: int = 1) -> Callable[[], str]:

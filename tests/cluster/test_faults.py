@@ -20,6 +20,7 @@ SHORT: tuple[type[Fault], ...] = (
     clocks.LeaderFast, clocks.LeaderSlow,
     members.PromoteAndDemote, members.DemoteLeader, members.LeaveAndJoin, members.DeadManagerReplaced,
     rotations.RotateCA, rotations.RotateCAWhileLeaderDies, rotations.RotateTokens, rotations.RotateUnlockKey,
+    rotations.RotateDataKey, rotations.RotateDataKeyWhileLeaderDies,
     work.UpdateWhileLeaderDies, work.RestartDelayWhileLeaderDies,
 )  # fmt: skip
 

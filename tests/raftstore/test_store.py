@@ -349,7 +349,7 @@ def test_the_upkeep_loop_ends_with_one_key_and_survives_a_full_disk() -> None:
         await store.rotate_keyring()
         engine.fails = [DiskFull()]
         async with asyncio.timeout(10):
-            loop = asyncio.ensure_future(keep_young(store, pause_s=0, rest_s=0))
+            loop = asyncio.ensure_future(keep_young(store, pause_s=0, retry_s=0, rest_s=0))
             async for _ in store.snapshots():
                 if set(store._replica.ledger.keyring.terms) == {2}:
                     break

@@ -20,6 +20,7 @@ from vault.api.backups import Backups
 from vault.api.configs import Configs
 from vault.api.containers import Containers
 from vault.api.context import Context, Endpoint
+from vault.api.data_key import DataKey
 from vault.api.event_stream import Events
 from vault.api.exec import Exec
 from vault.api.exec_sessions import Sessions
@@ -86,6 +87,7 @@ def endpoints_of(context: Context, sessions: Sessions) -> list[Endpoint]:
         *Networks(context).endpoints(),
         *Swarm(context).endpoints(),
         *Backups(context).endpoints(),
+        *DataKey(context).endpoints(),
         *Events(context).endpoints(),
         *Containers(context).endpoints(),
         *Exec(context, sessions).endpoints(),

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from vault.crypto.plaintext import Plaintext
-from vault.model.cluster import ClusterSpec
+from vault.model.cluster import ClusterSpec, DataKeyStatus
 from vault.model.errors import Unavailable
 from vault.model.ids import Kind, NodeID
 from vault.model.task import Task
@@ -42,6 +42,17 @@ class Store(Protocol):
 
     async def value(self, kind: Kind, id: str) -> Plaintext:
         """Return the value of a secret or config.  The API asks for values of configs only."""
+        ...
+
+    def data_key(self) -> DataKeyStatus:
+        """Return which data key is the newest, and how far records are sealed under it; asked of a leader."""
+        ...
+
+    async def rotate_keyring(self) -> None:
+        """Add a data key that seals from now on; older records are sealed anew in the background.
+
+        Raises `KeyringFull` while too many older ones are in use.
+        """
         ...
 
 

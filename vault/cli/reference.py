@@ -52,6 +52,8 @@ Where we differ from Docker on purpose:
   way when the leader was lost is then done once, and answered with its id; another write whose answer was lost ends
   with "the outcome of this write is unknown".
 - `vault swarm backup` and `restore` keep a swarm in one sealed file; Docker has nothing like them.
+- `vault swarm data-key` shows under which data key the store is sealed, and `--rotate` makes a new one; Docker has
+  nothing like it.
 - `vault exec` without a terminal passes Ctrl-C and SIGTERM on to the command; the second Ctrl-C ends `vault` itself.
 
 Shell completion: `eval "$(_VAULT_COMPLETE=bash_source vault)"` (also `zsh_source`, `fish_source`).

@@ -39,6 +39,19 @@ class UnknownTerm(CryptoError):
         self.term = term
 
 
+class KeyringFull(CryptoError):
+    """There is no room for another data key while so many older ones are in use."""
+
+    status = HTTPStatus.CONFLICT
+
+    def __init__(self, terms: int) -> None:
+        super().__init__(
+            f"the swarm keeps {terms} data keys already: wait until its records are sealed under the newest, "
+            "and rotate it then"
+        )
+        self.terms = terms
+
+
 class WrongLength(CryptoError):
     """A key is not as long as its kind asks for."""
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from vault.crypto import committed
 from vault.crypto._hazmat import MacKey
-from vault.crypto.errors import Altered, UnknownFormat, UnknownTerm
+from vault.crypto.errors import Altered, KeyringFull, UnknownFormat, UnknownTerm
 from vault.crypto.keys import KEY_BYTES, DataKey, RootKey
 
 MAX_TERMS: Final = 4096
@@ -53,7 +53,12 @@ def new_keyring(*, now_s: float) -> Keyring:
 
 
 def with_new_term(keyring: Keyring, *, now_s: float) -> Keyring:
-    """Return a keyring whose newest term is fresh.  Commit it before anything is sealed with it."""
+    """Return a keyring whose newest term is fresh.  Commit it before anything is sealed with it.
+
+    Raises `KeyringFull` when it would hold more than `MAX_TERMS`.
+    """
+    if len(keyring.terms) >= MAX_TERMS:
+        raise KeyringFull(len(keyring.terms))
     fresh = Term(number=keyring.newest.number + 1, created_s=int(now_s), key=DataKey.generate())
     return _keyring((*keyring.terms.values(), fresh))
 

@@ -1,5 +1,6 @@
 """The cluster object: settings, trust, and the addresses it hands out."""
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -104,6 +105,16 @@ class PeerAuthority(Shape, frozen=True, kw_only=True):
     key: bytes = b""  # PKCS#8 PEM.
     issued: tuple[tuple[str, str], ...] = ()  # (node id, serial in hexadecimal), not revoked.
     revoked: tuple[str, ...] = ()  # Serials.
+
+
+class DataKeyStatus(Shape, frozen=True, kw_only=True):
+    """The newest data key, never the key itself, and how far records are sealed under it; never stored."""
+
+    term: int  # Its number: from 1, one more with every rotation.
+    created_at: datetime
+    records: int  # Live ones; a secret or config is two, itself and its value.
+    older_records: int  # Those that are still sealed under older data keys.
+    older_keys: int  # Older data keys that are kept, until no record needs one.
 
 
 class Cluster(Object, frozen=True, kw_only=True):

@@ -103,6 +103,7 @@ class Ledger:
             parts[key] = self.part(key, at, record)
             writes.append(Write(key, codec.frame(at, record)))
         if keyring is not None:
+            assert keyring.terms.get(self.keyring.newest.number) == self.keyring.newest, "records are sealed under it"
             record = wrap_keyring(keyring, self.root, cluster_id=self.cluster_id)
             parts[KEYRING_KEY] = self.part(KEYRING_KEY, index, record)
             writes.append(Write(KEYRING_KEY, codec.frame(index, record)))

@@ -14,6 +14,8 @@ from typing import Final, Self
 from vault.crypto.keyring import with_new_term, without_terms_before
 from vault.crypto.keys import RootKey
 from vault.crypto.plaintext import Plaintext
+from vault.model.base import from_s
+from vault.model.cluster import DataKeyStatus
 from vault.model.errors import NotFound, OutOfSequence, VaultError
 from vault.model.ids import Kind
 from vault.raftstore import files, opening
@@ -21,7 +23,7 @@ from vault.raftstore.clock import Clock
 from vault.raftstore.engine import Member, Reading
 from vault.raftstore.engines.etcd import EtcdEngine
 from vault.raftstore.files import EngineFile
-from vault.raftstore.keys import value_key
+from vault.raftstore.keys import KEYRING_KEY, value_key
 from vault.raftstore.leadership import Lead, Leadership
 from vault.raftstore.ledger import Again, Content
 from vault.raftstore.moving import Step, move
@@ -55,6 +57,8 @@ class Store:
             opened.engine, self._replica, opened.reading, root=opened.root, node_id=node_id, alone=opened.alone
         )
         self._upkeep = asyncio.Lock()
+        self._rotated = asyncio.Event()  # Set by a rotation, until `upkeep` has looked.
+        self._rotations: set[asyncio.Task[None]] = set()
 
     @classmethod
     async def create(
@@ -242,28 +246,51 @@ class Store:
             return Plaintext(self._replica.ledger.open(key, framed, part))
         return Plaintext(await asyncio.to_thread(self._replica.ledger.open, key, framed, part))
 
+    def data_key(self) -> DataKeyStatus:
+        """Return which data key is the newest, and how many records are sealed under older ones."""
+        ledger = self._replica.ledger
+        return DataKeyStatus(
+            term=ledger.keyring.newest.number,
+            created_at=from_s(ledger.keyring.newest.created_s),
+            records=len(ledger.live) - (KEYRING_KEY in ledger.live),
+            older_records=len(ledger.older),
+            older_keys=len(ledger.keyring.terms) - 1,
+        )
+
     async def rotate_keyring(self) -> None:
-        """Add a data key; what is written after it is sealed with the new one.  `upkeep` re-seals the rest."""
-        async with self._upkeep:
-            writer = self._leadership.leading()
-            keyring = with_new_term(self._replica.ledger.keyring, now_s=self.now_s())
-            await writer.enlist(writer.proposals.add_records({}, keyring))
+        """Add a data key; what is written after it is sealed with the new one.  `upkeep` re-seals the rest.
+
+        Goes on when its caller does not wait any more: the next keyring is made of the one that this commits.
+        Raises `KeyringFull`, or what `submit` does.
+        """
+        rotation = asyncio.ensure_future(self._rotate())
+        self._rotations.add(rotation)
+        rotation.add_done_callback(self._rotation_ended)
+        await asyncio.shield(rotation)
+
+    async def rotated(self) -> None:
+        """Return once a data key was added that `upkeep` has not looked at."""
+        await self._rotated.wait()
 
     async def upkeep(self) -> int:
         """Do a piece of what keeps records under a young data key; return how many are still under an older one.
 
-        A data key of 90 days gets a successor; then records are re-sealed, about 1 MiB a call, their versions kept;
-        when none is left, older keys are forgotten.  May be left off at any time, and goes on after a restart.
+        Records are re-sealed, about 1 MiB a call, their versions kept; when none is left, older keys are forgotten.
+        A data key of 90 days gets a successor, once everything is sealed under it.  May be left off at any time, and
+        goes on after a restart.
         """
-        if self.now_s() - self._replica.ledger.keyring.newest.created_s > TERM_S:
+        ledger = self._replica.ledger
+        if not ledger.older and self.now_s() - ledger.keyring.newest.created_s > TERM_S:
             await self.rotate_keyring()
         async with self._upkeep:
+            self._rotated.clear()
             writer = self._leadership.leading()
             if self._replica.ledger.older:
                 older = await self._older()
                 self._leadership.leading()
                 await writer.enlist(writer.proposals.add_records(older, None))
-            elif len((keyring := self._replica.ledger.keyring).terms) > 1:
+            keyring = self._replica.ledger.keyring
+            if not self._replica.ledger.older and len(keyring.terms) > 1:
                 trimmed = without_terms_before(keyring, keyring.newest.number)
                 await writer.enlist(writer.proposals.add_records({}, trimmed))
             return len(self._replica.ledger.older)
@@ -322,6 +349,17 @@ class Store:
         """Finish what was asked for, refuse what comes after, and let go of the directory."""
         await self._leadership.close()
         self._release()
+
+    async def _rotate(self) -> None:
+        async with self._upkeep:
+            writer = self._leadership.leading()
+            keyring = with_new_term(self._replica.ledger.keyring, now_s=self.now_s())
+            await writer.enlist(writer.proposals.add_records({}, keyring))
+
+    def _rotation_ended(self, rotation: "asyncio.Task[None]") -> None:
+        self._rotations.discard(rotation)
+        if not rotation.cancelled() and rotation.exception() is None:
+            self._rotated.set()
 
     async def _agreed(self, key: str, framed: bytes | None) -> bytes | None:
         """Return the record under `key` once engine and ledger agree on it; what they say last after a while."""

@@ -1,9 +1,12 @@
 """Rotation of the CA, of tokens and of keys while clients write, and while the leader changes."""
 
 import hashlib
+from typing import Any
 
 from tests.cluster.nemesis.base import Fault
 from tests.cluster.world import NotInTime
+
+DATA_KEY = "/vault/v1/swarm/data-key"
 
 
 class _Rotation(Fault):
@@ -128,4 +131,54 @@ class RotateUnlockKey(_Rotation):
         self.world.until_whole()
 
 
-ROTATIONS = (RotateCA, RotateCAWhileLeaderDies, RotateTokens, RotateUnlockKey)
+class RotateDataKey(_Rotation):
+    """The data key is rotated twice: soon every record is sealed under the newest, and the older keys are gone."""
+
+    name = "data key rotated"
+
+    def do(self) -> None:
+        before = self._shown(self.world.leader())["Term"]
+        for via in (self.some(self.world.followers()), self.world.leader()):
+            self.term = int(self.world.vault(via, "swarm", "data-key", "--rotate", "--detach", "-q").out)
+        assert self.term == before + 2, "each rotation makes one key"
+
+    def check(self) -> None:
+        """Every manager says that nothing is left to do, and says it of the same key."""
+        for name in self.world.managers:
+            self.world.until(lambda name=name: self._done(name), f"all is sealed under the newest key, says {name}")
+
+    def _done(self, name: str) -> bool:
+        shown = self.world.ask(name, "GET", DATA_KEY)
+        if shown is None:
+            return False
+        assert shown["Term"] == self.term, "a key that was acknowledged stays the newest"
+        return shown["Records"] > 0 == shown["OlderRecords"] == shown["OlderKeys"]
+
+    def _shown(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] | None = self.world.ask(name, "GET", DATA_KEY)
+        assert found is not None, f"{name} shows no data key"
+        return found
+
+
+class RotateDataKeyWhileLeaderDies(RotateDataKey):
+    """The leader is killed while records are sealed anew: the next one goes on where it stopped."""
+
+    name = "leader killed during rotation of the data key"
+
+    def do(self) -> None:
+        self.node = self.world.leader()
+        self.world.vault(self.node, "swarm", "data-key", "--rotate", "--detach", "-q")
+        made = self.world.ask(self.node, "POST", f"{DATA_KEY}/rotate")
+        self.world.lab.kill(self.node, "both")
+        assert made is not None, "the second rotation was not acknowledged"
+        assert made["OlderRecords"] == made["Records"] > 0
+        self.term = made["Term"]
+
+    def undo(self) -> None:
+        if self.world.node(self.node).pid("vaultd") is None:
+            self.world.lab.start(self.node)
+
+
+ROTATIONS = (
+    RotateCA, RotateCAWhileLeaderDies, RotateTokens, RotateUnlockKey, RotateDataKey, RotateDataKeyWhileLeaderDies,
+)  # fmt: skip

@@ -1,4 +1,5 @@
-"""`vault swarm`: init, join, leave, update.  The rest of the group is in `swarm_keys`, `swarm_ca`, `swarm_backup`."""
+"""`vault swarm`: init, join, leave, update.  The rest of the group is in `swarm_keys`, `swarm_ca`,
+`swarm_data_key`, `swarm_backup`."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -23,6 +24,10 @@ _BACKUP = "vault.cli.commands.swarm_backup:"
     lazy={
         "backup": (_BACKUP + "backup", "Write a sealed backup of the swarm to a file"),
         "ca": ("vault.cli.commands.swarm_ca:ca", "Display and rotate the root CA"),
+        "data-key": (
+            "vault.cli.commands.swarm_data_key:data_key",
+            "Display and rotate the data key that the store is sealed under",
+        ),
         "init": (_HERE + "init", "Initialize a swarm"),
         "join": (_HERE + "join", "Join a swarm as a node and/or manager"),
         "join-token": (_KEYS + "join_token", "Manage join tokens"),

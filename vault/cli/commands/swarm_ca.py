@@ -93,11 +93,12 @@ def drawn(swarm: dict[str, Any], nodes: list[dict[str, Any]], screen: Screen) ->
         ("  rotated CA certificates", roots if ended else 0),
     ):
         padding = " " * (len("  rotated TLS certificates") - len(key))
-        screen.draw(Line(key, f"{padding}{done}/{len(nodes)} nodes{_bar(done, len(nodes))}"))
+        screen.draw(Line(key, f"{padding}{done}/{len(nodes)} nodes{bar(done, len(nodes))}"))
     return ended and roots == len(nodes)
 
 
-def _bar(done: int, total: int) -> str:
+def bar(done: int, total: int) -> str:
+    """Return a bar that shows how much is done; "" off a terminal."""
     if not sys.stdout.isatty():
         return ""
     filled = BAR_WIDTH * done // max(1, total)
