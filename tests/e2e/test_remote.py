@@ -1,4 +1,4 @@
-"""`vault -H tcp://…` from another machine against a real vaultd: who has a certificate is served, all others are told."""
+"""`vault -H tcp://…` from another machine against a real vaultd: a certificate is served, all else is told why not."""
 
 import os
 import socket
