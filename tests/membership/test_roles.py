@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.membership.knocking import copied
 from tests.membership.swarm import Member, Swarm
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(180)]
@@ -25,12 +26,18 @@ def became(member: Member, *, manager: bool) -> None:
 
 
 def test_who_demotes_himself_through_another_manager_is_answered(three: Swarm) -> None:
-    m3 = three.members["m3"]
+    m1, m2, m3 = three.members.values()
+    peer = copied(m3)
+    assert peer.knock(m1)
+    assert peer.knock(m2)
     assert "Manager m3 demoted" in m3.vault("node", "demote", "m3").out
     became(m3, manager=False)
     m3.until(lambda: not (m3.swarm_files / "peer.json").exists(), "no key of an etcd peer is left")
     m3.until(lambda: not list((m3.swarm_files / "store").glob("e*")), "neither an engine nor what names one is left")
     assert "Worker nodes can't be used to view" in m3.vault("node", "ls", code=1).err
+    for member in (m1, m2):
+        member.until(lambda member=member: not peer.knock(member), "a copy of its peer certificate is refused")
+        assert copied(member).knock(member)
 
 
 def test_what_was_demoted_is_promoted_again(three: Swarm) -> None:
