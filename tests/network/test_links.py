@@ -13,9 +13,10 @@ import pytest
 from tests.network.hosts import HOST_ADDRESS, OUTSIDE, ask, inside, neighbour, scratch_host, served, sh
 from vault.model.service import PortConfig
 from vault.network.links import NodeNetwork
-from vault.network.links_kernel import NetworkFailed, drop_namespace
+from vault.network.links_kernel import NetworkFailed
 from vault.network.links_names import Names
 from vault.network.links_ports import PortNotPublished
+from vault.network.namespaces import drop_namespace
 
 pytestmark = pytest.mark.machine
 

@@ -27,6 +27,7 @@ from vault.network import links_kernel as kernel
 from vault.network import links_names as rules
 from vault.network.links_names import Attachment, Binding, Names
 from vault.network.links_ports import hold, hold_again
+from vault.network.namespaces import drop_namespace, is_namespace
 
 logger = logging.getLogger(__name__)
 _SUBNET: Final = "subnet"
@@ -64,7 +65,7 @@ class NodeNetwork:
         for path in network._records.glob("*.json"):
             network._take_over(path)
         for task_id in list(network._held):
-            if network._subnet is None or not kernel.is_namespace(network.namespace(task_id)):
+            if network._subnet is None or not is_namespace(network.namespace(task_id)):
                 await network.remove(task_id)
         await network._tidy()
         return network
@@ -135,7 +136,7 @@ class NodeNetwork:
             if self._held.get(task_id) is not held:
                 return
             await _both(self._withdraw(held.attachment), kernel.delete_link(self._names.link(task_id)))
-            kernel.drop_namespace(self.namespace(task_id))
+            drop_namespace(self.namespace(task_id))
             (self._records / f"{task_id}.json").unlink(missing_ok=True)
             del self._held[task_id]
             for each in held.sockets:
@@ -248,7 +249,7 @@ class NodeNetwork:
                 await kernel.delete_link(link)
         for path in self._namespaces.glob("*"):
             if path.name not in self._held:
-                kernel.drop_namespace(path)
+                drop_namespace(path)
 
 
 async def _both(one: Awaitable[None], other: Awaitable[None]) -> None:

@@ -5,24 +5,17 @@ Not pure.  Everything here acts on the network namespace of the calling thread, 
 """
 
 import asyncio
-import ctypes
 import errno
 import json
-import os
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Final
 
 from vault.model.errors import VaultError
 from vault.network.links_netlink import Netlink
+from vault.network.namespaces import enter, enter_new, in_thread, is_namespace
 
-_LIBC: Final = ctypes.CDLL(None, use_errno=True)
-_CLONE_NEWNET: Final = 0x40000000
-_MS_BIND: Final = 4096
-_MNT_DETACH: Final = 2
-_OWN_NAMESPACE: Final = b"/proc/thread-self/ns/net"
 _PROGRAM_TIMEOUT_S: Final = 10.0
 _FLOW_ATTEMPTS: Final = 5
 _PACKAGES: Final = {"ip": "iproute2", "nft": "nftables", "conntrack": "conntrack"}
@@ -58,13 +51,12 @@ async def run(program: str, *arguments: str, script: str = "") -> str:
     return out.decode()
 
 
-async def make_link(path: Path, link: str, *, host: IPv4Address, task: IPv4Address) -> None:
-    """Make a task's namespace, held by a mount on `path`, which must not exist, and its link to the host.
+async def make_link(path: Path, link: str, *, host: IPv4Address, task: IPv4Address, device: str = "eth0") -> None:
+    """Make a task's link to the host, called `device` in its namespace, which is made if `path` does not exist.
 
-    A thread enters the namespace and ends there, so that none of ours stays inside.  Raises `NetworkFailed`.
+    Raises `NetworkFailed`.
     """
-    with ThreadPoolExecutor(1, "link") as thread:
-        await asyncio.get_running_loop().run_in_executor(thread, _make_link, path, link, host, task)
+    await in_thread(lambda: _make_link(path, link, host, task, device))
     _let_loopback_through(link)
 
 
@@ -73,28 +65,28 @@ def _let_loopback_through(link: str) -> None:
     Path(f"/proc/sys/net/ipv4/conf/{link}/route_localnet").write_text("1")
 
 
-def _make_link(path: Path, link: str, host: IPv4Address, task: IPv4Address) -> None:
+def _make_link(path: Path, link: str, host: IPv4Address, task: IPv4Address, device: str) -> None:
     try:
         with Netlink() as here:
-            path.touch(mode=0o400, exist_ok=False)
-            _check(_LIBC.unshare(_CLONE_NEWNET))
-            _check(_LIBC.mount(_OWN_NAMESPACE, os.fsencode(path), None, ctypes.c_ulong(_MS_BIND), None))
+            if is_namespace(path):
+                enter(path)
+            else:
+                enter_new(path)
             with Netlink() as there, path.open("rb") as namespace:
-                here.add_pair(link, "eth0", namespace.fileno())
+                here.add_pair(link, device, namespace.fileno())
                 here.add_address(link, host, task)
                 here.up(link)
                 there.up("lo")
-                there.add_address("eth0", task, host)
-                there.up("eth0")
-                there.add_default_route("eth0", host)
+                there.add_address(device, task, host)
+                there.up(device)
+                there.add_default_route(device, host)
     except OSError as error:
         raise NetworkFailed(f"link {link}", error.strerror or str(error)) from None
 
 
 async def delete_link(link: str) -> None:
     """Delete a link; none of that name is no error.  The kernel takes its time (20 ms).  Raises `NetworkFailed`."""
-    with ThreadPoolExecutor(1, "link") as thread:
-        await asyncio.get_running_loop().run_in_executor(thread, _delete_link, link)
+    await in_thread(lambda: _delete_link(link))
 
 
 def _delete_link(link: str) -> None:
@@ -104,21 +96,6 @@ def _delete_link(link: str) -> None:
     except OSError as error:
         if error.errno != errno.ENODEV:
             raise NetworkFailed(f"link {link}", error.strerror or str(error)) from None
-
-
-def drop_namespace(path: Path) -> None:
-    """Let go of a namespace and remove its file; nothing there is no error."""
-    while is_namespace(path):
-        _check(_LIBC.umount2(os.fsencode(path), _MNT_DETACH))
-    path.unlink(missing_ok=True)
-
-
-def is_namespace(path: Path) -> bool:
-    """Return whether a mounted namespace is at the path; a plain file is what a restart of the machine leaves."""
-    try:
-        return path.stat().st_dev != path.parent.stat().st_dev
-    except FileNotFoundError:
-        return False
 
 
 async def taken_networks() -> list[IPv4Network]:
@@ -153,9 +130,3 @@ def forward_packets() -> bool:
         return False
     switch.write_text("1")
     return True
-
-
-def _check(result: int) -> None:
-    if result != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))

@@ -1,123 +1,188 @@
 """Links, addresses and routes by rtnetlink: what `ip` does, without starting a program for each task.
 
-Not pure.  Used by `vault.network.links_kernel`, in its threads.  A socket acts on the namespace it was opened in,
-wherever the thread goes afterwards.  Source: rtnetlink(7), veth(4), <linux/if_link.h>.
+Not pure.  Used by `vault.network.links_kernel` and `overlay_kernel`, in their threads.  Source: rtnetlink(7), veth(4),
+<linux/if_link.h>.
 """
 
 import contextlib
-import os
 import socket
 import struct
-from ipaddress import IPv4Address
-from typing import Final, Self
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from typing import Final, NamedTuple
 
-_NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _NEWROUTE = 16, 17, 18, 20, 24
-_REQUEST, _ACK, _EXCL, _CREATE = 0x1, 0x4, 0x200, 0x400
-_ERROR: Final = 2
+from vault.network.netlink import CREATE, EXCL, REPLACE, NetlinkSocket, Request, attribute, attributes
+
+Address = IPv4Address | IPv6Address
+Interface = IPv4Interface | IPv6Interface
+Subnet = IPv4Network | IPv6Network
+
+_NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _GETADDR, _NEWROUTE, _DELROUTE = 16, 17, 18, 20, 22, 24, 25
 _IFF_UP: Final = 1
-_IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_AF_SPEC, _IFLA_NET_NS_FD = 3, 18, 26, 28
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINKINFO, _IFLA_AF_SPEC, _IFLA_NET_NS_FD = 1, 3, 4, 18, 26, 28
 _INFO_KIND, _INFO_DATA, _VETH_PEER, _INET6_ADDR_GEN_MODE = 1, 2, 1, 8
 _ADDR_GEN_NONE: Final = 1
-_IFA_ADDRESS, _IFA_LOCAL = 1, 2
-_RTA_OIF, _RTA_GATEWAY = 4, 5
-_TABLE_MAIN, _PROTOCOL_STATIC, _SCOPE_UNIVERSE, _TYPE_UNICAST = 254, 4, 0, 1
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
+_NODAD, _NOPREFIXROUTE = 0x02, 0x200
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC = 1, 4, 5, 7
+_RTNH_ONLINK: Final = 4
+_TABLE_MAIN, _PROTOCOL_STATIC, _TYPE_UNICAST = 254, 4, 1
+_SCOPE_UNIVERSE, _SCOPE_LINK = 0, 253
 
-_HEADER: Final = struct.Struct("=IHHII")  # Length, type, flags, sequence, port.
+_EVERYTHING: Final = IPv4Network("0.0.0.0/0")
 _LINK: Final = struct.Struct("=BxHiII")  # Family, device type, index, flags, which flags to change.
 _ADDRESS: Final = struct.Struct("=BBBBi")  # Family, prefix length, flags, scope, index.
 _ROUTE: Final = struct.Struct("=BBBBBBBBI")  # Family, lengths, tos, table, protocol, scope, type, flags.
-_ANSWER_BYTES: Final = 65536
-_TIMEOUT_S: Final = 10
 
 
-class Netlink:
-    """Changes to the links of one namespace; each raises `OSError` with the kernel's reason."""
+class Link(NamedTuple):
+    """A link as the kernel has it."""
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-        self._socket.settimeout(_TIMEOUT_S)
-        self._sequence = 0
+    number: int
+    name: str
+    mac: bytes
+    mtu: int
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
+class Netlink(NetlinkSocket):
+    """The links of one namespace; each method raises `OSError` with the kernel's reason."""
 
-    def add_pair(self, link: str, peer: str, peer_namespace: int) -> None:
+    def add_pair(
+        self,
+        link: str,
+        peer: str,
+        peer_namespace: int,
+        *,
+        mtu: int = 0,
+        mac: bytes = b"",
+        peer_mac: bytes = b"",
+    ) -> None:
         """Add a veth pair, both ends down: `link` here, `peer` in another namespace.
 
-        peer_namespace: a descriptor of it.
+        peer_namespace: a descriptor of it.  mtu: of both ends; 0 = the kernel's.  mac: 6 bytes; empty = drawn.
         """
-        inner = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _name(peer)
-        inner += _attribute(_IFLA_NET_NS_FD, struct.pack("=i", peer_namespace))
-        kind = _attribute(_INFO_KIND, b"veth") + _attribute(_INFO_DATA, _attribute(_VETH_PEER, inner))
-        body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _name(link)
-        self._ask(_NEWLINK, _CREATE | _EXCL, body + _attribute(_IFLA_LINKINFO, kind))
+        inner = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _about(peer, mtu, peer_mac)
+        inner += attribute(_IFLA_NET_NS_FD, struct.pack("=i", peer_namespace))
+        self._add(link, "veth", attribute(_VETH_PEER, inner), _about(link, mtu, mac))
+
+    def add_elsewhere(self, link: str, kind: str, data: bytes, namespace: int, *, mtu: int, mac: bytes) -> None:
+        """Add a link of some kind in another namespace; its outer packets stay in this one.
+
+        data: what only that kind has.  namespace: a descriptor.  mac: 6 bytes.
+        """
+        about = _about(link, mtu, mac) + attribute(_IFLA_NET_NS_FD, struct.pack("=i", namespace))
+        self._add(link, kind, data, about)
 
     def delete(self, link: str) -> None:
         """Delete a link, and its peer with it."""
-        self._ask(_DELLINK, 0, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _name(link))
+        self.ask(_DELLINK, 0, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _name(link))
 
     def up(self, link: str) -> None:
         """Bring a link up, without an IPv6 address that nobody asked for."""
         index = self.index(link)
         with contextlib.suppress(OSError):  # Where the kernel has no IPv6, or the link's has been turned off.
-            self._ask(_NEWLINK, 0, _LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0) + _no_ipv6())
-        self._ask(_NEWLINK, 0, _LINK.pack(socket.AF_UNSPEC, 0, index, _IFF_UP, _IFF_UP))
+            self.ask(_NEWLINK, 0, _LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0) + _no_ipv6())
+        self.ask(_NEWLINK, 0, _LINK.pack(socket.AF_UNSPEC, 0, index, _IFF_UP, _IFF_UP))
+
+    def change(self, index: int, *, mtu: int = 0, mac: bytes = b"") -> None:
+        """Give a link another MTU or MAC address."""
+        self.ask(_NEWLINK, 0, _LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0) + _about("", mtu, mac))
 
     def index(self, link: str) -> int:
         """Return the number of a link."""
-        answer = self._ask(_GETLINK, 0, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _name(link))
-        return int(_LINK.unpack_from(answer)[2])
+        return self.look(link).number
+
+    def look(self, link: str) -> Link:
+        """Return a link."""
+        return _link(self.ask(_GETLINK, 0, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _name(link)))
+
+    def links(self) -> list[Link]:
+        """Return every link."""
+        return [_link(body) for body in self.dump(_GETLINK, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0))]
+
+    def holder(self, address: Address) -> int | None:
+        """Return the number of the link that has an address; None when none has it."""
+        for body in self.dump(_GETADDR, _ADDRESS.pack(_family(address), 0, 0, 0, 0)):
+            found = attributes(body, _ADDRESS.size)
+            if found.get(_IFA_LOCAL, found.get(_IFA_ADDRESS)) == address.packed:
+                return int(_ADDRESS.unpack_from(body)[4])
+        return None
 
     def add_address(self, link: str, own: IPv4Address, peer: IPv4Address) -> None:
         """Give a link an address, with a route to the one at its other end."""
         body = _ADDRESS.pack(socket.AF_INET, 32, 0, _SCOPE_UNIVERSE, self.index(link))
-        body += _attribute(_IFA_LOCAL, own.packed) + _attribute(_IFA_ADDRESS, peer.packed)
-        self._ask(_NEWADDR, _CREATE | _EXCL, body)
+        body += attribute(_IFA_LOCAL, own.packed) + attribute(_IFA_ADDRESS, peer.packed)
+        self.ask(_NEWADDR, CREATE | EXCL, body)
 
     def add_default_route(self, link: str, gateway: IPv4Address) -> None:
         """Send what is for nobody else through a link."""
-        kind = (_TABLE_MAIN, _PROTOCOL_STATIC, _SCOPE_UNIVERSE, _TYPE_UNICAST, 0)
-        body = _ROUTE.pack(socket.AF_INET, 0, 0, 0, *kind)
-        body += _attribute(_RTA_GATEWAY, gateway.packed) + _attribute(_RTA_OIF, struct.pack("=i", self.index(link)))
-        self._ask(_NEWROUTE, _CREATE | _EXCL, body)
+        self.ask(*route(self.index(link), _EVERYTHING, gateway=gateway))
 
-    def _ask(self, kind: int, flags: int, body: bytes) -> bytes:
-        """Send one request; return the body of the answer that came before its acknowledgement, or nothing."""
-        self._sequence += 1
-        length = _HEADER.size + len(body)
-        self._socket.send(_HEADER.pack(length, kind, flags | _REQUEST | _ACK, self._sequence, 0) + body)
-        answer = b""
-        while True:
-            data = self._socket.recv(_ANSWER_BYTES)
-            while data:
-                length, type_, _, sequence, _ = _HEADER.unpack_from(data)
-                one, data = data[_HEADER.size : length], data[_aligned(length) :]
-                if sequence != self._sequence:
-                    continue
-                if type_ == _ERROR:
-                    (error,) = struct.unpack_from("=i", one)
-                    if error:
-                        raise OSError(-error, os.strerror(-error))
-                    return answer
-                answer = one
+    def _add(self, link: str, kind: str, data: bytes, about: bytes) -> None:
+        info = attribute(_INFO_KIND, kind.encode()) + attribute(_INFO_DATA, data)
+        body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + about + attribute(_IFLA_LINKINFO, info)
+        self.ask(_NEWLINK, CREATE | EXCL, body)
 
 
-def _attribute(kind: int, value: bytes) -> bytes:
-    length = 4 + len(value)
-    return struct.pack("=HH", length, kind) + value.ljust(_aligned(len(value)), b"\0")
+def address(index: int, own: Interface) -> Request:
+    """Return the request that gives a link an address, whose subnet gets no route by itself."""
+    body = _ADDRESS.pack(_family(own.ip), own.network.prefixlen, 0, _SCOPE_UNIVERSE, index)
+    body += attribute(_IFA_LOCAL, own.ip.packed) + attribute(_IFA_ADDRESS, own.ip.packed)
+    body += attribute(_IFA_FLAGS, struct.pack("=I", _NOPREFIXROUTE | (_NODAD if own.version == 6 else 0)))
+    return Request(_NEWADDR, CREATE | REPLACE, body)
+
+
+def route(index: int, to: Subnet, *, gateway: Address | None = None, source: Address | None = None) -> Request:
+    """Return the request that leads a subnet through a link; one that was there is replaced.
+
+    gateway: need not be in any subnet of the link.  source: the address that packets of this host then bear.
+    """
+    scope = _SCOPE_LINK if gateway is None and to.version == 4 else _SCOPE_UNIVERSE
+    return Request(_NEWROUTE, CREATE | REPLACE, _route(index, to, scope, gateway, source))
+
+
+def no_route(index: int, to: Subnet) -> Request:
+    """Return the request that takes a route away."""
+    return Request(_DELROUTE, 0, _route(index, to, 255, None, None))
+
+
+def _route(index: int, to: Subnet, scope: int, gateway: Address | None, source: Address | None) -> bytes:
+    flags = _RTNH_ONLINK if gateway is not None else 0
+    kind = (_TABLE_MAIN, _PROTOCOL_STATIC, scope, _TYPE_UNICAST, flags)
+    body = _ROUTE.pack(_family(to.network_address), to.prefixlen, 0, 0, *kind)
+    if to.prefixlen:
+        body += attribute(_RTA_DST, to.network_address.packed)
+    if gateway is not None:
+        body += attribute(_RTA_GATEWAY, gateway.packed)
+    if source is not None:
+        body += attribute(_RTA_PREFSRC, source.packed)
+    return body + attribute(_RTA_OIF, struct.pack("=i", index))
+
+
+def _link(body: bytes) -> Link:
+    found = attributes(body, _LINK.size)
+    return Link(
+        number=int(_LINK.unpack_from(body)[2]),
+        name=found[_IFLA_IFNAME].rstrip(b"\0").decode(),
+        mac=found.get(_IFLA_ADDRESS, b""),
+        mtu=int(struct.unpack("=I", found[_IFLA_MTU])[0]),
+    )
+
+
+def _family(one: Address) -> int:
+    return socket.AF_INET if one.version == 4 else socket.AF_INET6
+
+
+def _about(link: str, mtu: int, mac: bytes) -> bytes:
+    said = _name(link) if link else b""
+    if mtu:
+        said += attribute(_IFLA_MTU, struct.pack("=I", mtu))
+    return said + attribute(_IFLA_ADDRESS, mac) if mac else said
 
 
 def _name(link: str) -> bytes:
-    return _attribute(_IFLA_IFNAME, link.encode() + b"\0")
+    return attribute(_IFLA_IFNAME, link.encode() + b"\0")
 
 
 def _no_ipv6() -> bytes:
-    mode = _attribute(_INET6_ADDR_GEN_MODE, bytes((_ADDR_GEN_NONE,)))
-    return _attribute(_IFLA_AF_SPEC, _attribute(socket.AF_INET6, mode))
-
-
-def _aligned(length: int) -> int:
-    return (length + 3) & ~3
+    mode = attribute(_INET6_ADDR_GEN_MODE, bytes((_ADDR_GEN_NONE,)))
+    return attribute(_IFLA_AF_SPEC, attribute(socket.AF_INET6, mode))
