@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from vault.model.cluster import Cluster
 from vault.model.ids import Kind
-from vault.model.network import IPAMConfig, IPAMOptions, Network, NetworkSpec
+from vault.model.network import VXLAN_OPTION, IPAMConfig, IPAMOptions, Network, NetworkSpec
 from vault.model.secret import Driver
 from vault.model.service import (
     EndpointSpec,
@@ -262,3 +262,12 @@ def test_many_tasks_are_allocated_in_several_decisions() -> None:
     world.allocate()
     addresses = {addr for key in world.snap.tasks for addr in world.addresses(key)}
     assert len(addresses) == 2503
+
+
+def test_an_overlay_id_somebody_chose_is_kept_and_avoided() -> None:
+    world = World()
+    chosen = network("mine")
+    driver = Driver(name="overlay", options={VXLAN_OPTION: "4096"})
+    world.write(replace(chosen, spec=replace(chosen.spec, driver_configuration=driver)))
+    world.write(network("next"))
+    assert [world.snap.networks[name].vxlan_id for name in ("mine", "next")] == [4096, 4097]

@@ -151,6 +151,11 @@ SERVICES = [
     ),
     (endpoint(PORT, PORT), 400, BAD + "EndpointSpec: duplicate published ports provided"),
     (
+        endpoint(PORT, PORT | {"PublishMode": "host"}),
+        400,
+        BAD + "EndpointSpec: duplicate published ports provided",
+    ),
+    (
         endpoint(PORT, mode="dnsrr"),
         400,
         BAD + "EndpointSpec: port published with ingress mode can't be used with dnsrr mode",
@@ -303,14 +308,21 @@ def test_an_update_may_not_rename_or_change_the_mode(daemon: Daemon) -> None:
             "/networks/create",
             {"Name": "n", "IPAM": {"Config": [{"Subnet": "10.0.0.1/8"}]}},
             400,
-            BAD + "invalid network config: subnet, range and gateway must be IPv4, like 10.1.0.0/24",
+            "invalid network config:\ninvalid subnet 10.0.0.1/8: it should be 10.0.0.0/8",
         ),
         (
             "POST",
             "/networks/create",
-            {"Name": "n", "Options": {"com.docker.network.driver.mtu": "9000"}},
+            {"Name": "n", "Options": {"com.docker.network.driver.mtu": "huge"}},
+            400,
+            BAD + "invalid MTU value: huge: com.docker.network.driver.mtu is a number from 68 to 65535",
+        ),
+        (
+            "POST",
+            "/networks/create",
+            {"Name": "n", "Options": {"com.docker.network.bridge.name": "br0"}},
             501,
-            "rpc error: code = Unimplemented desc = network option com.docker.network.driver.mtu is not supported yet",
+            "rpc error: code = Unimplemented desc = network option com.docker.network.bridge.name is not supported yet",
         ),
         (
             "POST",

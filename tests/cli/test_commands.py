@@ -163,8 +163,19 @@ def test_network_ls_and_create(daemon: FakeDaemon, vault: Vault) -> None:
     body = daemon.asked("POST", "/networks/create")[0].body
     pools = [{"Subnet": "10.9.0.0/24"}, {"Subnet": "10.10.0.0/24", "Gateway": "10.10.0.1"}]
     assert (body["IPAM"]["Config"], body["Driver"], body["Attachable"]) == (pools, "overlay", True)
+    assert vault("network", "create", "--ipv6", "--ingress", "--internal", "--opt", "a=b", "m").out == "net\n"
+    more = daemon.asked("POST", "/networks/create")[1].body
+    assert [more[key] for key in ("EnableIPv6", "Ingress", "Internal", "Options")] == [True, True, True, {"a": "b"}]
     wrong = vault("network", "create", "--subnet", "10.9.0.0/24", "--gateway", "1.1.1.1", "n")
     assert (wrong.code, wrong.err) == (1, "no matching subnet for gateway 1.1.1.1\n")
+
+
+def test_a_network_is_inspected_with_the_endpoints_of_all_nodes_when_asked(daemon: FakeDaemon, vault: Vault) -> None:
+    daemon.on("GET", "/networks/back", {"Name": "back"})
+    assert vault("network", "inspect", "--format", "{{.Name}}", "back").out == "back\n"
+    assert vault("network", "inspect", "-v", "--format", "{{.Name}}", "back").out == "back\n"
+    plain, verbose = daemon.asked("GET", "/networks/back")
+    assert (plain.query, verbose.query) == ({}, {"verbose": "true"})
 
 
 def test_volume_commands(daemon: FakeDaemon, vault: Vault) -> None:

@@ -78,6 +78,18 @@ def test_a_subnet_can_be_chosen_and_not_twice(docker: Docker) -> None:
     assert docker("network", "ls", "-q", "--filter", "name=again") == ""
 
 
+def test_a_network_is_made_with_options_and_shown_with_its_endpoints(docker: Docker) -> None:
+    words = ["--internal", "--opt", "com.docker.network.driver.mtu=1200", "--ip-range", "10.78.0.128/25"]
+    docker("network", "create", "-d", "overlay", "--subnet", "10.78.0.0/24", *words, "inner")
+    docker("service", "create", "-q", "--detach", "--name", "w", "--replicas", "0", "--network", "inner", "busybox")
+    (shown,) = json.loads(docker("network", "inspect", "-v", "inner"))
+    assert (shown["Internal"], shown["Options"]["com.docker.network.driver.mtu"]) == (True, "1200")
+    assert shown["IPAM"]["Config"] == [{"Subnet": "10.78.0.0/24", "IPRange": "10.78.0.128/25", "Gateway": "10.78.0.1"}]
+    assert shown["Services"]["w"]["Tasks"] == []
+    docker("service", "rm", "w")
+    docker("network", "rm", "inner")
+
+
 def test_networks_of_one_machine_are_refused_with_what_to_use(docker: Docker) -> None:
     assert docker.refuses("network", "create", "local") == (
         "Error response from daemon: rpc error: code = InvalidArgument desc = "

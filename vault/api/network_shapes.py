@@ -8,11 +8,11 @@ from datetime import datetime
 
 import msgspec
 
+from vault.api import network_endpoints
+from vault.api.network_endpoints import Attached, EndpointService, Peer
 from vault.model.base import EPOCH, Shape, always, no_labels
-from vault.model.ids import Kind
 from vault.model.network import IPAMConfig, IPAMOptions, Network, NetworkSpec
 from vault.model.secret import Driver
-from vault.model.task import State
 from vault.store.snapshot import Snapshot
 
 
@@ -67,16 +67,6 @@ class NetworkCreated(Shape, frozen=True, kw_only=True):
     warning: str = always("")
 
 
-class Attached(Shape, frozen=True, kw_only=True):
-    """A container on a network."""
-
-    name: str = always("")
-    endpoint_id: str = msgspec.field(name="EndpointID", default_factory=lambda: "")
-    mac_address: str = always("")
-    ipv4_address: str = msgspec.field(name="IPv4Address", default_factory=lambda: "")
-    ipv6_address: str = msgspec.field(name="IPv6Address", default_factory=lambda: "")
-
-
 class ShownNetwork(Shape, frozen=True, kw_only=True, omit_defaults=False):
     """A network as the Engine shows it."""
 
@@ -96,6 +86,8 @@ class ShownNetwork(Shape, frozen=True, kw_only=True, omit_defaults=False):
     containers: dict[str, Attached] | None = None
     options: dict[str, str] = msgspec.field(default_factory=dict)
     labels: dict[str, str] = no_labels()
+    peers: tuple[Peer, ...] | msgspec.UnsetType = msgspec.UNSET  # Left out where nobody takes part.
+    services: dict[str, EndpointService] | msgspec.UnsetType = msgspec.UNSET  # Of a verbose answer only.
 
 
 def spec_of(posted: PostedNetwork) -> NetworkSpec:
@@ -116,13 +108,13 @@ def spec_of(posted: PostedNetwork) -> NetworkSpec:
     )
 
 
-def shown_network(network: Network, snapshot: Snapshot | None = None) -> ShownNetwork:
-    """Return a network in the Engine's shape; with a snapshot, also the containers on it."""
+def shown_network(network: Network, snapshot: Snapshot | None = None, *, verbose: bool = False) -> ShownNetwork:
+    """Return a network in the Engine's shape; with a snapshot, also who is on it, and verbose, all endpoints."""
     spec = network.spec
     allocated = network.ipam_options or spec.ipam_options
     ranges = allocated.configs if allocated else ()
     config = tuple(PostedIPAMConfig(subnet=one.subnet, ip_range=one.ip_range, gateway=one.gateway) for one in ranges)
-    options = dict(spec.driver_configuration.options) if spec.driver_configuration else {}
+    options = dict(network.options)
     options |= network.driver_state.options if network.driver_state else {}
     return ShownNetwork(
         name=spec.name,
@@ -135,23 +127,12 @@ def shown_network(network: Network, snapshot: Snapshot | None = None) -> ShownNe
         internal=spec.internal,
         attachable=spec.attachable,
         ingress=spec.ingress,
-        containers=None if snapshot is None else _attached(snapshot, network.id),
+        containers=None if snapshot is None else network_endpoints.attached(snapshot, network),
         options=options,
         labels=spec.labels,
+        peers=(tuple(network_endpoints.peers(snapshot, network)) if snapshot else ()) or msgspec.UNSET,
+        services=network_endpoints.services(snapshot, network) if snapshot and verbose else msgspec.UNSET,
     )
-
-
-def _attached(snapshot: Snapshot, network_id: str) -> dict[str, Attached]:
-    """Return the running containers on a network, by container id."""
-    found = {}
-    for service in snapshot.services_using(Kind.NETWORK, network_id):
-        for task in snapshot.tasks_of(service.id):
-            status = task.status.container_status
-            for place in task.networks_attachments:
-                if task.state is State.RUNNING and status is not None and place.network.id == network_id:
-                    address = place.addresses[0] if place.addresses else ""
-                    found[status.container_id] = Attached(name=task.name, ipv4_address=address)
-    return found
 
 
 def _local(name: str, driver: str) -> ShownNetwork:

@@ -1,9 +1,14 @@
 """Networks of the cluster, in SwarmKit's shape; `vault.api` shows them in the Engine's."""
 
+from typing import Final
+
 import msgspec
 
 from vault.model.base import Object, Shape, no_labels
 from vault.model.secret import Driver
+
+VXLAN_OPTION: Final = "com.docker.network.driver.overlay.vxlanid_list"
+MTU_OPTION: Final = "com.docker.network.driver.mtu"
 
 
 class IPAMConfig(Shape, frozen=True, kw_only=True):
@@ -46,6 +51,22 @@ class Network(Object, frozen=True, kw_only=True):
     def driver(self) -> str:
         """overlay | host | null | bridge"""
         return (self.spec.driver_configuration and self.spec.driver_configuration.name) or "overlay"
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What a user said to its driver."""
+        return self.spec.driver_configuration.options if self.spec.driver_configuration else {}
+
+    @property
+    def asked_mtu(self) -> int:
+        """The largest packet on it, in bytes, as a user chose it; 0 when nobody did."""
+        return int(self.options.get(MTU_OPTION, 0))
+
+    @property
+    def vxlan_id(self) -> int:
+        """The number of its overlay: the one it has, else the one a user chose; 0 when it has none yet."""
+        state = self.driver_state.options if self.driver_state else {}
+        return int(state.get(VXLAN_OPTION) or self.options.get(VXLAN_OPTION) or 0)
 
     @property
     def allocated(self) -> bool:

@@ -11,12 +11,11 @@ from msgspec.structs import replace
 
 from vault.model.base import from_s
 from vault.model.ids import Kind, NewID
-from vault.model.network import IPAMOptions, Network, NetworkAttachment
+from vault.model.network import VXLAN_OPTION, IPAMOptions, Network, NetworkAttachment
 from vault.model.secret import Driver
 from vault.model.service import Endpoint, EndpointSpec, PortConfig, Service, VirtualIP
 from vault.model.task import State, Task, TaskStatus
 from vault.network.allocate_pools import (
-    VXLAN_OPTION,
     Exhausted,
     Pools,
     addresses_of,
@@ -119,11 +118,10 @@ class Draft:
             for config in asked
             if config.subnet
         ) or (self._pools.take_subnet(self._snap.cluster),)
-        vxlan_id = self._pools.take_vxlan_id()
-        own = network.spec.driver_configuration.options if network.spec.driver_configuration else {}
+        vxlan_id = self._pools.take_vxlan_id(network.vxlan_id)
         new = replace(
             network,
-            driver_state=Driver(name="overlay", options={**own, VXLAN_OPTION: str(vxlan_id)}),
+            driver_state=Driver(name="overlay", options={**network.options, VXLAN_OPTION: str(vxlan_id)}),
             ipam_options=IPAMOptions(driver=Driver(name="default"), configs=configs),
         )
         self._pools.add_network(new)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from vault.model.cluster import Cluster
 from vault.model.ids import Kind
-from vault.model.network import IPAMConfig, Network
+from vault.model.network import VXLAN_OPTION, IPAMConfig, Network
 from vault.model.service import Service
 from vault.model.task import State, Task
 from vault.store.changes import AnyObject
@@ -19,7 +19,6 @@ from vault.store.snapshot import Key, Snapshot
 
 DEFAULT_POOL = ("10.0.0.0/8",)
 DEFAULT_SUBNET_SIZE = 24
-VXLAN_OPTION = "com.docker.network.driver.overlay.vxlanid_list"
 FIRST_VXLAN_ID, LAST_VXLAN_ID = 4096, (1 << 24) - 1
 DYNAMIC_PORTS = range(30_000, 32_768)
 PortKey = tuple[str, int]  # Protocol and published port.
@@ -111,9 +110,13 @@ class Pools:
                 return port
         raise Exhausted(f"no free {protocol} port from 30000 to 32767: publish a port of your choice")
 
-    def take_vxlan_id(self) -> int:
-        """Return the lowest free overlay id.  Raises `Exhausted`."""
+    def take_vxlan_id(self, asked: int = 0) -> int:
+        """Return the overlay id that was asked for, else the lowest free one.  Raises `Exhausted`."""
         used = set(self.vxlan_ids.values())
+        if asked:
+            if asked in used:
+                raise Exhausted(f"overlay network id {asked} is in use: remove this network and choose another")
+            return asked
         for vxlan_id in range(FIRST_VXLAN_ID, LAST_VXLAN_ID + 1):
             if vxlan_id not in used:
                 return vxlan_id

@@ -5,11 +5,13 @@ Pure; called by `vault.stack.convert` before anything is read or made.  `stack c
 
 from collections.abc import Iterator
 
+from vault.model.network import MTU_OPTION, VXLAN_OPTION
 from vault.stack import document as doc
 from vault.stack.errors import NotSupportedYet
 from vault.store.rules_later import LOG_DRIVERS
 
 _LOG_OPTIONS = frozenset(("max-size", "max-file"))
+_NETWORK_OPTIONS = frozenset((MTU_OPTION, VXLAN_OPTION))
 _DEFAULT_CHANGES = doc.ChangeConfig(
     parallelism=1, delay=0, failure_action="pause", monitor=5_000_000_000, max_failure_ratio=0.0, order="stop-first"
 )
@@ -49,8 +51,7 @@ def _unsupported(document: doc.Document) -> Iterator[str]:
 def _in_network(network: doc.Network) -> Iterator[str]:
     if network.driver not in ("", "overlay"):
         yield "driver"
-    if network.driver_opts:
-        yield "driver_opts"
+    yield from (f"driver_opts.{option}" for option in sorted(network.driver_opts.keys() - _NETWORK_OPTIONS))
     if network.ipam.driver not in ("", "default"):
         yield "ipam.driver"
 

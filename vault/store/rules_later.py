@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from vault.model.container import ContainerSpec
 from vault.model.errors import Unimplemented
-from vault.model.network import Network, NetworkSpec
+from vault.model.network import MTU_OPTION, VXLAN_OPTION, Network, NetworkSpec
 from vault.model.service import ServiceSpec, TaskSpec, UpdateConfig
 
 MOUNT_TYPES = ("bind", "volume", "tmpfs")
@@ -27,7 +27,7 @@ def check_network_supported(spec: NetworkSpec) -> None:
     options = spec.driver_configuration.options if spec.driver_configuration else {}
     if ENCRYPTED in options and options[ENCRYPTED].lower() not in ("false", "0"):
         raise Unimplemented("network option encrypted is not supported yet")
-    for option in sorted(options.keys() - {ENCRYPTED}):
+    for option in sorted(options.keys() - {ENCRYPTED, MTU_OPTION, VXLAN_OPTION}):
         raise Unimplemented(f"network option {option} is not supported yet")
     if spec.ipv6_enabled:
         raise Unimplemented("network option EnableIPv6 is not supported yet")

@@ -11,11 +11,12 @@ import msgspec
 from vault.model.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, VaultError
 from vault.model.ids import Kind, NewID
 from vault.model.names import check_service_name
-from vault.model.network import IPAMConfig, Network, NetworkSpec
+from vault.model.network import Network, NetworkSpec
 from vault.model.secret import Driver
 from vault.model.task import State
 from vault.store.changes import Change, Delete, Put
 from vault.store.rules_later import check_network_supported
+from vault.store.rules_network_spec import check_network_spec, overlap
 from vault.store.snapshot import Snapshot
 
 PREDEFINED_LABEL = "com.docker.swarm.predefined"
@@ -51,10 +52,11 @@ def new_network(snapshot: Snapshot, network_id: str, spec: NetworkSpec) -> Put:
     if driver not in DRIVERS:
         raise InvalidArgument(f'network driver "{driver}" is not supported: use overlay')
     check_network_supported(spec)
-    _check_ranges(spec)
+    check_network_spec(spec)
     if snapshot.by_name(Kind.NETWORK, spec.name) is not None:
         raise Conflict(f"network with name {spec.name} already exists")
     _check_overlap(snapshot, spec)
+    _check_vxlan_id(snapshot, spec)
     if spec.ingress and any(network.spec.ingress for network in snapshot.networks.values()):
         raise Conflict("ingress network is already present")
     options = spec.driver_configuration.options if spec.driver_configuration else {}
@@ -100,33 +102,23 @@ def is_predefined(network: Network) -> bool:
     return network.spec.labels.get(PREDEFINED_LABEL) == "true"
 
 
-def _check_ranges(spec: NetworkSpec) -> None:
-    """Raise `InvalidArgument` unless the address ranges are IPv4 networks that hold their gateway."""
-    for config in spec.ipam_options.configs if spec.ipam_options else ():
-        try:
-            _check_range(config)
-        except ValueError:
-            text = "invalid network config: subnet, range and gateway must be IPv4, like 10.1.0.0/24"
-            raise InvalidArgument(text) from None
-
-
 def _check_overlap(snapshot: Snapshot, spec: NetworkSpec) -> None:
     """Raise `PoolOverlaps` when a subnet that was asked for overlaps one that a network has or has asked for."""
-    asked = [ipaddress.IPv4Network(one.subnet) for one in (spec.ipam_options.configs if spec.ipam_options else ())]
+    asked = [ipaddress.ip_network(one.subnet) for one in (spec.ipam_options.configs if spec.ipam_options else ())]
     for network in snapshot.networks.values() if asked else ():
         options = network.ipam_options or network.spec.ipam_options
         for config in options.configs if options else ():
-            taken = ipaddress.IPv4Network(config.subnet, strict=False)
+            taken = ipaddress.ip_network(config.subnet, strict=False)
             for subnet in asked:
-                if subnet.overlaps(taken):
+                if overlap(subnet, taken):
                     raise PoolOverlaps(str(subnet), str(taken), network.spec.name)
 
 
-def _check_range(config: IPAMConfig) -> None:
-    subnet = ipaddress.IPv4Network(config.subnet)
-    inside = [ipaddress.IPv4Address(config.gateway)] if config.gateway else []
-    if config.ip_range:
-        ip_range = ipaddress.IPv4Network(config.ip_range)
-        inside += [ip_range[0], ip_range[-1]]
-    if any(address not in subnet for address in inside):
-        raise ValueError
+def _check_vxlan_id(snapshot: Snapshot, spec: NetworkSpec) -> None:
+    """Raise `InvalidArgument` when the overlay number that was asked for is another network's."""
+    asked = Network(id="", spec=spec).vxlan_id
+    for network in snapshot.networks.values() if asked else ():
+        if network.vxlan_id == asked:
+            raise InvalidArgument(
+                f"vxlan id '{asked}' is already in use by network '{network.spec.name}' ({network.id})"
+            )

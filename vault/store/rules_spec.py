@@ -149,7 +149,7 @@ def _check_endpoint(endpoint: EndpointSpec | None) -> None:
             raise InvalidArgument(f"EndpointSpec: a port must be between 1 and {MAX_PORT}")
         if port.publish_mode == "ingress" and endpoint.mode == "dnsrr":
             raise InvalidArgument("EndpointSpec: port published with ingress mode can't be used with dnsrr mode")
-        key = (port.published_port, port.protocol, port.publish_mode)
+        key = (port.published_port, port.protocol)  # Whatever its mode: both would be the same port of a node.
         if port.published_port and key in published:
             raise InvalidArgument("EndpointSpec: duplicate published ports provided")
         published.add(key)

@@ -48,10 +48,13 @@ def network() -> None:
 @switch("--attachable", text="Enable manual container attachment")
 @option("-d", "--driver", default="overlay", shown='"overlay"', text="Driver to manage the Network")
 @option("--gateway", kind=STRINGS, many=True, text="IPv4 or IPv6 Gateway for the master subnet")
+@switch("--ingress", text="Create swarm routing-mesh network")
 @switch("--internal", text="Restrict external access to the network")
 @option("--ip-range", kind=STRINGS, many=True, text="Allocate container ip from a sub-range")
+@switch("--ipv6", text="Enable or disable IPv6 address assignment")
 @option("--label", "labels", kind=LABEL, many=True, text="Set metadata on a network")
 @option("-o", "--opt", kind=LIST, many=True, text="Set driver specific options")
+@option("--scope", default="", text="Control the network's scope")
 @option("--subnet", kind=STRINGS, many=True, text="Subnet in CIDR format that represents a network segment")
 @pass_client
 def create(client: Client, /, name: str, **given: Any) -> None:
@@ -63,6 +66,9 @@ def create(client: Client, /, name: str, **given: Any) -> None:
         "Driver": given["driver"],
         "Attachable": given["attachable"],
         "Internal": given["internal"],
+        "Ingress": given["ingress"],
+        "EnableIPv6": given["ipv6"],
+        "Scope": given["scope"],
         "Options": pairs(given["opt"]),
         "Labels": pairs(given["labels"]),
         "IPAM": {"Driver": "default", "Config": pools},
@@ -124,10 +130,12 @@ def ls(client: Client, wanted: tuple[tuple[str, str], ...], form: str | None, qu
 @command("[OPTIONS] NETWORK [NETWORK...]", name="inspect", text="Display detailed information on one or more networks")
 @argument("references", many=True)
 @format_option
+@switch("-v", "--verbose", text="Verbose output for diagnostics")
 @pass_client
-def inspect(client: Client, references: tuple[str, ...], form: str | None) -> None:
-    """Show networks."""
-    inspection.inspect(references, form, lambda reference: dict(client.get(f"/networks/{reference}")))
+def inspect(client: Client, references: tuple[str, ...], form: str | None, verbose: bool) -> None:
+    """Show networks; verbose, with the endpoints of all nodes."""
+    asked_for = {"verbose": "true"} if verbose else {}
+    inspection.inspect(references, form, lambda reference: dict(client.get(f"/networks/{reference}", **asked_for)))
 
 
 @command(
