@@ -58,11 +58,11 @@ class Said:
         return shape(self.err)
 
 
-class Docker:
-    """One `docker` command, and the node it talks to."""
+class Client:
+    """One `docker` command, and the socket it talks to."""
 
-    def __init__(self, command: str, node: Node, home: Path) -> None:
-        self.command, self.node, self.home = command, node, home
+    def __init__(self, command: str, socket: str, home: Path) -> None:
+        self.command, self.socket, self.home = command, socket, home
 
     def run(self, *words: str, stdin: bytes = b"", cwd: Path | None = None, env: dict[str, str] | None = None) -> Said:
         """Run one command, whatever comes of it."""
@@ -91,7 +91,7 @@ class Docker:
     def environment(self) -> dict[str, str]:
         """Return what the command finds in its environment: our socket, and no settings of the person running this."""
         home = str(self.home)
-        return {"DOCKER_HOST": self.node.socket, "DOCKER_CONFIG": home, "HOME": home, "PATH": os.environ["PATH"]}
+        return {"DOCKER_HOST": self.socket, "DOCKER_CONFIG": home, "HOME": home, "PATH": os.environ["PATH"]}
 
     @property
     def is_old(self) -> bool:
@@ -103,6 +103,14 @@ class Docker:
         if self.is_old:
             return f"Error: No such {kind}: {name}"
         return f"Error response from daemon: {kind} {name} not found"
+
+
+class Docker(Client):
+    """One `docker` command, and the node it talks to."""
+
+    def __init__(self, command: str, node: Node, home: Path) -> None:
+        super().__init__(command, node.socket, home)
+        self.node = node
 
     def clear(self) -> None:
         """Remove what a test left, and wait for its containers to end."""
