@@ -12,8 +12,9 @@ readonly STAMP=.venv/.setup-stamp
 # The container runtime and its supervisor, namespaces and links, packet rules and flows, PID 1 for `--init`, mount tools,
 # the certificates that pip and registries need, what reads layers compressed with zstd, the engine of swarms of several
 # managers, what tests need (the checker of unit files, and the other tool for packet rules, whose rules must not be
-# touched), and what labs need: disks of their own, clocks that are wrong.
-readonly PACKAGES="crun conmon iproute2 nftables conntrack tini util-linux mount procps ca-certificates zstd systemd iptables e2fsprogs faketime etcd-server"
+# touched), what labs need: disks of their own, clocks that are wrong; and WireGuard in user space, with the tool that checks
+# our keys.
+readonly PACKAGES="crun conmon iproute2 nftables conntrack tini util-linux mount procps ca-certificates zstd systemd iptables e2fsprogs faketime etcd-server wireguard-go wireguard-tools"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }

@@ -12,6 +12,7 @@ One construction per purpose:
 | this node's key file             | SecretBox (XSalsa20-Poly1305) under the unlock key             | `keyfile`      |
 | a value on its way to one node   | HPKE, RFC 9180: X25519, HKDF-SHA256, AES-256-GCM               | `node_seal`    |
 | what makes a node a manager      | the same, under another label                                  | `manager_seal` |
+| a node's WireGuard key           | the same, under another label                                  | `wireguard_seal` |
 | who a node is                    | ECDSA P-256 certificates under the cluster's root CA           | `certificates` |
 | a root CA that takes over        | its name and key under the old root: a cross certificate       | `authorities`  |
 | etcd's peers                     | ECDSA P-256 certificates under a CA of their own, and a CRL    | `peers`        |

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from vault.model.base import SECOND_NS, Object, Shape, always, no_labels
+from vault.model.base import EPOCH, SECOND_NS, Object, Shape, always, no_labels
 from vault.model.node import TLSInfo
 
 NODE_CERT_EXPIRY_NS = 90 * 24 * 3600 * SECOND_NS
@@ -117,6 +117,14 @@ class DataKeyStatus(Shape, frozen=True, kw_only=True):
     older_keys: int  # Older data keys that are kept, until no record needs one.
 
 
+class EncryptionEpochs(Shape, frozen=True, kw_only=True):
+    """Which WireGuard keys of nodes are in use: of one epoch, or of two while they are rotated."""
+
+    newest: int = 1
+    rotating: bool = False  # The one before is in use, too.
+    begun_at: datetime = msgspec.field(default_factory=lambda: EPOCH)  # The newest.
+
+
 class Cluster(Object, frozen=True, kw_only=True):
     """The one cluster object.
 
@@ -137,6 +145,7 @@ class Cluster(Object, frozen=True, kw_only=True):
     peer_authority: PeerAuthority | None = None
     unlock_key: bytes = b""  # 32 bytes while autolock is on; shown by GET /swarm/unlockkey alone.
     unlock_key_version: int = 1  # Goes up whenever managers have to wrap their key files anew.
+    encryption: EncryptionEpochs | None = None  # None until a node first has a task on an encrypted network.
 
     @property
     def history_limit(self) -> int:

@@ -9,6 +9,7 @@ from vault.model.secret import Driver
 
 VXLAN_OPTION: Final = "com.docker.network.driver.overlay.vxlanid_list"
 MTU_OPTION: Final = "com.docker.network.driver.mtu"
+ENCRYPTED: Final = "encrypted"  # The driver option of networks between nodes.
 
 
 class IPAMConfig(Shape, frozen=True, kw_only=True):
@@ -38,6 +39,12 @@ class NetworkSpec(Shape, frozen=True, kw_only=True):
     ingress: bool = False
     ipam_options: IPAMOptions | None = msgspec.field(name="IPAMOptions", default=None)
     scope: str = ""
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether it asks for encryption: the option alone means yes, as in Docker."""
+        options = self.driver_configuration.options if self.driver_configuration else {}
+        return ENCRYPTED in options and options[ENCRYPTED].lower() not in ("false", "0")
 
 
 class Network(Object, frozen=True, kw_only=True):

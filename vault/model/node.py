@@ -53,6 +53,13 @@ class TLSInfo(Shape, frozen=True, kw_only=True):
     cert_issuer_public_key: str = ""
 
 
+class EncryptionMeans(Shape, frozen=True, kw_only=True):
+    """How a node encrypts overlay networks, and how far it is."""
+
+    by: str  # kernel | wireguard-go
+    epoch: int = 0  # Of the keys that it uses with every peer; 0 = of none yet.
+
+
 class NodeDescription(Shape, frozen=True, kw_only=True):
     """What a node says of itself."""
 
@@ -61,6 +68,7 @@ class NodeDescription(Shape, frozen=True, kw_only=True):
     resources: NodeResources = msgspec.field(default_factory=lambda: NodeResources())
     engine: Engine = msgspec.field(default_factory=lambda: Engine())
     tls_info: TLSInfo = msgspec.field(name="TLSInfo", default_factory=lambda: TLSInfo())
+    encryption: EncryptionMeans | None = None  # None: it cannot.
 
 
 class NodeStatus(Shape, frozen=True, kw_only=True):
@@ -88,6 +96,22 @@ class NodeCertificate(Shape, frozen=True, kw_only=True):
     not_after: datetime = msgspec.field(default_factory=lambda: EPOCH)
 
 
+class EncryptionKey(Shape, frozen=True, kw_only=True):
+    """A node's WireGuard key of one epoch; `sealed` only its node can open."""
+
+    epoch: int
+    public: bytes  # 32 bytes.
+    sealed: bytes = b""  # By `vault.crypto.wireguard_seal`; left out of what peers are told.
+
+
+class NodeEncryption(Shape, frozen=True, kw_only=True):
+    """A node's place in the underlay of encrypted networks, while it has a task on one."""
+
+    address: str  # IPv4, inside; without prefix length.
+    keys: tuple[EncryptionKey, ...]  # One; two while keys are rotated.
+    sealed_to: bytes  # The seal key that the node had then.
+
+
 class Node(Object, frozen=True, kw_only=True):
     """A member of the cluster."""
 
@@ -97,6 +121,7 @@ class Node(Object, frozen=True, kw_only=True):
     manager_status: ManagerStatus | None = None
     seal_key: bytes = b""  # The node's X25519 public key (32 bytes), recorded when its certificate was issued.
     certificate: NodeCertificate | None = None  # In no answer, like the seal key.
+    encryption: NodeEncryption | None = None  # In no answer either.
 
     @property
     def is_manager(self) -> bool:

@@ -7,6 +7,7 @@ Pure shapes.  Made by `vault.dispatcher.overlays`, carried by `vault.rpc.message
 import msgspec
 
 from vault.model.network import IPAMConfig
+from vault.model.node import EncryptionKey, NodeEncryption
 from vault.model.service import PortConfig
 
 
@@ -48,6 +49,24 @@ class OverlayService(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     ports: tuple[PortConfig, ...] = ()
 
 
+class EncryptionPeer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Another node in the underlay of encrypted networks: nothing of it is secret."""
+
+    node_id: str
+    node_addr: str  # Where it is to be reached: its advertised IP address.
+    address: str  # Inside.
+    keys: tuple[EncryptionKey, ...]  # Without what is sealed.
+
+
+class OverlayEncryption(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What has changed in the underlay of encrypted networks since the node was last told; with `full`, all of it."""
+
+    full: bool = False
+    own: NodeEncryption | None = None  # None: this node is on no encrypted network.
+    put_peers: tuple[EncryptionPeer, ...] = ()
+    remove_peers: tuple[str, ...] = ()  # Node ids.
+
+
 class OverlayChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What has changed for a node since it was last told; with `full`, everything there is."""
 
@@ -58,3 +77,4 @@ class OverlayChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     remove_endpoints: tuple[tuple[str, str, str], ...] = ()  # Network, task and node id.
     put_services: tuple[OverlayService, ...] = ()
     remove_services: tuple[tuple[str, str], ...] = ()  # Network and service id.
+    encryption: OverlayEncryption | None = None  # None: nothing has changed in it.
