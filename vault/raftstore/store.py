@@ -37,6 +37,7 @@ INLINE_BYTES: Final = 64 * 1024  # Values up to this size are opened on the even
 TERM_S: Final = 90 * 24 * 3600
 UPKEEP_RECORDS: Final = 256
 UPKEEP_BYTES: Final = 1024 * 1024
+UPKEEP_READS: Final = 32
 AGREE_S: Final = 2.0  # How long a value that was just written may differ from what is known of it.
 AGREE_POLL_S: Final = 0.05
 
@@ -376,11 +377,12 @@ class Store:
         """Return some of the records under older data keys, to be sealed anew."""
         found: dict[str, Content] = {}
         size_bytes = 0
-        for key in tuple(islice(self._replica.ledger.older, UPKEEP_RECORDS)):
-            framed = await self._leadership.engine.get(key)
-            if framed is not None:
-                found[key] = Again(framed)
-                size_bytes += len(framed)
-            if size_bytes > UPKEEP_BYTES:
-                break
+        left = iter(tuple(islice(self._replica.ledger.older, UPKEEP_RECORDS)))
+        while size_bytes <= UPKEEP_BYTES and (keys := tuple(islice(left, UPKEEP_READS))):
+            # Together: one by one, each would wait for whichever commit is under way.
+            read = await asyncio.gather(*map(self._leadership.engine.get, keys))
+            for key, framed in zip(keys, read, strict=True):
+                if framed is not None and size_bytes <= UPKEEP_BYTES:
+                    found[key] = Again(framed)
+                    size_bytes += len(framed)
         return found

@@ -4,9 +4,10 @@ import hashlib
 from typing import Any
 
 from tests.cluster.nemesis.base import Fault
-from tests.cluster.world import NotInTime
+from tests.cluster.world import RECOVERS_S, NotInTime
 
 DATA_KEY = "/vault/v1/swarm/data-key"
+SEALED_A_SECOND = 150  # Records, at the least, while clients write.
 
 
 class _Rotation(Fault):
@@ -144,8 +145,10 @@ class RotateDataKey(_Rotation):
 
     def check(self) -> None:
         """Every manager says that nothing is left to do, and says it of the same key."""
+        within_s = RECOVERS_S + self._shown(self.world.leader())["OlderRecords"] / SEALED_A_SECOND
         for name in self.world.managers:
-            self.world.until(lambda name=name: self._done(name), f"all is sealed under the newest key, says {name}")
+            what = f"all is sealed under the newest key, says {name}"
+            self.world.until(lambda name=name: self._done(name), what, timeout_s=within_s)
 
     def _done(self, name: str) -> bool:
         shown = self.world.ask(name, "GET", DATA_KEY)
