@@ -1,5 +1,6 @@
 """The allocator gives subnets, addresses and ports, and takes back what nobody holds."""
 
+import ipaddress
 from itertools import count
 
 from msgspec.structs import replace
@@ -7,6 +8,7 @@ from msgspec.structs import replace
 from vault.model.cluster import Cluster
 from vault.model.ids import Kind
 from vault.model.network import VXLAN_OPTION, IPAMConfig, IPAMOptions, Network, NetworkSpec
+from vault.model.node import Node, NodeStatus
 from vault.model.secret import Driver
 from vault.model.service import (
     EndpointSpec,
@@ -18,6 +20,7 @@ from vault.model.service import (
 )
 from vault.model.task import State, Task, TaskStatus
 from vault.network.allocate import Allocator
+from vault.network.allocate_pools import Pools
 from vault.store.changes import AnyObject, Delete, Put
 from vault.store.snapshot import Snapshot
 
@@ -63,6 +66,19 @@ class World:
         options = self.snap.networks[network_id].ipam_options
         return options.configs[0].subnet if options else ""
 
+    def ranges(self, network_id: str) -> tuple[tuple[str, str], ...]:
+        """Return the subnets of a network with their gateways."""
+        options = self.snap.networks[network_id].ipam_options
+        return tuple((config.subnet, config.gateway) for config in options.configs) if options else ()
+
+    def vips(self, service_id: str) -> list[str]:
+        """Return the addresses of a service."""
+        return [vip.addr for vip in self.snap.services[service_id].endpoint.virtual_ips]
+
+    def place(self, node_id: str) -> tuple[str, ...]:
+        """Return the addresses that a node has of its own."""
+        return tuple(addr for one in self.snap.nodes[node_id].attachments for addr in one.addresses)
+
     def addresses(self, task_id: str) -> tuple[str, ...]:
         """Return the addresses of a task."""
         return tuple(addr for one in self.snap.tasks[task_id].networks_attachments for addr in one.addresses)
@@ -72,10 +88,17 @@ def _kind(obj: AnyObject) -> Kind:
     return Kind(type(obj).__name__.lower())
 
 
-def network(network_id: str, driver: str = "overlay", *, subnet: str = "", ingress: bool = False) -> Network:
+def network(network_id: str, driver: str = "overlay", *, subnet: str = "", ingress: bool = False,
+            ranges: tuple[IPAMConfig, ...] = (), ipv6: bool = False) -> Network:  # fmt: skip
     """Return a network as it is created."""
-    ipam = IPAMOptions(configs=(IPAMConfig(subnet=subnet),)) if subnet else None
-    spec = NetworkSpec(name=network_id, driver_configuration=Driver(name=driver), ipam_options=ipam, ingress=ingress)
+    ranges = (IPAMConfig(subnet=subnet),) if subnet else ranges
+    spec = NetworkSpec(
+        name=network_id,
+        driver_configuration=Driver(name=driver),
+        ipam_options=IPAMOptions(configs=ranges) if ranges else None,
+        ingress=ingress,
+        ipv6_enabled=ipv6,
+    )
     return Network(id=network_id, spec=spec)
 
 
@@ -180,13 +203,15 @@ def test_a_service_without_networks_and_ports_is_left_alone() -> None:
     assert world.snap.tasks["t"].state is State.PENDING
 
 
-def test_addresses_of_ended_tasks_are_used_again() -> None:
+def test_addresses_of_ended_tasks_are_used_again_once_all_others_were() -> None:
     world = World()
     web = service("web", "net")
-    world.write(network("net"), web, task("t1", web))
-    ended = replace(world.snap.tasks["t1"], status=TaskStatus(state=State.FAILED))
-    world.write(ended, task("t2", web))
-    assert world.addresses("t2") == ("10.0.0.3/24",)
+    world.write(network("net", subnet="10.9.0.0/29"), web, task("t1", web))
+    for number in range(2, 6):
+        ended = replace(world.snap.tasks[f"t{number - 1}"], status=TaskStatus(state=State.FAILED))
+        world.write(ended, task(f"t{number}", web))
+    given = [world.addresses(f"t{number}") for number in range(1, 6)]
+    assert given == [(f"10.9.0.{last}/29",) for last in (3, 4, 5, 6, 3)]
 
 
 def test_a_full_network_tells_its_tasks_and_serves_them_when_an_address_is_free() -> None:
@@ -208,6 +233,110 @@ def test_a_network_that_is_not_there_is_named() -> None:
     web = service("web", "gone")
     world.write(web, task("t", web))
     assert world.snap.tasks["t"].status.err.startswith("network gone not found")
+
+
+def test_nothing_is_taken_outside_of_the_range_that_was_asked_for_nor_is_the_gateway() -> None:
+    world = World()
+    asked = IPAMConfig(subnet="10.9.0.0/24", ip_range="10.9.0.8/30", gateway="10.9.0.9")
+    web = service("web", "net")
+    world.write(network("net", ranges=(asked,)), web, *(task(f"t{n}", web) for n in range(3)))
+    assert world.vips("web") + [addr for n in range(2) for addr in world.addresses(f"t{n}")] == [
+        "10.9.0.8/24", "10.9.0.10/24", "10.9.0.11/24"
+    ]  # fmt: skip
+    assert world.snap.tasks["t2"].status.err == (
+        "no free address in network net (10.9.0.8/30): remove tasks from it, or use a larger subnet"
+    )
+
+
+def test_a_network_with_ipv6_gives_tasks_and_services_an_address_of_either_kind() -> None:
+    world = World()
+    web = service("web", "net")
+    asked = IPAMConfig(subnet="fd00:1::/64")
+    world.write(network("net", ranges=(asked,), ipv6=True), web, task("t1", web), task("t2", web))
+    assert world.ranges("net") == (("10.0.0.0/24", "10.0.0.1"), ("fd00:1::/64", "fd00:1::1"))
+    assert world.vips("web") == ["10.0.0.2/24", "fd00:1::2/64"]
+    assert world.addresses("t1") == ("10.0.0.3/24", "fd00:1::3/64")
+    assert world.addresses("t2") == ("10.0.0.4/24", "fd00:1::4/64")
+    assert world.allocate() == 0
+
+
+def test_a_network_with_ipv6_and_no_range_gets_one_of_its_own() -> None:
+    world = World()
+    world.write(network("one", ipv6=True), network("two", ipv6=True))
+    found = [ipaddress.IPv6Network(world.ranges(name)[1][0]) for name in ("one", "two")]
+    assert all(net.is_private and net.prefixlen == 64 for net in found)
+    assert found[0] != found[1]
+
+
+def test_an_ipv6_range_is_not_used_unless_ipv6_is_enabled() -> None:
+    world = World()
+    world.write(network("net", ranges=(IPAMConfig(subnet="fd00:1::/64"), IPAMConfig(subnet="10.8.0.0/24"))))
+    assert world.ranges("net") == (("10.8.0.0/24", "10.8.0.1"),)
+
+
+def test_a_full_ipv6_range_is_the_reason_that_tasks_wait_and_their_other_address_is_given_back() -> None:
+    world = World()
+    web = service("web", "net")
+    asked = IPAMConfig(subnet="fd00:1::/64", ip_range="fd00:1::10/127")
+    world.write(network("net", ranges=(asked,), ipv6=True), web, task("t1", web), task("t2", web))
+    assert world.addresses("t1") == ("10.0.0.3/24", "fd00:1::11/64")
+    assert world.snap.tasks["t2"].status.err.startswith("no free address in network net (fd00:1::10/127)")
+    free = world.allocator._pools.subnets["net"][0].left
+    assert free == 253 - 2, "what was taken for a task that gets nothing is free again"
+
+
+def test_a_network_of_two_ranges_gives_addresses_of_the_second_once_the_first_is_full() -> None:
+    world = World()
+    web = service("web", "net")
+    ranges = (IPAMConfig(subnet="10.9.0.0/30"), IPAMConfig(subnet="10.9.1.0/24"))
+    world.write(network("net", ranges=ranges), web, task("t1", web))
+    assert (world.vips("web"), world.addresses("t1")) == (["10.9.0.2/30"], ("10.9.1.2/24",))
+
+
+def test_every_node_has_a_place_on_the_ingress_network_and_nobody_else_has_its_address() -> None:
+    world = World()
+    web = service("web", ports=(port(80),))
+    world.write(Node(id="n1"), Node(id="n2"), network("ingress", ingress=True), web, task("t1", web))
+    places = [world.place("n1"), world.place("n2")]
+    assert places == [("10.0.0.2/24",), ("10.0.0.3/24",)]
+    assert world.vips("web") == ["10.0.0.4/24"]
+    assert world.addresses("t1") == ("10.0.0.5/24",)
+    before = world.snap.nodes["n1"]
+    world.write(replace(before, status=NodeStatus(state="down")), Node(id="n3"))
+    assert (world.place("n1"), world.place("n3")) == (("10.0.0.2/24",), ("10.0.0.6/24",))
+    world.allocator, world._seen = Allocator(), None
+    assert world.allocate() == 0
+
+
+def test_the_address_of_a_removed_node_is_free_and_one_that_got_none_has_it_then() -> None:
+    world = World()
+    world.write(network("ingress", subnet="10.9.0.0/30", ingress=True), Node(id="n1"))
+    world.write(Node(id="n2"))
+    assert (world.place("n1"), world.place("n2")) == (("10.9.0.2/30",), ())
+    world.delete(world.snap.nodes["n1"])
+    assert world.place("n2") == ("10.9.0.2/30",)
+
+
+def test_nodes_follow_the_ingress_network_when_it_is_removed_and_made_anew() -> None:
+    world = World()
+    world.write(Node(id="n1"), network("ingress", ingress=True))
+    world.delete(world.snap.networks["ingress"])
+    assert world.place("n1") == ()
+    world.write(network("other", subnet="10.77.0.0/24", ingress=True))
+    assert world.place("n1") == ("10.77.0.2/24",)
+
+
+def test_an_address_is_taken_as_fast_from_the_largest_range_as_from_a_small_one() -> None:
+    pools = Pools()
+    asked = IPAMConfig(subnet="fd00::/8")
+    pools.add_network(
+        replace(
+            network("net"),
+            driver_state=Driver(name="overlay", options={VXLAN_OPTION: "4096"}),
+            ipam_options=IPAMOptions(configs=(asked,)),
+        )
+    )
+    assert [pools.take("net") for _ in range(3)] == [("fd00::2/8",), ("fd00::3/8",), ("fd00::4/8",)]
 
 
 def test_ports_are_chosen_from_30000_and_kept() -> None:

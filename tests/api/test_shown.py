@@ -4,7 +4,7 @@ import msgspec
 
 from vault.api.shown import CLUSTER_FIELDS, NODE_FIELDS, shown_cluster, shown_node
 from vault.model.cluster import Cluster, JoinTokens, PeerAuthority, RootRotation
-from vault.model.node import Node, NodeCertificate
+from vault.model.node import Node, NodeAttachment, NodeCertificate
 
 CANARY = "canary"
 
@@ -26,8 +26,13 @@ def test_a_swarm_is_shown_without_any_key_or_what_belongs_to_one() -> None:
     assert str(with_tokens).count(CANARY) == 2
 
 
-def test_a_node_is_shown_without_what_is_recorded_of_its_certificate() -> None:
-    node = Node(id="n" * 25, seal_key=b"canary", certificate=NodeCertificate(role=CANARY, tls_key=CANARY))
+def test_a_node_is_shown_without_what_is_recorded_of_its_certificate_and_its_own_addresses() -> None:
+    node = Node(
+        id="n" * 25,
+        seal_key=b"canary",
+        certificate=NodeCertificate(role=CANARY, tls_key=CANARY),
+        attachments=(NodeAttachment(network_id=CANARY, addresses=(CANARY,)),),
+    )
     assert CANARY not in msgspec.json.encode(shown_node(node)).decode()
 
 
@@ -35,4 +40,4 @@ def test_fields_that_are_shown_are_named_one_by_one() -> None:
     """A field that is added is not shown until somebody says so here."""
     hidden = {"root_key", "root_rotation", "peer_authority", "unlock_key", "unlock_key_version"}
     assert set(Cluster.__struct_fields__) - set(CLUSTER_FIELDS) == hidden
-    assert set(Node.__struct_fields__) - set(NODE_FIELDS) == {"seal_key", "certificate"}
+    assert set(Node.__struct_fields__) - set(NODE_FIELDS) == {"seal_key", "certificate", "attachments"}

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from tests.orchestrator.world import World, node, spec
 from vault.model.ids import Kind, NewID
-from vault.model.network import Network, NetworkSpec
+from vault.model.network import IPAMConfig, IPAMOptions, Network, NetworkSpec
 from vault.model.node import Node
 from vault.model.service import NetworkAttachmentConfig, RestartPolicy, Service
 from vault.model.task import State, Task
@@ -117,7 +117,8 @@ def test_a_refused_scaling_is_decided_again_whatever_happened_meanwhile() -> Non
 
 def test_what_an_orphan_leaves_is_given_away_only_when_the_store_knows_it_has_ended() -> None:
     world = World(nodes=2)
-    world.write(Put(Network(id="net", spec=NetworkSpec(name="net"))))
+    ranges = (IPAMConfig(subnet="10.9.0.0/29", ip_range="10.9.0.2/31"),)  # For the service, and for one task.
+    world.write(Put(Network(id="net", spec=NetworkSpec(name="net", ipam_options=IPAMOptions(configs=ranges)))))
     wanted = spec(1, restart=RestartPolicy(delay=0))
     template = replace(wanted.task_template, networks=(NetworkAttachmentConfig(target="net"),))
     world.run(replace(wanted, task_template=template))

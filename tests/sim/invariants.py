@@ -167,7 +167,10 @@ def check_caches(cluster: Cluster) -> None:
         if isinstance(one, Allocator) and isinstance(other, Allocator):
             assert one._pools._addresses == other._pools._addresses, cluster.story()
             assert +one._pools.ports == +other._pools.ports, cluster.story()
-            used = [{key: +subnet.used for key, subnet in it._pools.subnets.items()} for it in (one, other)]
+            used = [
+                {key: [(+subnet.used, subnet.left) for subnet in subnets] for key, subnets in it._pools.subnets.items()}
+                for it in (one, other)
+            ]
             assert used[0] == used[1], cluster.story()
 
 

@@ -112,6 +112,13 @@ class NodeEncryption(Shape, frozen=True, kw_only=True):
     sealed_to: bytes  # The seal key that the node had then.
 
 
+class NodeAttachment(Shape, frozen=True, kw_only=True):
+    """A node's own place on a network: what the routing mesh forwards comes from there."""
+
+    network_id: str = msgspec.field(name="NetworkID", default="")
+    addresses: tuple[str, ...] = ()  # With prefix length.
+
+
 class Node(Object, frozen=True, kw_only=True):
     """A member of the cluster."""
 
@@ -122,6 +129,7 @@ class Node(Object, frozen=True, kw_only=True):
     seal_key: bytes = b""  # The node's X25519 public key (32 bytes), recorded when its certificate was issued.
     certificate: NodeCertificate | None = None  # In no answer, like the seal key.
     encryption: NodeEncryption | None = None  # In no answer either.
+    attachments: tuple[NodeAttachment, ...] = ()  # To the ingress network, by the allocator; in no answer either.
 
     @property
     def is_manager(self) -> bool:

@@ -1,4 +1,4 @@
-"""Network allocation: subnets for networks, addresses and ports for services, attachments for tasks.
+"""Network allocation: subnets for networks, addresses and ports for services, attachments for nodes and tasks.
 
 Pure but for a cache of what is in use, which any snapshot can rebuild; nothing is ever freed by a message: what no
 object holds is free.  Makes one step of a task's life, NEW -> PENDING.  Called by `vault.orchestrator.rounds` as a
@@ -11,24 +11,20 @@ from msgspec.structs import replace
 
 from vault.model.base import from_s
 from vault.model.ids import Kind, NewID
-from vault.model.network import VXLAN_OPTION, IPAMOptions, Network, NetworkAttachment
+from vault.model.network import VXLAN_OPTION, IPAMConfig, IPAMOptions, Network, NetworkAttachment
+from vault.model.node import Node, NodeAttachment
 from vault.model.secret import Driver
 from vault.model.service import Endpoint, EndpointSpec, PortConfig, Service, VirtualIP
 from vault.model.task import State, Task, TaskStatus
-from vault.network.allocate_pools import (
-    Exhausted,
-    Pools,
-    addresses_of,
-    default_gateway,
-    ports_of,
-    wants_addresses,
-)
+from vault.network.allocate_pools import Exhausted, Pools, addresses_of, ports_of
+from vault.network.allocate_subnet import default_gateway, local_range, versions_of, wants_addresses
 from vault.store.changes import Put
 from vault.store.decision import Decision
 from vault.store.snapshot import Key, Snapshot
 
+Allocated = Network | Node | Service | Task
 BUDGET = 1_000  # Tasks allocated in one decision; the rest follow in the next.
-KINDS = (Kind.NETWORK, Kind.SERVICE, Kind.TASK)
+KINDS = (Kind.NETWORK, Kind.NODE, Kind.SERVICE, Kind.TASK)
 
 
 class NotYet(Exhausted):
@@ -36,24 +32,28 @@ class NotYet(Exhausted):
 
 
 class Allocator:
-    """Gives networks, then services, then tasks what they need, as they appear or as something is freed."""
+    """Gives networks, nodes, services, then tasks what they need, as they appear or as something is freed."""
 
     def __init__(self) -> None:
         self._pools = Pools()
         self._waiting: dict[Key, None] = {}  # To be looked at.
         self._stuck: dict[Key, str] = {}  # Looked at in vain, and why: they wait for something to be freed or stored.
+        self._ingress: tuple[str, ...] = ()  # The ingress network, once nodes can be on it.
 
     def __call__(self, snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
         """Return what the objects still without an allocation get, or the reason why not."""
         if changed is None:
-            self._pools, self._stuck = Pools(), {}
+            self._pools, self._stuck, self._ingress = Pools(), {}, ()
             changed = {(kind, object_id) for kind in KINDS for object_id in snap.objects[kind]}
         freed = self._pools.sync(snap, changed)
-        if freed or any(kind is not Kind.TASK for kind, _ in changed):
+        if freed or any(kind not in (Kind.NODE, Kind.TASK) for kind, _ in changed):
             self._waiting.update(dict.fromkeys(self._stuck))
+        if any(kind is Kind.NETWORK for kind, _ in changed) and (ingress := ready_ingress(snap)) != self._ingress:
+            self._ingress = ingress
+            self._waiting.update(dict.fromkeys((Kind.NODE, node_id) for node_id in sorted(snap.nodes)))
         self._waiting.update(dict.fromkeys(sorted(changed)))
         self._stuck = {key: reason for key, reason in self._stuck.items() if key not in self._waiting}
-        draft = Draft(snap, self._pools, self._stuck, now_s)
+        draft = Draft(snap, self._pools, self._stuck, self._ingress, now_s)
         budget = BUDGET
         for kind in KINDS:
             for key in [key for key in self._waiting if key[0] is kind]:
@@ -68,12 +68,15 @@ class Allocator:
 class Draft:
     """The allocations of one decision; what gets none is noted in `stuck`."""
 
-    def __init__(self, snap: Snapshot, pools: Pools, stuck: dict[Key, str], now_s: float) -> None:
+    def __init__(
+        self, snap: Snapshot, pools: Pools, stuck: dict[Key, str], ingress: tuple[str, ...], now_s: float
+    ) -> None:
         self._snap = snap
+        self._ingress = ingress
         self._pools = pools
         self._stuck = stuck
         self._now = from_s(now_s)
-        self._done: dict[Key, Network | Service | Task] = {}
+        self._done: dict[Key, Allocated] = {}
 
     def changes(self) -> tuple[Put, ...]:
         """Return what was allocated, and the reasons where nothing was."""
@@ -85,7 +88,9 @@ class Draft:
         try:
             match obj:
                 case Network():
-                    new: Network | Service | Task = self._network(obj)
+                    new: Allocated = self._network(obj)
+                case Node():
+                    new = self._node(obj)
                 case Service():
                     new = self._service(obj)
                 case Task() if obj.state is State.NEW and obj.desired_state <= State.RUNNING:
@@ -112,12 +117,7 @@ class Draft:
             return network
         if not wants_addresses(network):
             return replace(network, driver_state=Driver(name=network.driver))
-        asked = network.spec.ipam_options.configs if network.spec.ipam_options else ()
-        configs = tuple(
-            config if config.gateway else replace(config, gateway=default_gateway(config.subnet))
-            for config in asked
-            if config.subnet
-        ) or (self._pools.take_subnet(self._snap.cluster),)
+        configs = self._ranges(network)
         vxlan_id = self._pools.take_vxlan_id(network.vxlan_id)
         new = replace(
             network,
@@ -127,6 +127,30 @@ class Draft:
         self._pools.add_network(new)
         return new
 
+    def _ranges(self, network: Network) -> tuple[IPAMConfig, ...]:
+        """Return the ranges that were asked for, and one where none was: of IPv4, and of IPv6 when it is enabled."""
+        spec = network.spec
+        asked = [config for config in (spec.ipam_options.configs if spec.ipam_options else ()) if config.subnet]
+        have = versions_of(config.subnet for config in asked)
+        if 4 not in have:
+            asked.insert(0, self._pools.take_subnet(self._snap.cluster))
+        if spec.ipv6_enabled and 6 not in have:
+            asked.append(local_range(network.id))
+        return tuple(
+            replace(config, gateway=config.gateway or default_gateway(config.subnet))
+            for config in asked
+            if spec.ipv6_enabled or ":" not in config.subnet
+        )
+
+    def _node(self, node: Node) -> Node:
+        """Give a node its place on the ingress network, from where it forwards what comes to published ports."""
+        held = {place.network_id: place for place in node.attachments}
+        places = tuple(
+            held.get(network_id) or NodeAttachment(network_id=network_id, addresses=self._pools.take(network_id))
+            for network_id in self._ingress
+        )
+        return node if places == node.attachments else replace(node, attachments=places)
+
     def _service(self, service: Service) -> Service:
         spec = service.spec.endpoint_spec or EndpointSpec()
         networks = [network for network in self._networks_of(service) if wants_addresses(network)]
@@ -135,18 +159,20 @@ class Draft:
         taken: list[PortConfig] = []
         for port in spec.ports:
             taken.append(self._published(service, port))
-        vips = {vip.network_id: vip for vip in service.endpoint.virtual_ips}
         if spec.mode == "dnsrr":
             networks = []
         endpoint = Endpoint(
             spec=replace(spec, mode=spec.mode or "vip"),
             ports=tuple(taken),
-            virtual_ips=tuple(
-                vips.get(network.id) or VirtualIP(network_id=network.id, addr=self._pools.take(network.id))
-                for network in networks
-            ),
+            virtual_ips=tuple(vip for network in networks for vip in self._vips(service, network.id)),
         )
         return service if endpoint == service.endpoint else replace(service, endpoint=endpoint)
+
+    def _vips(self, service: Service, network_id: str) -> tuple[VirtualIP, ...]:
+        """Return the addresses of a service on a network, one for each version of IP there; it keeps what it has."""
+        held = tuple(vip for vip in service.endpoint.virtual_ips if vip.network_id == network_id)
+        more = self._pools.take(network_id, held=(vip.addr for vip in held))
+        return held + tuple(VirtualIP(network_id=network_id, addr=addr) for addr in more)
 
     def _published(self, service: Service, port: PortConfig) -> PortConfig:
         """Return a port with the number it is published at; one that was chosen before is kept."""
@@ -165,7 +191,7 @@ class Draft:
         attachments = tuple(
             NetworkAttachment(
                 network=network,
-                addresses=(self._pools.take(network.id),) if wants_addresses(network) else (),
+                addresses=self._pools.take(network.id) if wants_addresses(network) else (),
                 aliases=aliases.get(network.id, ()),
             )
             for network in self._networks_of(service, task)
@@ -197,3 +223,12 @@ class Draft:
             return network
         reason = self._stuck.get((Kind.NETWORK, network.id))
         raise Exhausted(reason) if reason else NotYet
+
+
+def ready_ingress(snap: Snapshot) -> tuple[str, ...]:
+    """Return the id of the ingress network once it has its addresses; () before."""
+    return tuple(
+        network.id
+        for network in snap.networks.values()
+        if network.spec.ingress and network.allocated and wants_addresses(network)
+    )

@@ -7,13 +7,14 @@ by `allocate` only.
 import ipaddress
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 
 from vault.model.cluster import Cluster
 from vault.model.ids import Kind
 from vault.model.network import VXLAN_OPTION, IPAMConfig, Network
+from vault.model.node import Node
 from vault.model.service import Service
 from vault.model.task import State, Task
+from vault.network.allocate_subnet import Subnet, ranges_of, versions_of
 from vault.store.changes import AnyObject
 from vault.store.snapshot import Key, Snapshot
 
@@ -28,43 +29,15 @@ class Exhausted(Exception):
     """There is nothing left to hand out; the text goes into a task's `status.err`."""
 
 
-@dataclass(slots=True)
-class Subnet:
-    """The addresses of one network."""
-
-    name: str
-    range: ipaddress.IPv4Network
-    reserved: frozenset[int]  # Offsets into the range: its own address, the gateway, the broadcast address.
-    used: Counter[int] = field(default_factory=Counter)
-    lowest: int = 1  # No offset below it is free.
-
-    def take(self) -> str:
-        """Return the lowest free address, with prefix length, and count it as used.  Raises `Exhausted`."""
-        for offset in range(self.lowest, self.range.num_addresses):
-            if offset not in self.reserved and offset not in self.used:
-                self.used[offset], self.lowest = 1, offset + 1
-                return f"{self.range[offset]}/{self.range.prefixlen}"
-        self.lowest = self.range.num_addresses
-        raise Exhausted(
-            f"no free address in network {self.name} ({self.range}): remove tasks from it, or use a larger subnet"
-        )
-
-    def count(self, addr: str, by: int) -> None:
-        """Count an address as held once more (`by` 1) or once less (-1)."""
-        offset = int(ipaddress.IPv4Address(addr.partition("/")[0])) - int(self.range.network_address)
-        self.used[offset] += by
-        if self.used[offset] <= 0:
-            del self.used[offset]
-            self.lowest = min(self.lowest, max(offset, 1))
-
-
 class Pools:
     """Everything the allocator hands out, and which object holds what."""
 
     def __init__(self) -> None:
-        self.subnets: dict[str, Subnet] = {}
+        self.subnets: dict[str, tuple[Subnet, ...]] = {}
         self.vxlan_ids: dict[str, int] = {}
         self.ports: Counter[PortKey] = Counter()
+        self._ranges: dict[str, tuple[IPAMConfig, ...]] = {}
+        self._names: dict[str, str] = {}  # Of networks.
         self._addresses: dict[Key, tuple[tuple[str, str], ...]] = {}  # Holder -> (network, address).
         self._ports: dict[Key, tuple[PortKey, ...]] = {}
         self._loose_addresses: list[tuple[str, str]] = []  # Taken, and nobody's yet.
@@ -77,7 +50,7 @@ class Pools:
             obj = snap.get(*key)
             if key[0] is Kind.NETWORK:
                 freed |= self._sync_network(key[1], obj if isinstance(obj, Network) else None)
-            elif key[0] in (Kind.SERVICE, Kind.TASK):
+            elif key[0] in (Kind.NODE, Kind.SERVICE, Kind.TASK):
                 freed |= self.hold(key, tuple(addresses_of(obj)), tuple(ports_of(obj)))
         return freed
 
@@ -95,11 +68,26 @@ class Pools:
             self._ports[key] = ports
         return bool(set(before) - set(addresses) or set(ports_before) - set(ports))
 
-    def take(self, network_id: str) -> str:
-        """Return a free address of a network, with prefix length.  Raises `Exhausted`."""
-        addr = self.subnets[network_id].take()
-        self._loose_addresses.append((network_id, addr))
-        return addr
+    def take(self, network_id: str, *, held: Iterable[str] = ()) -> tuple[str, ...]:
+        """Return a free address of each version of IP that a network has, with prefix length.
+
+        held: what its taker has already; no more of that version.  Raises `Exhausted`.
+        """
+        subnets, have = self.subnets[network_id], versions_of(held)
+        wanted = [version for version in (4, 6) if version not in have]
+        return tuple(
+            self._take(network_id, among)
+            for version in wanted
+            if (among := [subnet for subnet in subnets if subnet.range.version == version])
+        )
+
+    def _take(self, network_id: str, among: list[Subnet]) -> str:
+        for subnet in among:
+            if (addr := subnet.take()) is not None:
+                self._loose_addresses.append((network_id, addr))
+                return addr
+        place = f"network {self._names[network_id]} ({', '.join(subnet.shown for subnet in among)})"
+        raise Exhausted(f"no free address in {place}: remove tasks from it, or use a larger subnet")
 
     def take_port(self, protocol: str) -> int:
         """Return the lowest free dynamic port of a protocol.  Raises `Exhausted`."""
@@ -127,7 +115,10 @@ class Pools:
         pools = (cluster and cluster.default_addr_pool) or DEFAULT_POOL
         size = (cluster and cluster.subnet_size) or DEFAULT_SUBNET_SIZE
         taken = sorted(
-            (int(subnet.range.network_address), int(subnet.range.broadcast_address)) for subnet in self.subnets.values()
+            (int(subnet.range.network_address), int(subnet.range.broadcast_address))
+            for subnets in self.subnets.values()
+            for subnet in subnets
+            if subnet.range.version == 4
         )
         for pool in map(ipaddress.IPv4Network, pools):
             step = 1 << (32 - max(size, pool.prefixlen))
@@ -146,48 +137,32 @@ class Pools:
         self.ports.subtract(self._loose_ports)
         self._loose_addresses, self._loose_ports = [], []
 
+    def add_network(self, network: Network) -> None:
+        """Begin the books of a network that has got its ranges and its overlay id; nobody holds anything of it yet."""
+        ranges = ranges_of(network)
+        if not ranges or network.driver_state is None:
+            return
+        self.vxlan_ids[network.id] = int(network.driver_state.options[VXLAN_OPTION])
+        self.subnets[network.id] = tuple(map(Subnet, ranges))
+        self._ranges[network.id], self._names[network.id] = ranges, network.spec.name
+
     def _sync_network(self, network_id: str, network: Network | None) -> bool:
-        known = self.subnets.get(network_id)
-        wanted = range_of(network)
-        if known is not None and known.range == wanted:
+        wanted = ranges_of(network)
+        if self._ranges.get(network_id, ()) == wanted:
             return False
-        self.subnets.pop(network_id, None)
-        self.vxlan_ids.pop(network_id, None)
-        if network is not None and wanted is not None:
+        for book in (self.subnets, self.vxlan_ids, self._ranges, self._names):
+            book.pop(network_id, None)
+        if network is not None:
             self.add_network(network)
         return True
 
-    def add_network(self, network: Network) -> None:
-        """Begin the books of a network that has got its subnet and its overlay id; nobody holds anything of it yet."""
-        found = range_of(network)
-        if found is None or network.ipam_options is None or network.driver_state is None:
-            return
-        self.vxlan_ids[network.id] = int(network.driver_state.options[VXLAN_OPTION])
-        gateway = network.ipam_options.configs[0].gateway or default_gateway(str(found))
-        reserved = {0, int(ipaddress.IPv4Address(gateway)) - int(found.network_address), found.num_addresses - 1}
-        self.subnets[network.id] = Subnet(network.spec.name, found, frozenset(reserved))
-
     def _count(self, addresses: tuple[tuple[str, str], ...], by: int) -> None:
         for network_id, addr in addresses:
-            if network_id in self.subnets:
-                self.subnets[network_id].count(addr, by)
-
-
-def default_gateway(subnet: str) -> str:
-    """Return the address that is a network's gateway unless its maker chose another."""
-    return str(ipaddress.IPv4Network(subnet, strict=False)[1])
-
-
-def range_of(network: Network | None) -> ipaddress.IPv4Network | None:
-    """Return the range that a network's addresses come from; None until it is allocated, or when it has none."""
-    if network is None or not network.allocated or network.ipam_options is None or not wants_addresses(network):
-        return None
-    return ipaddress.IPv4Network(network.ipam_options.configs[0].subnet, strict=False)
-
-
-def wants_addresses(network: Network) -> bool:
-    """Whether tasks on the network have addresses that the cluster hands out."""
-    return network.driver == "overlay"
+            address = ipaddress.ip_address(addr.partition("/")[0])
+            for subnet in self.subnets.get(network_id, ()):
+                if address in subnet.range:
+                    subnet.count(address, by)
+                    break
 
 
 def addresses_of(obj: AnyObject | None) -> Iterator[tuple[str, str]]:
@@ -195,6 +170,8 @@ def addresses_of(obj: AnyObject | None) -> Iterator[tuple[str, str]]:
     match obj:
         case Service(endpoint=endpoint):
             yield from ((vip.network_id, vip.addr) for vip in endpoint.virtual_ips)
+        case Node(attachments=places):
+            yield from ((place.network_id, addr) for place in places for addr in place.addresses)
         case Task() if not (obj.state.terminal or (obj.state < State.ASSIGNED and obj.desired_state > State.RUNNING)):
             for attachment in obj.networks_attachments:
                 yield from ((attachment.network.id, addr) for addr in attachment.addresses)
