@@ -38,6 +38,6 @@ def test_a_node_is_shown_without_what_is_recorded_of_its_certificate_and_its_own
 
 def test_fields_that_are_shown_are_named_one_by_one() -> None:
     """A field that is added is not shown until somebody says so here."""
-    hidden = {"root_key", "root_rotation", "peer_authority", "unlock_key", "unlock_key_version"}
+    hidden = {"root_key", "root_rotation", "peer_authority", "unlock_key", "unlock_key_version", "encryption"}
     assert set(Cluster.__struct_fields__) - set(CLUSTER_FIELDS) == hidden
-    assert set(Node.__struct_fields__) - set(NODE_FIELDS) == {"seal_key", "certificate", "attachments"}
+    assert set(Node.__struct_fields__) - set(NODE_FIELDS) == {"seal_key", "certificate", "encryption", "attachments"}
