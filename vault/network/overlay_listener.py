@@ -29,6 +29,13 @@ class OverlayListener(Protocol):
         """Take note of what the managers say, less what ended here meanwhile."""
         ...
 
+    def opened(self, network_id: str, namespace: Path) -> None:
+        """Take note that a network's namespace is there, at this file; one that was there before is gone.
+
+        The ingress network has one on every node that was told of it, others where a task is attached.
+        """
+        ...
+
     def attached(self, task: AttachedTask) -> None:
         """Take note of a task whose links are there; it starts afterwards.  May be said again."""
         ...
