@@ -2,6 +2,7 @@
 
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -143,9 +144,9 @@ def test_a_node_is_in_one_swarm_and_leaves_it_before_the_next(swarm: Swarm, firs
 
 def test_a_node_that_leaves_with_force_gives_up_its_role_first(swarm: Swarm, first: Member) -> None:
     second, third = swarm.member("m2"), swarm.member("m3")
-    second.join(first, "manager")
-    first.until(lambda: reached(first) == 2, "two managers")
-    third.join(first, "manager")
+    token = first.token("manager")
+    with ThreadPoolExecutor() as pool:  # At one moment, by one token, into a swarm whose store has to move for them.
+        list(pool.map(lambda one: one.join(first, "manager", token=token), (second, third)))
     first.until(lambda: reached(first) == 3, "three managers")
     refused = second.vault("swarm", "leave", code=1).err
     assert "participating as a manager" in refused

@@ -111,6 +111,16 @@ async def test_a_machine_becomes_a_node_whose_certificate_the_managers_take(role
     assert len(world.store.committed.nodes) == 2
 
 
+async def test_machines_that_join_at_one_moment_by_one_token_are_nodes_of_their_own() -> None:
+    world = World()
+    async with world.manager() as address:
+        joined = await asyncio.gather(*(world.join(address, token=world.token("manager")) for _ in range(3)))
+    assert len({one.identity.node_id for one in joined}) == 3
+    for one in joined:
+        known = world.store.committed.nodes[one.identity.node_id]
+        assert (known.spec.role, known.seal_key) == ("manager", one.node_key.public())
+
+
 async def test_while_the_root_is_rotated_machines_join_by_the_token_of_the_old_one() -> None:
     world = World()
     token = world.token()
