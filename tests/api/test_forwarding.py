@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,8 @@ from vault.api.forwarded import answer_forwarded, serve_forwarded
 from vault.model.errors import ManagerNotReady, NoLeader, NotLeading, OutcomeUnknown, WorkerNode
 from vault.model.ids import Kind
 from vault.rpc.messages_forward import ForwardedAnswer, ForwardedRequest, Outcome
+from vault.store.changes import Delete
+from vault.store.removals import Removals
 
 NO_LEADER = (
     "The swarm does not have a leader. It's possible that too few managers are online. "
@@ -41,6 +44,14 @@ def secret(name: str) -> dict[str, str]:
 
 def names(daemon: Daemon) -> list[str]:
     return sorted(one.spec.name for one in daemon.manager.store().committed.secrets.values())
+
+
+def remove(daemon: Daemon, kind: Kind) -> None:
+    """Remove the only object of a kind that a client has made, as another client would."""
+    store = daemon.manager.store()
+    made = store.committed.by_name(kind, "a")
+    assert made is not None
+    store.write([Delete(kind, made.id, made.version.index)])
 
 
 # Which requests are whose.
@@ -205,6 +216,34 @@ def test_a_create_whose_answer_was_lost_is_done_once_and_answered_with_its_id() 
         assert answer.json().get("ID", answer.json().get("Id")) == asked.asked[0].new_id
         assert leader.manager.store().committed.index - before <= 3  # One write; the fake counts empty ones.
         assert asked.asked[0].new_id in leader.manager.store().committed.objects[Kind(kind[:-1])]
+
+
+@pytest.mark.parametrize("kind", ["secrets", "configs", "services", "networks"])
+def test_a_create_whose_answer_was_lost_is_not_done_again_when_somebody_has_removed_it_since(kind: str) -> None:
+    leader, follower, asked = pair()
+    posted = {"services": {**spec(), "Name": "a"}, "networks": {"Name": "a", "Driver": "overlay"}}
+    asked.faults = ["lost"]
+    asked.meanwhile = lambda: remove(leader, Kind(kind[:-1]))
+    answer = follower.post(f"/{kind}/create", posted.get(kind, secret("a")))
+    assert (answer.status, next(iter(answer.json().values()))) == (201, asked.asked[0].new_id)
+    assert [one.sent_since for one in asked.asked] == [None, 0]
+    assert leader.get(f"/{kind}/a").status == 404
+
+
+def test_a_create_whose_answer_was_lost_is_not_done_again_by_a_leader_that_cannot_tell_whether_it_was_removed() -> None:
+    leader, follower, asked = pair()
+    asked.faults = ["lost"]
+
+    def loads_anew() -> None:
+        store = leader.manager.store()
+        remove(leader, Kind.SECRET)
+        store.committed = replace(store.committed, removals=Removals.from_now(store.committed.index))
+
+    asked.meanwhile = loads_anew
+    answer = follower.post("/secrets/create", secret("a"))
+    assert (answer.status, answer.message) == (503, UNKNOWN)
+    assert names(leader) == []
+    assert len(asked.asked) == 2
 
 
 def test_another_object_of_that_name_still_conflicts() -> None:

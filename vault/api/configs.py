@@ -70,7 +70,7 @@ class Configs:
         config_id = id_for(request, self.context.new_id)
 
         def build(snapshot: Snapshot) -> tuple[Change, ...]:
-            if made_already(snapshot, Kind.CONFIG, config_id):
+            if made_already(request, snapshot, Kind.CONFIG, config_id):
                 return ()
             return (rules.new_config(snapshot, config_id, spec), PutValue(Kind.CONFIG, config_id, value))
 

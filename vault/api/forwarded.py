@@ -113,6 +113,7 @@ def _scope_of(request: ForwardedRequest) -> Scope:
         "caller": request.caller,
         "node_id": request.node_id,
         "new_id": request.new_id,
+        "sent_since": request.sent_since,
     }
 
 

@@ -6,7 +6,9 @@ Called by all handlers of cluster objects.
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from vault.model.errors import Ambiguous, NotFound
+from starlette.requests import Request
+
+from vault.model.errors import Ambiguous, NotFound, OutcomeForgotten
 from vault.model.ids import Kind
 from vault.model.network import Network
 from vault.model.node import Node
@@ -46,9 +48,17 @@ def only(kind: str, reference: str, found: Iterable[T]) -> T | None:
     return matches[0] if matches else None
 
 
-def made_already(snapshot: Snapshot, kind: Kind, object_id: str) -> bool:
-    """Whether a create was done before: its id was drawn at random for this very request, which was sent again."""
-    return snapshot.get(kind, object_id) is not None
+def made_already(request: Request, snapshot: Snapshot, kind: Kind, object_id: str) -> bool:
+    """Whether a create was done before: its id was drawn at random for this very request, which was sent again.
+
+    It may have been removed since.  Raises `OutcomeForgotten` when this manager cannot tell.
+    """
+    if snapshot.get(kind, object_id) is not None or object_id in snapshot.removals:
+        return True
+    since: int | None = request.scope.get("sent_since")
+    if since is not None and since < snapshot.removals.since:
+        raise OutcomeForgotten
+    return False
 
 
 def find_secret(snapshot: Snapshot, reference: str) -> Secret:

@@ -66,7 +66,7 @@ class Networks:
         network_id = id_for(request, self.context.new_id)
 
         def build(snapshot: Snapshot) -> tuple[Change, ...]:
-            made = made_already(snapshot, Kind.NETWORK, network_id)
+            made = made_already(request, snapshot, Kind.NETWORK, network_id)
             return () if made else (rules_network.new_network(snapshot, network_id, spec),)
 
         await store.submit(build)

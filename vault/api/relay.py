@@ -5,7 +5,8 @@ request itself; while it follows it forwards.  When that fails it looks again wh
 first failure:
 
 - what certainly was not done is always done again;
-- reads, and creates, whose id is drawn once and recognised, are done again when an answer was lost;
+- reads, and creates, whose id is drawn once and recognised, are done again when an answer was lost; what was made and
+  removed since is not made again (`vault.store.removals`);
 - other writes whose answer was lost are answered 503 "outcome unknown".
 """
 
@@ -25,7 +26,7 @@ from vault.api.leading import lead
 from vault.api.patience import Patience
 from vault.api.ports import AnswerLost, Forwarder, Manager, Unreached
 from vault.api.streams import Streamed, Write
-from vault.model.errors import NoLeader, NotAManager, NotLeading, OutcomeUnknown
+from vault.model.errors import NoLeader, NotAManager, NotLeading, OutcomeUnknown, VaultError
 from vault.model.ids import NewID
 from vault.rpc.messages_forward import ForwardedAnswer, ForwardedRequest, Outcome
 
@@ -98,6 +99,7 @@ class Relay:
         """Return the answer, and what to listen to for the client's going while it is sent."""
         kept = Kept(receive)
         deadline: float | None = None
+        first_index = self._index() if endpoint.creates else 0
         while True:
             forwarder: Forwarder | None = None
             try:
@@ -115,6 +117,7 @@ class Relay:
                 if not endpoint.repeatable:
                     raise OutcomeUnknown from None
                 failure = NoLeader if endpoint.reads else OutcomeUnknown
+                scope["sent_since"] = first_index
             now = asyncio.get_running_loop().time()
             deadline = deadline or now + LEADER_WAIT_S
             if now >= deadline:
@@ -160,7 +163,15 @@ class Relay:
             caller=scope.get("caller", LOCAL_CALLER),
             node_id=self.manager.membership().node_id,
             new_id=id_for(client, self.new_id) if endpoint.creates else "",
+            sent_since=scope.get("sent_since"),
         )
+
+    def _index(self) -> int:
+        """Return a commit index that is no newer than what this moment's requests will do."""
+        try:
+            return self.manager.store().committed.index
+        except VaultError:
+            return 0
 
     async def _until_looking_helps(self, kept: Kept) -> None:
         """Wait until another manager may lead, for a moment; raise `ClientDisconnect` when the client waits no more."""

@@ -57,7 +57,7 @@ class Secrets:
         secret_id = id_for(request, self.context.new_id)
 
         def build(snapshot: Snapshot) -> tuple[Change, ...]:
-            if made_already(snapshot, Kind.SECRET, secret_id):
+            if made_already(request, snapshot, Kind.SECRET, secret_id):
                 return ()
             return (rules.new_secret(snapshot, secret_id, spec), PutValue(Kind.SECRET, secret_id, value))
 

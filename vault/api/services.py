@@ -8,7 +8,7 @@ from vault.api import answers
 from vault.api.bodies import decode, read
 from vault.api.context import Context, Endpoint, flag, id_for, posted_version, speaks
 from vault.api.filters import Filters, named, one_of, parse_filters
-from vault.api.lookup import find_service
+from vault.api.lookup import find_service, made_already
 from vault.api.network_shapes import LOCAL_NAMES
 from vault.api.random_names import name_from
 from vault.api.shapes import ServiceCreated, ServiceUpdated
@@ -77,9 +77,9 @@ class Services:
         told: list[str] = []
 
         def build(snapshot: Snapshot) -> tuple[Change, ...]:
-            made = snapshot.services.get(service_id)
-            if made is not None:
-                told[:] = _warnings(snapshot, made)
+            if made_already(request, snapshot, Kind.SERVICE, service_id):
+                made = snapshot.services.get(service_id)
+                told[:] = _warnings(snapshot, made) if made is not None else ()
                 return ()
             change = rules_service.new_service(snapshot, service_id, posted)
             told[:] = _warnings(snapshot, change.obj)

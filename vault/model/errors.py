@@ -274,6 +274,13 @@ class OutcomeUnknown(Unavailable):
         super().__init__("the outcome of this write is unknown: look at the object before you try again")
 
 
+class OutcomeForgotten(Unavailable):
+    """As `OutcomeUnknown`, said by a leader that was asked again and does not look far enough back to tell."""
+
+    def __init__(self) -> None:
+        super().__init__(OutcomeUnknown().message)
+
+
 class StoreDamaged(VaultError):
     """A committed record cannot be trusted; the text names it."""
 

@@ -7,7 +7,7 @@ when a replica has to begin again.
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from vault.crypto.integrity import integrity_key
@@ -19,6 +19,7 @@ from vault.raftstore.engine import Engine, Reading
 from vault.raftstore.head import Tally, decode_head
 from vault.raftstore.keys import KEYRING_KEY, is_value, key_of, kind_in
 from vault.raftstore.ledger import Ledger, open_keyring
+from vault.store.removals import Removals
 from vault.store.snapshot import Draft, Snapshot
 
 
@@ -47,7 +48,9 @@ async def load(engine: Engine, *, root: RootKey, cluster_id: str) -> Loaded:
     if counted != ledger.head.tally:
         await _name_damaged_value(reading, ledger)
         raise difference(ledger.live, ledger.head.tally, counted)
-    return Loaded(ledger=ledger, snapshot=draft.finish(ledger.head.index), reading=reading, newest=newest)
+    index = ledger.head.index
+    snapshot = replace(draft.finish(index), removals=Removals.from_now(index))
+    return Loaded(ledger=ledger, snapshot=snapshot, reading=reading, newest=newest)
 
 
 async def ledger_of(reading: Reading, root: RootKey, cluster_id: str) -> Ledger:

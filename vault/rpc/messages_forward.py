@@ -32,6 +32,7 @@ class ForwardedRequest(msgspec.Struct, frozen=True, kw_only=True, array_like=Tru
     caller: str = ""  # Who asked, as the first manager knows it: "socket", or the name in a client's certificate.
     node_id: str = ""  # Of the first manager: what "self" means.
     new_id: str = ""  # For the object to be made; the same when the request is sent again.
+    sent_since: int | None = None  # Sent before, its answer lost: a commit index from before it was first sent.
 
     def __repr__(self) -> str:
         return f"ForwardedRequest({self.method} {self.path}, {len(self.body)} bytes)"

@@ -22,12 +22,14 @@ from vault.model.secret import Config, Secret
 from vault.model.service import Service
 from vault.model.task import Task
 from vault.store.changes import AnyObject, Atomic, Change, Delete, Put, PutValue, kind_of, name_of
+from vault.store.removals import Removals
 
 Key = tuple[Kind, str]
 Ids: TypeAlias = "HashTrieSet[str]"
 K = TypeVar("K")
 Slot = tuple[str, int, str]  # Service, slot, and the node of a global task.
 NO_IDS: Ids = HashTrieSet()
+CREATED = frozenset({Kind.SECRET, Kind.CONFIG, Kind.SERVICE, Kind.NETWORK})  # What clients create.
 LOG_COMMITS = 4096  # How far back `changed_since` can look.
 
 
@@ -66,6 +68,7 @@ class Snapshot:
     by_slot: HashTrieMap[Slot, Ids] = field(default_factory=HashTrieMap)
     by_node: HashTrieMap[str, Ids] = field(default_factory=HashTrieMap)
     users: HashTrieMap[Key, Ids] = field(default_factory=HashTrieMap)  # Secret, config or network -> services.
+    removals: Removals = field(default_factory=Removals)
     log: ChangeLog = field(default_factory=ChangeLog)
 
     @property
@@ -166,6 +169,7 @@ class Draft:
         self.names, self.users = base.names, base.users
         self.by_service, self.by_slot, self.by_node = base.by_service, base.by_slot, base.by_node
         self.touched: set[Key] = set()
+        self.removed: list[str] = []
 
     def apply(self, change: Change, index: int, now_s: float) -> None:
         """Apply one change; raise `Stale` when it does not fit."""
@@ -189,8 +193,8 @@ class Draft:
             new = stamp(change.obj, old, index, now_s)
             self.objects[kind] = self.objects[kind].insert(object_id, new)
             self.index(kind, new)
-        elif old is not None:
-            self.objects[kind] = self.objects[kind].remove(object_id)
+        else:
+            self.remove(kind, object_id)
         self.touched.add((kind, object_id))
 
     def take(self, kind: Kind, object_id: str, new: AnyObject | None) -> None:
@@ -201,9 +205,15 @@ class Draft:
         if new is not None:
             self.objects[kind] = self.objects[kind].insert(object_id, new)
             self.index(kind, new)
-        elif old is not None:
-            self.objects[kind] = self.objects[kind].remove(object_id)
+        else:
+            self.remove(kind, object_id)
         self.touched.add((kind, object_id))
+
+    def remove(self, kind: Kind, object_id: str) -> None:
+        """Take an object out, and note that it was there: also one that came and went since the base."""
+        self.objects[kind] = self.objects[kind].discard(object_id)
+        if kind in CREATED:
+            self.removed.append(object_id)
 
     def index(self, kind: Kind, obj: AnyObject) -> None:
         """Add an object to the indexes."""
@@ -237,6 +247,9 @@ class Draft:
     def finish(self, index: int) -> Snapshot:
         """Return the snapshot, and note in the log what it touched."""
         self.base.log.note(index, self.touched)
+        removals = self.base.removals
+        for object_id in self.removed:
+            removals = removals.with_one(object_id, index)
         return replace(
             self.base,
             index=index,
@@ -246,6 +259,7 @@ class Draft:
             by_service=self.by_service,
             by_slot=self.by_slot,
             by_node=self.by_node,
+            removals=removals,
         )
 
 
