@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -83,6 +84,25 @@ def test_a_command_that_cannot_be_run_says_so_with_the_shells_exit_codes(typed: 
     nothing = typed("exec", "worker1", "--")
     assert nothing.stderr == "say what to run: vault lab exec --name pair worker1 -- COMMAND\n"
     assert nothing.returncode == 1
+
+
+def test_a_command_outside_visits_the_nodes_from_an_address_that_is_none_of_theirs(typed: Type, pair: Lab) -> None:
+    listening = "import socket; s = socket.create_server(('', 4010)); print(flush=True); print(s.accept()[1][0])"
+    place = pair.node("worker1").place
+    command = ["nsenter", f"--net={place.net}", sys.executable, "-c", listening]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        server.stdout.readline()
+        connect = "import socket; socket.create_connection(('10.77.2.1', 4010), 5)"
+        done = typed("exec", "outside", "--", sys.executable, "-c", connect)
+        if done.returncode != 0:
+            server.kill()
+        assert (done.stderr, done.returncode) == ("", 0)
+        assert server.stdout.read() == "10.77.0.1\n"
+
+
+def test_outside_has_the_machines_own_host_name(typed: Type) -> None:
+    assert typed("exec", "outside", "hostname").stdout.strip() == socket.gethostname()
 
 
 def test_a_command_that_nobody_reads_from_ends_by_sigpipe(typed: Type) -> None:

@@ -253,7 +253,7 @@ def test_a_lab_that_a_restart_of_the_machine_took_apart_says_so_and_can_be_ended
     # A loop device that nothing frees by itself.
     subprocess.run(["losetup", "--find", lab.node("manager1").place.disk], check=True)
     assert [(row.vaultd, row.pid) for row in status(lab)] == [("down", None)]
-    for change in (lambda: lab.start("manager1"), lambda: lab.living("manager1"), lab.heal):
+    for change in (lambda: lab.start("manager1"), lambda: lab.living("manager1"), lab.outside, lab.heal):
         with pytest.raises(Broken, match="end it with `vault lab down --name restart`"):
             change()
     assert lab.down()

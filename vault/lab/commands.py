@@ -17,7 +17,7 @@ from vault.cli.table import FORMAT_HELP
 from vault.cli.values.kinds import BYTES, UINT
 from vault.lab import errors
 from vault.lab.lab import Lab
-from vault.lab.plan import DEFAULT_NAME
+from vault.lab.plan import DEFAULT_NAME, OUTSIDE
 from vault.model.errors import VaultError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -44,7 +44,7 @@ _NODES = "vault.lab.node_commands:"
         "clock": (_NODES + "clock", "Set the clock of a node's vaultd wrong"),
         "cut": (_NODES + "cut", "Cut a node off from others"),
         "down": (_HERE + "down", "End a cluster and leave nothing of it"),
-        "exec": (_HERE + "execute", "Run a command inside a node"),
+        "exec": (_HERE + "execute", "Run a command inside a node, or outside all of them"),
         "heal": (_NODES + "heal", "Undo what cut and slow did"),
         "kill": (_NODES + "kill", "Kill a node's vaultd, its etcd, or all of it"),
         "pause": (_NODES + "pause", "Stop a node's vaultd, its etcd, or all of it, until it is resumed"),
@@ -146,19 +146,27 @@ def status(shown: Lab, *, form: str | None) -> None:
     )
 
 
-@command("[OPTIONS] NODE [--] COMMAND [ARG...]", name="exec", text="Run a command inside a node", interspersed=False)
+@command(
+    "[OPTIONS] NODE|outside [--] COMMAND [ARG...]",
+    name="exec",
+    text="Run a command inside a node, or outside all of them",
+    interspersed=False,
+)
 @argument("node")
 @argument("words", many=True)
 @lab_command
 def execute(entered: Lab, *, node: str, words: tuple[str, ...]) -> None:
-    """Become the command; plain `vault` in it talks to the node."""
-    from vault.lab.entering import become
+    """Become the command; plain `vault` in it talks to the node.  `outside` is on their network, and none of them."""
+    from vault.lab.entering import become, become_outside
 
     wanted = words[1:] if words and words[0] == "--" else words
     if not wanted:
         raise CommandError(f"say what to run: {errors.command('exec', entered.site.name)} {node} -- COMMAND")
     sys.stdout.flush()
-    code, reason = become(entered.living(node), wanted)
+    if node == OUTSIDE:
+        code, reason = become_outside(entered.outside(), wanted)
+    else:
+        code, reason = become(entered.living(node), wanted)
     click.echo(reason, err=True)
     raise Exit(code)
 

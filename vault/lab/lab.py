@@ -111,6 +111,14 @@ class Lab:
             raise Broken(self.site.name)
         return node
 
+    def outside(self) -> Site:
+        """Return the place of the network that commands outside the nodes enter.  Raises `LabError` as `living` does."""
+        if state.read(self.site) is None:
+            raise NoSuchLab(self.site.name)
+        if identity(self.site.switch) is None:
+            raise Broken(self.site.name)
+        return self.site
+
     def start(self, name: str, *, env: Mapping[str, str] | None = None, wait: bool = True) -> None:
         """Start a node's vaultd, and return once it answers unless told not to `wait`."""
         with self._changing() as known:

@@ -1,7 +1,8 @@
 """The lab's network: a bridge in a namespace of its own, and a veth pair from it to each node.
 
-Not pure.  On the bridge's side a port bears the node's name, on the node's side it is `eth0`.  The machine's own
-network is not touched: every link lives in a namespace of the lab.
+Not pure.  On the bridge's side a port bears the node's name, on the node's side it is `eth0`.  The bridge has an address
+too, so that programs beside it can visit the nodes from outside.  The machine's own network is not touched: every link
+lives in a namespace of the lab.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ from typing import Final
 
 from vault.lab.errors import ProgramFailed
 from vault.lab.namespaces import make_host, make_network
-from vault.lab.plan import NETWORK_PREFIX, Place, Site
+from vault.lab.plan import NETWORK_PREFIX, OUTSIDE_ADDRESS, Place, Site
 from vault.lab.programs import run
 
 BRIDGE: Final = "bridge"
@@ -33,6 +34,7 @@ def connect(at: Site, nodes: Sequence[Place]) -> None:
 def bridge_script(nodes: Sequence[Place]) -> str:
     """Return what `ip` does on the bridge's side.  Pure."""
     lines = ["link set dev lo up", f"link add name {BRIDGE} type bridge", f"link set dev {BRIDGE} up"]
+    lines.append(f"address add {OUTSIDE_ADDRESS}/{NETWORK_PREFIX} broadcast + dev {BRIDGE}")
     for node in nodes:
         lines.append(f"link add name {node.name} type veth peer name eth0 netns {node.net}")
         lines.append(f"link set dev {node.name} master {BRIDGE} up")

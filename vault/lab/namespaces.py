@@ -29,10 +29,11 @@ def make_host(net: Path, uts: Path, hostname: str) -> None:
         thread.submit(_make, {net: "net", uts: "uts"}, CLONE_NEWNET | CLONE_NEWUTS, hostname).result()
 
 
-def enter(net: Path, uts: Path) -> None:
-    """Put this process, which must have one thread, into the namespaces of a node."""
+def enter(net: Path, uts: Path | None) -> None:
+    """Put this process, which must have one thread, into the namespaces of a node, or into a network alone."""
     enter_network(net)
-    _enter(uts, CLONE_NEWUTS)
+    if uts is not None:
+        _enter(uts, CLONE_NEWUTS)
 
 
 def enter_network(path: Path) -> None:

@@ -17,6 +17,8 @@ from vault.lab.errors import BadPlan
 DEFAULT_NAME: Final = "lab"
 DEFAULT_BASE: Final = Path("/var/lib/vault-lab")  # Holds the directories of labs.
 NETWORK_PREFIX: Final = 16
+OUTSIDE: Final = "outside"  # In place of a node: a machine on their network that is none.
+OUTSIDE_ADDRESS: Final = "10.77.0.1"
 MOST_NODES: Final = 50  # Of one kind.
 LEAST_DISK_BYTES: Final = 16 << 20
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,28}[a-z0-9])?")
@@ -36,7 +38,7 @@ class Site:
 
     @property
     def switch(self) -> Path:
-        """Namespace of the bridge; one port for each node, which bears the node's name."""
+        """Namespace of the bridge, with a port for each node that bears its name; also `outside`."""
         return self.directory / "switch.net"
 
     @property
