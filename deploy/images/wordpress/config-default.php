@@ -16,12 +16,15 @@ define('DB_USER', setting('WORDPRESS_DB_USER', 'root'));
 define('DB_PASSWORD', setting('WORDPRESS_DB_PASSWORD'));
 define('DB_NAME', setting('WORDPRESS_DB_NAME', 'wordpress'));
 define('DB_CHARSET', setting('WORDPRESS_DB_CHARSET', 'utf8mb4'));
+define('DB_COLLATE', setting('WORDPRESS_DB_COLLATE'));
 $table_prefix = setting('WORDPRESS_TABLE_PREFIX', 'wp_');
 
-// The same in every replica and not stored anywhere: a session begun at one is valid at the others.
+// Where none are given: the same in every replica and not stored anywhere, so that a session begun at one is valid at
+// the others.
 foreach (['AUTH', 'SECURE_AUTH', 'LOGGED_IN', 'NONCE'] as $purpose) {
     foreach (['KEY', 'SALT'] as $kind) {
-        define("{$purpose}_{$kind}", hash_hmac('sha256', "wordpress/$purpose/$kind", DB_PASSWORD));
+        $derived = hash_hmac('sha256', "wordpress/$purpose/$kind", DB_PASSWORD);
+        define("{$purpose}_{$kind}", setting("WORDPRESS_{$purpose}_{$kind}", $derived));
     }
 }
 

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Starts WordPress on port 80.  Its settings are read by /etc/wordpress/config-default.php:
-# WORDPRESS_DB_HOST, WORDPRESS_DB_USER, WORDPRESS_DB_PASSWORD, WORDPRESS_DB_NAME, WORDPRESS_TABLE_PREFIX;
-# each may end in _FILE and name a file instead.
+# WORDPRESS_DB_HOST, WORDPRESS_DB_USER, WORDPRESS_DB_PASSWORD, WORDPRESS_DB_NAME, WORDPRESS_DB_CHARSET,
+# WORDPRESS_DB_COLLATE, WORDPRESS_TABLE_PREFIX, WORDPRESS_AUTH_KEY and the seven others of its kind, as the official image
+# has them; each may end in _FILE and name a file instead.
 set -eu
 
 if [ "${1:-}" != php-server ]; then
