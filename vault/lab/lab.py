@@ -112,7 +112,7 @@ class Lab:
         return node
 
     def outside(self) -> Site:
-        """Return the place of the network that commands outside the nodes enter.  Raises `LabError` as `living` does."""
+        """Return the place of the network that commands outside all nodes enter.  Raises `LabError`, as `living`."""
         if state.read(self.site) is None:
             raise NoSuchLab(self.site.name)
         if identity(self.site.switch) is None:

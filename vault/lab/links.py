@@ -1,8 +1,8 @@
 """The lab's network: a bridge in a namespace of its own, and a veth pair from it to each node.
 
-Not pure.  On the bridge's side a port bears the node's name, on the node's side it is `eth0`.  The bridge has an address
-too, so that programs beside it can visit the nodes from outside.  The machine's own network is not touched: every link
-lives in a namespace of the lab.
+Not pure.  On the bridge's side a port bears the node's name, on the node's side it is `eth0`.  The bridge has an
+address too, so that programs beside it can visit the nodes from outside.  The machine's own network is not touched:
+every link lives in a namespace of the lab.
 """
 
 import contextlib
