@@ -14,7 +14,7 @@ import contextlib
 import logging
 import shutil
 import socket
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -45,20 +45,23 @@ class _Held:
 class NodeNetwork:
     """The links of this node's tasks."""
 
-    def __init__(self, run_root: Path) -> None:
+    def __init__(self, run_root: Path, spared: Callable[[str], bool] = lambda name: False) -> None:
+        """spared: whether a namespace of that file name is somebody else's."""
         self._names = Names(run_root)
+        self._spared = spared
         self._records = run_root / "network"
         self._namespaces = run_root / "netns"
         self._held: dict[str, _Held] = {}
         self._jobs: dict[str, asyncio.Task[None]] = {}  # Creations under way.
         self._subnet: IPv4Network | None = None
         self._last_address = IPv4Address(0)
+        self._table_there = False  # As far as this vaultd knows.
         self._table = asyncio.Lock()  # Subnet and table: made with the first task, removed with the last.
 
     @classmethod
-    async def open(cls, run_root: Path) -> Self:
+    async def open(cls, run_root: Path, spared: Callable[[str], bool] = lambda name: False) -> Self:
         """Take over what an earlier vaultd left; what a restart of the machine broke is removed."""
-        network = cls(run_root)
+        network = cls(run_root, spared)
         if not network._records.is_dir():
             return network
         network._subnet = _read_subnet(network._records / _SUBNET)
@@ -79,14 +82,21 @@ class NodeNetwork:
         held = self._held.get(task_id)
         return () if held is None else tuple(_port(binding) for binding in held.attachment.bindings)
 
-    async def create(self, task_id: str, *, ports: tuple[PortConfig, ...]) -> Path:
-        """Make a namespace whose ports answer on the host; return its file.
+    def address(self, task_id: str) -> str:
+        """Return the address of a task's link; empty for one without."""
+        held = self._held.get(task_id)
+        return "" if held is None else held.attachment.address
+
+    async def create(self, task_id: str, *, ports: tuple[PortConfig, ...], device: str = "eth0") -> Path:
+        """Make a link, and a namespace if the task has none yet, whose ports answer on the host; return its file.
+
+        device: what the task calls the link; its default route leads through it.
 
         Raises `PortNotPublished` in Docker's words when a port is taken, `NetworkFailed` when the kernel refuses; then
         nothing is left.  Cancelled, it finishes in the background, and `remove` waits for it.
         """
         assert task_id not in self._jobs, "a creation that was broken off is waited for by remove"
-        job = asyncio.create_task(self._create(task_id, ports), name=f"link {task_id}")
+        job = asyncio.create_task(self._create(task_id, ports, device), name=f"link {task_id}")
         self._jobs[task_id] = job
         job.add_done_callback(lambda done: self._ended(task_id, done))
         await asyncio.shield(job)
@@ -108,13 +118,13 @@ class NodeNetwork:
                 await self._rewrite()
         await self._tidy()
 
-    async def _create(self, task_id: str, ports: tuple[PortConfig, ...]) -> None:
+    async def _create(self, task_id: str, ports: tuple[PortConfig, ...], device: str) -> None:
         await self._remove(task_id)  # What a vaultd left that ended in the middle of this.
         try:
             async with self._table:
                 await self._ready()
                 attachment = self._hold(task_id, ports)
-            await _both(self._publish(attachment), self._link(attachment))
+            await _both(self._publish(attachment), self._link(attachment, device))
         except Exception:
             try:
                 await self._remove(task_id)
@@ -170,17 +180,20 @@ class NodeNetwork:
         _write(self._records / f"{task_id}.json", msgspec.json.encode(attachment))
         return attachment
 
-    async def _link(self, attachment: Attachment) -> None:
+    async def _link(self, attachment: Attachment, device: str) -> None:
         assert self._subnet is not None
         await kernel.make_link(
             self.namespace(attachment.task_id),
             self._names.link(attachment.task_id),
             host=rules.gateway(self._subnet),
             task=IPv4Address(attachment.address),
+            device=device,
         )
 
     async def _publish(self, attachment: Attachment) -> None:
         async with self._table:
+            if not attachment.bindings and self._table_there:
+                return
             await self._change("add", attachment)
         for binding in attachment.bindings:
             if binding.protocol == "udp":  # A flow that began before the rule would never be led to the task.
@@ -188,13 +201,16 @@ class NodeNetwork:
 
     async def _withdraw(self, attachment: Attachment) -> None:
         async with self._table:
-            if len(self._held) > 1:  # With the last one the table itself goes, in `_tidy`.
+            if attachment.bindings and len(self._held) > 1:  # With the last one the table itself goes, in `_tidy`.
                 await self._change("delete", attachment)
         if any(binding.protocol == "udp" for binding in attachment.bindings):
             await kernel.forget_flows("--reply-src", attachment.address)
 
     async def _change(self, verb: str, attachment: Attachment) -> None:
         """Add or delete a task's ports in the table; when that fails, replace the whole table."""
+        if not self._table_there:
+            await self._rewrite(without=attachment.task_id if verb == "delete" else "")
+            return
         try:
             await kernel.run("nft", "-f", "-", script=rules.change_elements(verb, self._names, attachment))
         except kernel.NetworkFailed:  # There is no table yet, or somebody flushed it.
@@ -205,13 +221,13 @@ class NodeNetwork:
         kept = [held.attachment for task_id, held in self._held.items() if task_id != without]
         script = rules.whole_table(self._names, self._subnet, kept) if self._subnet else rules.no_table(self._names)
         await kernel.run("nft", "-f", "-", script=script)
+        self._table_there = True
 
     async def _ready(self) -> None:
         """Have a subnet, claimed by a route that shows it as taken to every other program."""
         if self._subnet is not None:
             return
-        for directory in (self._records, self._namespaces):
-            directory.mkdir(mode=0o700, exist_ok=True)
+        self._records.mkdir(mode=0o700, exist_ok=True)
         for subnet in rules.free_subnets(await kernel.taken_networks(), self._names.seed):
             _write(self._records / _SUBNET, str(subnet).encode())  # First, so that a route never outlives its record.
             try:
@@ -233,13 +249,15 @@ class NodeNetwork:
             if self._held or not self._records.is_dir():
                 return
             await self._sweep()
+            self._table_there = False
             await kernel.run("nft", "-f", "-", script=rules.no_table(self._names))
             if self._subnet is not None:
                 with contextlib.suppress(kernel.NetworkFailed):  # The machine was restarted: it is gone.
                     await kernel.run("ip", "route", "delete", "unreachable", str(self._subnet))
             self._subnet = None
-            for directory in (self._namespaces, self._records):
-                shutil.rmtree(directory, ignore_errors=True)
+            shutil.rmtree(self._records, ignore_errors=True)
+            with contextlib.suppress(OSError):  # Others have namespaces there.
+                self._namespaces.rmdir()
 
     async def _sweep(self) -> None:
         """Remove links and namespaces that bear our names and belong to no task."""
@@ -248,7 +266,7 @@ class NodeNetwork:
             if link not in mine:
                 await kernel.delete_link(link)
         for path in self._namespaces.glob("*"):
-            if path.name not in self._held:
+            if path.name not in self._held and not self._spared(path.name):
                 drop_namespace(path)
 
 

@@ -81,7 +81,7 @@ class Netlink(NetlinkSocket):
         index = self.index(link)
         with contextlib.suppress(OSError):  # Where the kernel has no IPv6, or the link's has been turned off.
             self.ask(_NEWLINK, 0, _LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0) + _no_ipv6())
-        self.ask(_NEWLINK, 0, _LINK.pack(socket.AF_UNSPEC, 0, index, _IFF_UP, _IFF_UP))
+        self.ask(*up(index))
 
     def change(self, index: int, *, mtu: int = 0, mac: bytes = b"") -> None:
         """Give a link another MTU or MAC address."""
@@ -93,7 +93,11 @@ class Netlink(NetlinkSocket):
 
     def look(self, link: str) -> Link:
         """Return a link."""
-        return _link(self.ask(_GETLINK, 0, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _name(link)))
+        return _link(self.describe(link))
+
+    def describe(self, link: str) -> bytes:
+        """Return all the kernel says of a link."""
+        return self.ask(_GETLINK, 0, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _name(link))
 
     def links(self) -> list[Link]:
         """Return every link."""
@@ -121,6 +125,11 @@ class Netlink(NetlinkSocket):
         info = attribute(_INFO_KIND, kind.encode()) + attribute(_INFO_DATA, data)
         body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + about + attribute(_IFLA_LINKINFO, info)
         self.ask(_NEWLINK, CREATE | EXCL, body)
+
+
+def up(index: int) -> Request:
+    """Return the request that brings a link up."""
+    return Request(_NEWLINK, 0, _LINK.pack(socket.AF_UNSPEC, 0, index, _IFF_UP, _IFF_UP))
 
 
 def address(index: int, own: Interface) -> Request:

@@ -6,6 +6,7 @@ gives it work that ends with it.
 
 import asyncio
 import ctypes
+import errno
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET: Final = 0x40000000
 _MS_BIND: Final = 4096
 _MNT_DETACH: Final = 2
+_TRIES: Final = 5
 _OWN_NAMESPACE: Final = b"/proc/thread-self/ns/net"
 _SETTINGS: Final = Path("/proc/sys/net")
 
@@ -29,7 +31,7 @@ async def in_thread(work: Callable[[], T]) -> T:
 
 def enter_new(path: Path) -> None:
     """Make a namespace, enter it, and hold it by a mount on `path`, which must not exist.  Raises `OSError`."""
-    path.touch(mode=0o400, exist_ok=False)
+    _touch(path)
     _check(_LIBC.unshare(_CLONE_NEWNET))
     _check(_LIBC.mount(_OWN_NAMESPACE, os.fsencode(path), None, ctypes.c_ulong(_MS_BIND), None))
 
@@ -58,6 +60,17 @@ def is_namespace(path: Path) -> bool:
         return path.stat().st_dev != path.parent.stat().st_dev
     except FileNotFoundError:
         return False
+
+
+def _touch(path: Path) -> None:
+    for _ in range(_TRIES):
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        try:
+            path.touch(mode=0o400, exist_ok=False)
+        except FileNotFoundError:  # Whoever held the last namespace has removed the empty directory.
+            continue
+        return
+    raise OSError(errno.ENOENT, f"{path.parent} is removed again and again")
 
 
 def _check(result: int) -> None:

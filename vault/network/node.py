@@ -1,0 +1,269 @@
+"""The networks of this node: what the managers say of overlays, and every link of its tasks.
+
+Not pure, a thin shell: `overlays` has the overlay networks, `links` the links to the node itself.  Opened by
+`vault.daemon.compose`; the session calls `apply`, runners call `create` and `remove`.  A task on overlay networks
+has a link to each, in their order, and as its last one, unless all of them are internal, a link to this node, through
+which it reaches the world and its `mode: host` ports are published.  (A task on internal networks only that asks for
+such ports has that link too: what was asked for by name wins.)
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from msgspec.structs import replace
+
+from vault.model.network import NetworkAttachment
+from vault.model.overlay import OverlayChange, OverlayNetwork
+from vault.model.service import PortConfig
+from vault.model.task import Task
+from vault.network.links import NodeNetwork
+from vault.network.links_kernel import NetworkFailed
+from vault.network.overlay_listener import AttachedTask, OverlayListener
+from vault.network.overlay_names import FILE_PREFIX
+from vault.network.overlay_network import Tunnels
+from vault.network.overlay_records import LinkRecord, Records, TaskRecord
+from vault.network.overlay_state import EndpointKey, OverlayState
+from vault.network.overlays import Overlays
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskNetwork:
+    """Where a task's processes are to run."""
+
+    namespace: Path
+    addresses: tuple[str, ...] = ()  # Its own on overlay networks, for /etc/hosts.
+    resolver: bool = False  # Names are answered at 127.0.0.11.
+
+
+class NodeNetworks:
+    """All networks of a node."""
+
+    def __init__(self, run_root: Path, tunnels: Tunnels | None = None) -> None:
+        self.state = OverlayState()
+        self._links = NodeNetwork(run_root, self._spared)
+        self._namespaces = run_root / "netns"
+        self._node_id = ""
+        self._records = Records(run_root)
+        self._overlays = Overlays(self._namespaces, self._records, self._opened, tunnels)
+        self._listeners: list[OverlayListener] = []
+        self._open: dict[str, Path] = {}  # Networks that have had a namespace here.
+        self._attached: dict[str, AttachedTask] = {}
+        self._ended: set[tuple[str, str, str]] = set()  # Endpoints that ended here, and that the managers still name.
+        self._jobs: dict[str, asyncio.Task[TaskNetwork | None]] = {}  # Creations under way.
+        self._saving: asyncio.Task[None] | None = None
+        self._saved = self.state
+
+    @classmethod
+    async def open(cls, run_root: Path, tunnels: Tunnels | None = None) -> Self:
+        """Take over what an earlier vaultd left."""
+        networks = cls(run_root, tunnels)
+        networks._node_id, networks.state = networks._records.state()
+        networks._saved = networks.state
+        await networks._overlays.adopt(networks._node_id, networks.state)
+        networks._links = await NodeNetwork.open(run_root, networks._spared)
+        for record in networks._overlays.tasks.values():
+            networks._attached[record.task_id] = networks._attached_task(record)
+        return networks
+
+    def identify(self, node_id: str) -> None:
+        """Take this node's id, by which it tells its own endpoints from others."""
+        self._node_id = node_id
+        self._overlays.identify(node_id)
+
+    def listen(self, listener: OverlayListener) -> None:
+        """Tell a listener all there is, and from now on what is new."""
+        self._listeners.append(listener)
+        listener.told(self.state)
+        for network_id, path in self._open.items():
+            listener.opened(network_id, path)
+        for task in self._attached.values():
+            listener.attached(task)
+
+    def apply(self, change: OverlayChange) -> None:
+        """Take what the managers say; the kernel is told in the background, in the order of what is said."""
+        change = self._without_ended(change)
+        before, self.state = self.state, self.state.applied(change)
+        if self.state is before:
+            return
+        self._overlays.apply(self.state, change)
+        self._open = {network_id: path for network_id, path in self._open.items() if self._overlays.has(network_id)}
+        for listener in self._listeners:
+            listener.told(self.state)
+        self._save()
+
+    async def create(self, task: Task) -> TaskNetwork | None:
+        """Make a task's namespace with all its links and ports; None when it has neither networks nor ports.
+
+        Raises `PortNotPublished` in Docker's words when a port is taken, `NetworkFailed` when the kernel refuses; then
+        nothing is left.  Cancelled, it finishes in the background, and `remove` waits for it.
+        """
+        assert task.id not in self._jobs, "a creation that was broken off is waited for by remove"
+        job = asyncio.create_task(self._create(task), name=f"network of {task.id}")
+        self._jobs[task.id] = job
+        job.add_done_callback(partial(self._created, task.id))
+        return await asyncio.shield(job)
+
+    def published(self, task_id: str) -> tuple[PortConfig, ...]:
+        """Return the `mode: host` ports that are open for a task, with the numbers that were chosen."""
+        return self._links.published(task_id)
+
+    async def remove(self, task_id: str) -> None:
+        """Remove all a task has; it is out of names and virtual addresses at once.  Safe to repeat."""
+        if (job := self._jobs.get(task_id)) is not None:
+            await asyncio.wait({job})
+        self._withdraw(task_id)
+        await self._remove(task_id)
+
+    async def reap(self, known: Collection[str]) -> None:
+        """Remove what belongs to no known task, and restore what does."""
+        for task_id in [task_id for task_id in self._attached if task_id not in known]:
+            await self.remove(task_id)
+        await self._overlays.reap(known)
+        await self._links.reap(known)
+
+    async def settle(self) -> None:
+        """Return when the kernel has all that was said."""
+        await self._overlays.settle()
+        if self._saving is not None:
+            await asyncio.wait({self._saving})
+
+    async def close(self) -> None:
+        """Stop; all links stay, for the next vaultd."""
+        if self._saving is not None:
+            await asyncio.wait({self._saving})
+        await self._overlays.close()
+
+    async def _create(self, task: Task) -> TaskNetwork | None:
+        await self._remove(task.id)  # What a vaultd left that ended in the middle of this.
+        record = self._record(task)
+        local = any(attachment.network.driver == "bridge" for attachment in task.networks_attachments)
+        outward = local or bool(task.host_ports) or any(not link.network.internal for link in record.links)
+        if not record.links and not outward:
+            return None
+        try:
+            if record.links:
+                await self._overlays.attach(record)
+            if outward:
+                await self._links.create(task.id, ports=task.host_ports, device=f"eth{len(record.links)}")
+        except Exception:
+            try:
+                await self._remove(task.id)
+            except NetworkFailed as failed:  # The first error is the one to tell; `reap` removes the rest.
+                logger.warning("network_not_undone", extra={"task_id": task.id, "err": failed.message})
+            raise
+        if not record.links:
+            return TaskNetwork(namespace=self._links.namespace(task.id))
+        attached = self._attached[task.id] = self._attached_task(record)
+        for listener in self._listeners:
+            listener.attached(attached)
+        return TaskNetwork(namespace=attached.namespace, addresses=_own_addresses(record), resolver=True)
+
+    def _created(self, task_id: str, job: "asyncio.Task[TaskNetwork | None]") -> None:
+        del self._jobs[task_id]
+        if not job.cancelled():
+            job.exception()  # Seen; a caller that still waits gets it as well.
+
+    async def _remove(self, task_id: str) -> None:
+        results = await asyncio.gather(
+            self._links.remove(task_id), self._overlays.detach(task_id), return_exceptions=True
+        )
+        for error in results:
+            if error is not None:
+                raise error
+
+    def _withdraw(self, task_id: str) -> None:
+        """Take a task that ends out of names and virtual addresses, whether or not a manager is there to say so."""
+        if self._attached.pop(task_id, None) is None:
+            return
+        key = EndpointKey(task_id, self._node_id)
+        ended = tuple((one.network.id, *key) for one in self.state if key in one.endpoints)
+        for listener in self._listeners:
+            listener.detached(task_id)
+        self.apply(OverlayChange(remove_endpoints=ended))
+        self._ended |= {*ended}
+
+    def _without_ended(self, change: OverlayChange) -> OverlayChange:
+        """Return a change without endpoints that ended here; the managers may not have heard of that yet."""
+        if not self._ended:
+            return change
+        named = {(one.network_id, one.task_id, one.node_id) for one in change.put_endpoints}
+        if change.full:
+            self._ended &= named
+        else:
+            self._ended -= {*change.remove_endpoints}
+            self._ended = {one for one in self._ended if one[0] not in change.remove_networks}
+        if not self._ended & named:
+            return change
+        kept = [one for one in change.put_endpoints if (one.network_id, one.task_id, one.node_id) not in self._ended]
+        return replace(change, put_endpoints=tuple(kept))
+
+    def _record(self, task: Task) -> TaskRecord:
+        attachments = [one for one in task.networks_attachments if one.network.driver == "overlay" and one.addresses]
+        dns = task.spec.container_spec.dns_config
+        return TaskRecord(
+            task_id=task.id,
+            links=tuple(
+                LinkRecord(network=self._network(one), device=f"eth{place}", addresses=one.addresses)
+                for place, one in enumerate(attachments)
+            ),
+            nameservers=tuple(dns.nameservers) if dns is not None else (),
+        )
+
+    def _network(self, attachment: NetworkAttachment) -> OverlayNetwork:
+        """Return a network as the managers told of it, else as the task has it."""
+        network = attachment.network
+        if (known := self.state.get(network.id)) is not None:
+            return known.network
+        return OverlayNetwork(
+            id=network.id,
+            name=network.spec.name,
+            vxlan_id=network.vxlan_id,
+            configs=network.ipam_options.configs if network.ipam_options is not None else (),
+            mtu=network.asked_mtu,
+            internal=network.spec.internal,
+            ingress=network.spec.ingress,
+            encrypted=network.spec.encrypted,
+        )
+
+    def _attached_task(self, record: TaskRecord) -> AttachedTask:
+        return AttachedTask(
+            task_id=record.task_id,
+            namespace=self._namespaces / record.task_id,
+            networks=tuple(link.network.id for link in record.links),
+            link_address=self._links.address(record.task_id),
+            nameservers=record.nameservers,
+        )
+
+    def _opened(self, network_id: str, path: Path) -> None:
+        self._open[network_id] = path
+        for listener in self._listeners:
+            listener.opened(network_id, path)
+
+    def _spared(self, name: str) -> bool:
+        """Whether a namespace is none of `links`'."""
+        return name.startswith(FILE_PREFIX) or name in self._overlays.tasks
+
+    def _save(self) -> None:
+        """Write what was told, in the background; what comes meanwhile is written once."""
+        if self._saving is None or self._saving.done():
+            self._saving = asyncio.create_task(self._written(), name="save overlays")
+
+    async def _written(self) -> None:
+        while self._saved is not self.state:
+            self._saved = self.state
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(self._records.put_state, self._node_id, self._saved)
+
+
+def _own_addresses(record: TaskRecord) -> tuple[str, ...]:
+    """Return a task's own addresses: not that of the ingress network, unless it has no other."""
+    links = [link for link in record.links if not link.network.ingress] or list(record.links)
+    return tuple(address.partition("/")[0] for link in links for address in link.addresses)
