@@ -18,7 +18,7 @@ from vault.dns.client import Names, NamesFailed
 from vault.dns.main import ALREADY
 from vault.dns.messages import KEPT, LOG, SOCKET
 from vault.model.overlay import OverlayChange
-from vault.network.links_kernel import drop_namespace
+from vault.network.namespaces import drop_namespace
 from vault.network.overlay_state import OverlayState
 
 pytestmark = pytest.mark.machine
