@@ -19,6 +19,7 @@ from vault.dns.main import ALREADY
 from vault.dns.messages import KEPT, LOG, SOCKET
 from vault.model.overlay import OverlayChange
 from vault.network.namespaces import drop_namespace
+from vault.network.overlay_listener import AttachedTask
 from vault.network.overlay_state import OverlayState
 
 pytestmark = pytest.mark.machine
@@ -57,14 +58,20 @@ def run(node: Node, test: Test, state: OverlayState | None = STATE) -> None:
         try:
             await test(names)
         finally:
-            await names.stop()
+            await names.close()
 
     asyncio.run(whole())
 
 
+def attached(path: Path, *networks: str, task_id: str = "a") -> AttachedTask:
+    return AttachedTask(task_id=task_id, namespace=path, networks=networks or (BACK,), link_address="172.20.0.2")
+
+
 async def opened(names: Names, node: Node, task_id: str = "a", *networks: str) -> Path:
+    """Attach a task, and wait until it is served."""
     path = node.namespace(task_id)
-    await names.open(task_id, namespace=path, networks=networks or (BACK,))
+    names.attached(attached(path, *networks, task_id=task_id))
+    await names.ready(task_id)
     return path
 
 
@@ -127,7 +134,7 @@ def test_the_serving_process_killed_comes_back_with_what_it_knew_without_a_vault
     async def test(names: Names) -> None:
         at = await opened(names, node)
         await until(lambda: _so((node.run_root / KEPT).exists()))
-        await names.stop()
+        await names.close()
         parent, serving = node.processes()
         os.kill(serving, signal.SIGKILL)
         await until(lambda: _so(len(node.processes()) == 2 and serving not in node.processes()))
@@ -144,7 +151,8 @@ def test_a_vaultd_that_is_killed_takes_no_names_with_it_and_the_next_goes_on_wit
         "async def main():\n"
         "    names = t.Names(Path(sys.argv[1]))\n"
         "    names.told(t.STATE)\n"
-        "    await names.open('a', namespace=Path(sys.argv[2]), networks=(t.BACK,))\n"
+        "    names.attached(t.attached(Path(sys.argv[2])))\n"
+        "    await names.ready('a')\n"
         "    print('open', flush=True); await asyncio.sleep(60)\n"
         "asyncio.run(main())"
     )
@@ -160,11 +168,10 @@ def test_a_vaultd_that_is_killed_takes_no_names_with_it_and_the_next_goes_on_wit
     assert {os.getsid(pid) for pid in before} == {before[0]} != {os.getsid(0)}
 
     async def test(names: Names) -> None:
+        names.attached(attached(at))
         await opened(names, node, "b")
         assert node.processes() == before
-        assert await asked("web", at=at) == VIP, "a task that is not yet known again is served"
-        await names.reap(["a", "b"])
-        await opened(names, node, "a")
+        assert await asked("web", at=at) == VIP
         names.told(STATE.applied(told(service("web", "10.0.1.3"))))
         await until_told(("NOERROR", ["10.0.1.3"]), "web", at=at)
 
@@ -189,14 +196,15 @@ def test_it_ends_with_the_last_task_and_leaves_only_its_log(node: Node) -> None:
         for task_id in ("a", "b"):
             await opened(names, node, task_id)
         assert (node.run_root / SOCKET).stat().st_mode & 0o777 == 0o600
-        await names.close("a")
+        names.detached("a")
+        await names.settle()
         with pytest.raises(OSError, match="refused"):
             await asked("web", at=node.namespace("a"))
         assert await asked("web", at=node.namespace("b")) == VIP
         await until(lambda: _so((node.run_root / KEPT).exists()))
         assert (node.run_root / KEPT).stat().st_mode & 0o777 == 0o600
-        await names.close("b")
-        await names.close("b")
+        for _ in range(2):
+            names.detached("b")
         await until(lambda: _so(not node.processes()))
         assert {path.name for path in node.run_root.iterdir()} == {"netns", LOG}
         await opened(names, node, "b")
@@ -208,7 +216,7 @@ def test_it_ends_with_the_last_task_and_leaves_only_its_log(node: Node) -> None:
 def test_it_ends_when_it_is_told_to_and_leaves_only_its_log(node: Node) -> None:
     async def test(names: Names) -> None:
         await opened(names, node)
-        await names.stop()
+        await names.close()
         os.kill(node.processes()[0], signal.SIGTERM)
         await until(lambda: _so(not node.processes()))
         assert {path.name for path in node.run_root.iterdir()} == {"netns", LOG}
@@ -225,21 +233,22 @@ def test_tasks_that_nobody_knows_any_more_are_let_go_of(node: Node) -> None:
         before = node.processes()
         await opened(names, node, "a")
         assert node.processes() == before
-        await names.reap(["a"])
         assert await asked("web", at=node.namespace("a")) == VIP
         with pytest.raises(OSError, match="refused"):
             await asked("web", at=node.namespace("b"))
-        await names.reap([])
+
+    async def third(names: Names) -> None:
+        await names.settle()
         await until(lambda: _so(not node.processes()))
 
-    run(node, first)
-    run(node, second)
+    for test in (first, second, third):
+        run(node, test)
 
 
-def test_reaping_and_closing_without_a_process_start_none(node: Node) -> None:
+def test_without_a_task_no_process_is_started(node: Node) -> None:
     async def test(names: Names) -> None:
-        await names.reap([])
-        await names.close("a")
+        names.detached("a")
+        await names.settle()
         assert not node.processes()
 
     run(node, test)
@@ -249,8 +258,9 @@ def test_a_task_whose_namespace_is_none_is_refused_and_others_are_served(node: N
     async def test(names: Names) -> None:
         at = await opened(names, node)
         for path in (node.run_root / "nothing", node.resolv_conf):
+            names.attached(attached(path, task_id="b"))
             with pytest.raises(NamesFailed, match=r"no name resolution for the task: .*(No such file|Invalid arg)"):
-                await names.open("b", namespace=path, networks=(BACK,))
+                await names.ready("b")
         assert await asked("web", at=at) == VIP
 
     run(node, test)
@@ -281,7 +291,7 @@ def test_a_process_of_another_release_is_replaced(node: Node, monkeypatch: pytes
         with pytest.raises(NamesFailed, match="does not answer"):
             await opened(names, node)
 
-    monkeypatch.setattr("vault.dns.client.OPEN_LIMIT_S", 1.0)
+    monkeypatch.setattr("vault.dns.client.READY_LIMIT_S", 1.0)
     run(node, second)
     monkeypatch.undo()
     run(node, first)

@@ -14,7 +14,7 @@ import dns.rcode
 import pytest
 
 from tests.dns.machine import RESOLVER, UPSTREAM, Node, asked, exchange, failing, records, soon, upstream
-from tests.dns.world import BACK, FRONT, directory, network, query, service
+from tests.dns.world import BACK, directory, network, query, service
 from tests.network.hosts import inside, scratch_host, sh
 from vault.dns.forwarding import Forwarder
 from vault.dns.messages import Served
@@ -38,11 +38,11 @@ def node(tmp_path: Path) -> Iterator[Node]:
 
 
 @contextlib.contextmanager
-def serving(node: Node, *, networks: Sequence[str] = (BACK,), own: Sequence[str] = ()) -> Iterator[Path]:
+def serving(node: Node, *, outward: bool = True, own: Sequence[str] = ()) -> Iterator[Path]:
     """Serve a task in this process; must be called where a loop runs."""
-    names = directory(network(), network(FRONT, "inner", internal=True), service("web", "10.0.1.2"))
+    names = directory(network(), service("web", "10.0.1.2"))
     at = node.namespace("a")
-    served = Served(task_id="a", namespace=str(at), networks=tuple(networks), nameservers=tuple(own))
+    served = Served(task_id="a", namespace=str(at), networks=(BACK,), nameservers=tuple(own), outward=outward)
     resolver = Resolver(served, names, Forwarder(), NodeServers(node.resolv_conf))
     try:
         yield at
@@ -201,11 +201,11 @@ def test_a_truncated_reply_is_passed_on_as_that(node: Node) -> None:
 def test_a_task_on_internal_networks_only_learns_nothing_from_outside(node: Node) -> None:
     async def test() -> None:
         with upstream(records("192.0.2.1")) as above:
-            with serving(node, networks=(FRONT,)) as at:
+            with serving(node, outward=False) as at:
                 assert await asked("example.com", at=at) == FAILED
                 assert await asked("example.com", at=at, tcp=True) == FAILED
                 assert not above.heard
-            with serving(node, networks=(FRONT, BACK)) as at:
+            with serving(node) as at:
                 assert await asked("example.com", at=at) == ABOVE
 
     asyncio.run(test())
@@ -216,7 +216,7 @@ def test_a_tasks_own_servers_are_asked_from_its_namespace_also_on_internal_netwo
         node.servers(SECOND)
         with (
             upstream(records("192.0.2.9"), UPSTREAM) as of_node,
-            serving(node, networks=(FRONT,), own=("not an address", RESOLVER, UPSTREAM)) as at,
+            serving(node, outward=False, own=("not an address", RESOLVER, UPSTREAM)) as at,
             upstream(records("192.0.2.1"), UPSTREAM, at=at),
         ):
             for tcp in (False, True):

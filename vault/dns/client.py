@@ -1,6 +1,6 @@
 """vaultd's side of vault-dns: starts it with the first task, tells it what is new, starts it again, takes one over.
 
-Not pure.  Made by `vault.daemon.compose`, called by the node's networks.  One job holds the connection and tells what
+Not pure.  Made by `vault.daemon.compose`, called by `vault.network.node`.  One job holds the connection and tells what
 differs between what should be and what the process at the other end knows.  So whatever happens on the way (an update
 lost, a process killed, a vaultd restarted), the next round mends it.
 """
@@ -8,7 +8,6 @@ lost, a process killed, a vaultd restarted), the next round mends it.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -16,14 +15,13 @@ from vault.dns.connection import LOST, Connection, connect, start
 from vault.dns.messages import Served, Update
 from vault.model.errors import VaultError
 from vault.model.overlay import OverlayChange
+from vault.network.overlay_listener import AttachedTask
 from vault.network.overlay_state import OverlayState, differences
 
 logger = logging.getLogger(__name__)
-OPEN_LIMIT_S: Final = 15.0
-CLOSE_LIMIT_S: Final = 5.0
+READY_LIMIT_S: Final = 15.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
-_Waiter = asyncio.Future[dict[str, str]]  # Why tasks are refused, by their ids.
 
 
 class NamesFailed(VaultError):
@@ -35,77 +33,73 @@ class NamesFailed(VaultError):
 
 
 class Names:
-    """The names that this node's tasks are served with."""
+    """The names that this node's tasks are served with; implements `vault.network.overlay_listener.OverlayListener`."""
 
     def __init__(self, run_root: Path, *, resolv_conf: Path = RESOLV_CONF) -> None:
         """resolv_conf: names the servers that the node asks."""
         self._run_root, self._resolv_conf = run_root, resolv_conf
         self._state: OverlayState | None = None
         self._tasks: dict[str, Served] = {}
-        self._reaps = 0  # With the first, a process that serves other tasks is to let go of them.
-        self._waiters: list[_Waiter] = []
+        self._refused: dict[str, str] = {}  # Why, by the task's id.
+        self._waiters: list[asyncio.Future[None]] = []
         self._news = asyncio.Event()
         self._job: asyncio.Task[None] | None = None
 
     def told(self, state: OverlayState) -> None:
-        """Take what the node was told of overlay networks; a task opened after this finds it."""
+        """Take what the node was told of overlay networks."""
         ingress = state.ingress  # Nobody is looked up there.
         self._state = state if ingress is None else OverlayState(state.overlays.remove(ingress.network.id))
-        self._news.set()
+        self._work()
 
-    async def open(
-        self, task_id: str, *, namespace: Path, networks: tuple[str, ...], nameservers: tuple[str, ...] = ()
-    ) -> None:
-        """Serve a task in its namespace, whose lo must be up; return when it is served.  Safe to repeat.
+    def opened(self, network_id: str, namespace: Path) -> None:
+        """Nothing to do: names do not pass through a network's own namespace."""
 
-        networks: ids, in the order in which names are looked for.  nameservers: the task's own (IP addresses), asked
-        from inside its namespace; without any, those of the node are asked from the node's.  Raises `NamesFailed`.
-        """
-        served = Served(task_id=task_id, namespace=str(namespace), networks=networks, nameservers=nameservers)
-        self._tasks[task_id] = served
-        try:
-            async with asyncio.timeout(OPEN_LIMIT_S):
-                refused = await self._in_force()
-        except TimeoutError:
-            self._forget(served)
-            raise NamesFailed(f"vault-dns does not answer: look into {self._run_root}/dns.log") from None
-        if task_id in refused:
-            raise NamesFailed(refused[task_id])
+    def attached(self, task: AttachedTask) -> None:
+        """Serve a task in its namespace, whose lo must be up; `ready` returns when that is so."""
+        self._refused.pop(task.task_id, None)
+        self._tasks[task.task_id] = Served(
+            task_id=task.task_id,
+            namespace=str(task.namespace),
+            networks=task.networks,
+            nameservers=task.nameservers,
+            outward=bool(task.link_address),
+        )
+        self._work()
 
-    async def close(self, task_id: str) -> None:
-        """Let go of a task's namespace; nothing to do is no error."""
+    def detached(self, task_id: str) -> None:
+        """Let go of a task's namespace; one that is not served is no error."""
+        self._refused.pop(task_id, None)
         if self._tasks.pop(task_id, None) is not None:
-            await self._let_go()
+            self._work()
 
-    async def reap(self, known: Collection[str]) -> None:
-        """Let go of all tasks but these, also of those that an earlier vaultd opened."""
-        for task_id in self._tasks.keys() - set(known):
-            del self._tasks[task_id]
-        self._reaps += 1
-        await self._let_go()
+    async def ready(self, task_id: str) -> None:
+        """Return when a task that was attached is served, with all that was told before.  Raises `NamesFailed`."""
+        try:
+            async with asyncio.timeout(READY_LIMIT_S):
+                await self.settle()
+        except TimeoutError:
+            raise NamesFailed(f"vault-dns does not answer: look into {self._run_root}/dns.log") from None
+        if (why := self._refused.get(task_id)) is not None:
+            raise NamesFailed(why)
 
-    async def stop(self) -> None:
+    async def settle(self) -> None:
+        """Return when all that was said is in force."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._work()
+        await waiter
+
+    async def close(self) -> None:
         """Say no more; the process goes on, and the next vaultd takes it over."""
         if self._job is not None:
             self._job.cancel()
             await asyncio.wait({self._job})
             self._job = None
 
-    async def _let_go(self) -> None:
-        try:
-            async with asyncio.timeout(CLOSE_LIMIT_S):
-                await self._in_force()
-        except TimeoutError:
-            logger.warning("names_not_let_go")  # The next round tells it.
-
-    async def _in_force(self) -> dict[str, str]:
-        """Wait until what should be is so; return which tasks are refused, and why."""
+    def _work(self) -> None:
+        self._news.set()
         if self._job is None or self._job.done():
             self._job = asyncio.create_task(self._keep_telling(), name="names")
-        waiter: _Waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        self._news.set()
-        return await waiter
 
     async def _keep_telling(self) -> None:
         pause_s = _FIRST_PAUSE_S
@@ -117,7 +111,7 @@ class Names:
                     pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
                 else:  # Nobody serves, and nobody need.
                     self._news.clear()
-                    _answer(self._waiters, {})
+                    _release(self._waiters)
                     await self._news.wait()
                 continue
             pause_s = _FIRST_PAUSE_S
@@ -144,54 +138,45 @@ class Names:
     async def _tell(self, connection: Connection) -> None:
         """Tell what is new until the connection is lost.  Raises one of `LOST`."""
         state: OverlayState | None = None
-        tasks: dict[str, Served] = {}
-        reaps = 0
+        tasks: dict[str, Served] | None = None
         while True:
             self._news.clear()
             waiters, self._waiters = self._waiters, []
             told, wanted = self._state, dict(self._tasks)
-            only, reaps = self._reaps != reaps, self._reaps
             try:
                 # A large network takes tens of milliseconds to compare; the event loop is not held meanwhile.
-                update = await asyncio.to_thread(_update, state, told, tasks, wanted, only=only)
+                update = await asyncio.to_thread(_update, state, told, tasks, wanted)
                 refused = (await connection.ask(update)).refused if update is not None else {}
             except BaseException:
                 self._waiters = waiters + self._waiters  # The next connection is told for them.
                 raise
-            state, tasks = told, {task_id: one for task_id, one in wanted.items() if task_id not in refused}
             for task_id, why in refused.items():
                 logger.warning("task_without_names", extra={"task_id": task_id, "reason": why})
-                self._forget(wanted[task_id])
-            _answer(waiters, refused)
+                if self._tasks.get(task_id) is wanted.get(task_id):
+                    self._refused[task_id] = why
+            state, tasks = told, wanted
+            _release(waiters)
             await connection.until_lost_or(self._news)
-
-    def _forget(self, served: Served) -> None:
-        if self._tasks.get(served.task_id) is served:
-            del self._tasks[served.task_id]
 
 
 def _update(
-    before: OverlayState | None,
-    state: OverlayState | None,
-    had: dict[str, Served],
-    wanted: dict[str, Served],
-    *,
-    only: bool,
+    before: OverlayState | None, state: OverlayState | None, had: dict[str, Served] | None, wanted: dict[str, Served]
 ) -> Update | None:
     """Return what leads from one to the other; None when there is nothing to say.
 
-    No state before: what the process knows is not known, as on a connection that was just made.
+    None before: what the process knows is not known, as on a connection that was just made.
     """
     change = None
     if state is not None and state is not before:
         change = state.as_change() if before is None else _difference(before, state)
-    # A task that was opened again is told again: its namespace may be another one of that name.
+    if had is None:
+        return Update(change=change, put_tasks=tuple(wanted.values()), only_these=True)
+    # A task that was attached again is told again: its namespace may be another one of that name.
     put = tuple(one for task_id, one in wanted.items() if had.get(task_id) is not one)
     removed = tuple(task_id for task_id in had if task_id not in wanted)
-    only_tasks = tuple(wanted) if only else None
-    if change is None and not put and not removed and only_tasks is None:
+    if change is None and not put and not removed:
         return None
-    return Update(change=change, put_tasks=put, remove_tasks=removed, only_tasks=only_tasks)
+    return Update(change=change, put_tasks=put, remove_tasks=removed)
 
 
 def _difference(before: OverlayState, after: OverlayState) -> OverlayChange:
@@ -209,8 +194,8 @@ def _difference(before: OverlayState, after: OverlayState) -> OverlayChange:
     )
 
 
-def _answer(waiters: list[_Waiter], refused: dict[str, str]) -> None:
+def _release(waiters: list[asyncio.Future[None]]) -> None:
     for waiter in waiters:
         if not waiter.done():
-            waiter.set_result(refused)
+            waiter.set_result(None)
     waiters.clear()

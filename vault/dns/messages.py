@@ -28,6 +28,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     namespace: str  # The file of its network namespace.
     networks: tuple[str, ...]  # Ids, in the order in which names are looked for.
     nameservers: tuple[str, ...] = ()  # Its own, asked from inside its namespace; none = the node's, from the node's.
+    outward: bool = False  # It has a way out of this node, so that asking the node's servers for it is none.
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +43,7 @@ class Update(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     change: OverlayChange | None = None
     put_tasks: tuple[Served, ...] = ()
     remove_tasks: tuple[str, ...] = ()
-    only_tasks: tuple[str, ...] | None = None  # All others are to be let go of; None = say nothing of others.
+    only_these: bool = False  # All tasks but those put are to be let go of.
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

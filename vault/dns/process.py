@@ -75,8 +75,8 @@ class Process:
         if update.change is not None:
             self._names.apply(update.change)
         gone = set(update.remove_tasks)
-        if update.only_tasks is not None:
-            gone |= self._resolvers.keys() - set(update.only_tasks)
+        if update.only_these:
+            gone |= self._resolvers.keys() - {served.task_id for served in update.put_tasks}
         for task_id in gone:
             self._close(task_id)
         refused = {}

@@ -159,13 +159,11 @@ class Resolver:
 
         A task's own servers are asked the way that the task itself would take, which on internal networks may lead
         nowhere.  The node's may be at an address that only the node has, as 127.0.0.53: they are asked from the node's
-        namespace, and not for a task that has only internal networks, which would be a way out.
+        namespace, and not for a task that has only internal networks, for which that would be a way out.
         """
         if self._own_servers:
             return self._own_servers, self._namespace
-        if all(names.network.internal for names in self._networks()):
-            return (), None
-        return self._node_servers(), None
+        return self._node_servers() if self.served.outward else (), None
 
     def _networks(self) -> list[NetworkNames]:
         return list(self._names.on(self.served.networks))
