@@ -12,8 +12,10 @@ from vault.agent.values import Values
 from vault.agent.worker import Worker
 from vault.crypto import Plaintext
 from vault.model.errors import NoSuch
+from vault.model.overlay import OverlayChange
 from vault.model.service import PortConfig
 from vault.model.task import ContainerStatus, State, Task, TaskStatus
+from vault.network.overlay_state import OverlayState
 from vault.rpc.messages import Assignments
 
 NODE = {"id": "n1", "hostname": "host", "os": "linux", "architecture": "x86_64"}
@@ -95,6 +97,15 @@ class FakeNetworks:
     """Remembers what was made."""
 
     made: dict[str, tuple[PortConfig, ...]] = field(default_factory=dict)
+    applied: list[OverlayChange] = field(default_factory=list)
+    told: OverlayState = field(default_factory=OverlayState)  # What came of it.
+    slow: asyncio.Event | None = None  # `apply` waits for it.
+
+    async def apply(self, change: OverlayChange) -> None:
+        self.applied.append(change)
+        if self.slow is not None:
+            await self.slow.wait()
+        self.told = self.told.applied(change)
 
     async def create(self, task_id: str, *, ports: tuple[PortConfig, ...]) -> Path:
         self.made[task_id] = ports

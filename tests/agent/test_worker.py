@@ -12,6 +12,7 @@ from vault.agent.executors.port import HOST_NETWORK, Adopted, Exit, Phase, TaskR
 from vault.agent.worker import Gap, Replayed
 from vault.model.container import ContainerSpec
 from vault.model.ids import Kind, TaskID
+from vault.model.overlay import OverlayChange, OverlayEndpoint, OverlayNetwork
 from vault.model.secret import FileTarget, SecretReference
 from vault.model.service import PortConfig, TaskSpec
 from vault.model.task import ContainerStatus, State, Task, TaskStatus
@@ -188,6 +189,96 @@ def test_a_full_set_drops_what_it_does_not_name() -> None:
         await world.assign(task("t2", state=State.RUNNING), full=True)
         await world.called("remove t1")
         assert "stop t2" not in world.executor.calls
+
+    run(story)
+
+
+FRONT = OverlayNetwork(id="front", name="front", vxlan_id=4096)
+
+
+def endpoint(task_id: str) -> OverlayEndpoint:
+    return OverlayEndpoint(network_id="front", task_id=task_id, node_id="n2")
+
+
+def told(world: World) -> list[str]:
+    """Return the endpoints that the node's networks were told of."""
+    overlay = world.networks.told.get("front")
+    return [] if overlay is None else sorted(key.task_id for key in overlay.endpoints)
+
+
+def test_networks_are_there_before_the_tasks_that_come_with_them() -> None:
+    async def story(world: World) -> None:
+        world.networks.slow = asyncio.Event()
+        change = OverlayChange(full=True, put_networks=(FRONT,), put_endpoints=(endpoint("o1"),))
+        assigning = asyncio.create_task(world.assign(task(), overlay=change))
+        while not world.networks.applied:
+            await asyncio.sleep(0)
+        assert world.worker.runners == {}
+        world.networks.slow.set()
+        await assigning
+        assert told(world) == ["o1"]
+        await world.until("t1", State.RUNNING)
+
+    run(story)
+
+
+def test_parts_of_networks_are_applied_together_and_those_of_a_session_that_broke_off_never() -> None:
+    async def story(world: World) -> None:
+        first = OverlayChange(full=True, put_networks=(FRONT,), put_endpoints=(endpoint("old"),))
+        await world.assign(full=True, overlay=first, overlay_complete=False, complete=False)
+        await world.assign(overlay=OverlayChange(put_endpoints=(endpoint("o2"),)), overlay_complete=False)
+        assert world.networks.applied == []
+        world.worker.begin((1, 1))
+        again = OverlayChange(full=True, put_networks=(FRONT,), put_endpoints=(endpoint("o1"),))
+        await world.assign(full=True, overlay=again, overlay_complete=False, complete=False)
+        await world.assign(task(), overlay=OverlayChange(put_endpoints=(endpoint("o3"),)))
+        assert len(world.networks.applied) == 1
+        assert told(world) == ["o1", "o3"]
+
+    run(story)
+
+
+def test_a_message_that_leaves_a_gap_changes_no_network() -> None:
+    async def story(world: World) -> None:
+        await world.assign(overlay=OverlayChange(full=True, put_networks=(FRONT,)))
+        lost = Assignments(
+            full=False, generation=1, counter=1, applies_to=7, sequence=8,
+            overlay=OverlayChange(put_endpoints=(endpoint("o1"),)),
+        )  # fmt: skip
+        with pytest.raises(Gap):
+            await world.worker.assign(lost)
+        assert told(world) == []
+
+    run(story)
+
+
+def test_a_session_that_ends_while_networks_follow_lets_them_finish_before_the_next_is_heard() -> None:
+    async def story(world: World) -> None:
+        world.networks.slow = asyncio.Event()
+        first = OverlayChange(full=True, put_networks=(FRONT,), put_endpoints=(endpoint("o1"),))
+        assigning = asyncio.create_task(world.assign(full=True, overlay=first))
+        while not world.networks.applied:
+            await asyncio.sleep(0)
+        assigning.cancel()
+        await asyncio.gather(assigning, return_exceptions=True)
+        world.worker.begin((1, 1))
+        second = OverlayChange(full=True, put_networks=(FRONT,), put_endpoints=(endpoint("o2"),))
+        again = asyncio.create_task(world.assign(full=True, overlay=second))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert len(world.networks.applied) == 1, "one at a time"
+        world.networks.slow.set()
+        await again
+        assert told(world) == ["o2"]
+
+    run(story)
+
+
+def test_a_node_that_is_released_forgets_every_network() -> None:
+    async def story(world: World) -> None:
+        await world.assign(overlay=OverlayChange(full=True, put_networks=(FRONT,)))
+        await world.worker.release()
+        assert list(world.networks.told) == []
 
     run(story)
 

@@ -1,7 +1,8 @@
 """Leaders and nodes under faults, in virtual time, driven by nothing but a seed; every message is checked.
 
-What may happen: tasks come, end and go, secrets too; calls break and lose what was under way; links go silent; leaders
-change, and one of the past goes on for a while; a message is lost without a word; somebody uses a stolen certificate.
+What may happen: tasks come, end and go, secrets and services too; calls break and lose what was under way; links go
+silent; leaders change, and one of the past goes on for a while; a message is lost without a word; somebody uses a
+stolen certificate.
 """
 
 import asyncio
@@ -12,6 +13,8 @@ from random import Random
 import msgspec
 
 from tests.agent.net import Member, Memory, Net
+from tests.dispatcher import overlay_world
+from tests.dispatcher.overlay_world import INGRESS, network, service
 from tests.dispatcher.world import FakeStore, Lead, cluster, identity, node, secret, task
 from tests.virtual import loop
 from vault.dispatcher.assignments import NodeView, difference
@@ -27,6 +30,7 @@ from vault.store.snapshot import Snapshot
 
 NODES = ("n0", "n1", "n2", "n3")
 SECRETS = tuple(f"s{number}" for number in range(6))
+NETWORKS = (network("front", 1), network("back", 2), network(INGRESS, 0))
 ADDRESSES = ("a", "b", "c")
 
 
@@ -45,6 +49,7 @@ class Told:
 
     def __init__(self, call: Call, store: FakeStore, moments: list[tuple[float, Snapshot]]) -> None:
         self._call, self._store, self._moments = call, store, moments
+        self._known: set[str] = set()  # Networks.
         self.peer, self.address = call.peer, call.address
         self.receive, self.close = call.receive, call.close
 
@@ -55,7 +60,23 @@ class Told:
             for sealed in message.put_values:
                 assert any((sealed.kind, sealed.id) in allowed(snap, self.peer.node_id) for snap in recent), sealed
             assert all(one.node_id == self.peer.node_id for one in message.put_tasks)
+            self._check_networks(message, recent)
         await self._call.send(message)
+
+    def _check_networks(self, message: Assignments, recent: list[Snapshot]) -> None:
+        """A node hears of networks it has a task on, and of each before the task."""
+        assert self.peer is not None
+        if (overlay := message.overlay) is not None:
+            told = {one.id for one in overlay.put_networks}
+            told |= {one.network_id for one in (*overlay.put_endpoints, *overlay.put_services)}
+            may = {one.network.id for snap in recent for one in overlay_world.expected(snap, self.peer.node_id)}
+            assert told <= may, told - may
+            self._known = (set() if overlay.full else self._known) - set(overlay.remove_networks) | told
+        if message.put_tasks:
+            assert message.overlay_complete
+        for one in message.put_tasks:
+            if State.ASSIGNED <= one.status.state <= State.RUNNING:
+                assert {place.network.id for place in one.networks_attachments} <= self._known
 
 
 class Link(Net):
@@ -122,6 +143,7 @@ class World:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
         self.store = FakeStore(cluster(1.0), *(node(name) for name in NODES), *(secret(name) for name in SECRETS))
+        self.store.put(*NETWORKS)
         self.links = {name: Link(name, self) for name in NODES}
         self.members = {name: Member(link, Memory(*ADDRESSES), seed) for name, link in self.links.items()}
         self.moments: list[tuple[float, Snapshot]] = []
@@ -170,7 +192,7 @@ class World:
             link.leads = self.leads  # type: ignore[assignment]
             link.follows = {name: ("m", self.leader) for name in ADDRESSES if name not in self.leads}
 
-    async def act(self, choices: str = "tttttddddxxsrbbcclgez") -> None:
+    async def act(self, choices: str = "tttttddddxxsrvbbcclgez") -> None:
         """Let one thing happen."""
         random, store = self.random, self.store
         tasks = list(store.committed.tasks.values())
@@ -178,7 +200,11 @@ class World:
             case "t" if len(tasks) < 40:
                 self.count += 1
                 uses = tuple(name for name in random.sample(SECRETS, 2) if name in store.committed.secrets)
-                store.put(task(f"t{self.count}", random.choice(NODES), secrets=uses))
+                on = overlay_world.attached(
+                    "t", "n", *random.sample(NETWORKS, random.randrange(3)), host=self.count % 250
+                )
+                fields = {"networks_attachments": on.networks_attachments, "service_id": "v1", "service_name": "web"}
+                store.put(task(f"t{self.count}", random.choice(NODES), secrets=uses, slot=1, **fields))
             case "d" if tasks:
                 one = random.choice(tasks)
                 desired = random.choice((State.SHUTDOWN, State.REMOVE))
@@ -191,6 +217,13 @@ class World:
                     store.delete(Kind.SECRET, name)
                 else:
                     store.put(secret(name))
+            case "v":
+                name = random.choice(("v1", "v2"))
+                if name in store.committed.services:
+                    store.delete(Kind.SERVICE, name)
+                else:
+                    on = random.sample(NETWORKS, 2)
+                    store.put(service(name, *on, ports=(8080,) if NETWORKS[2] in on else ()))
             case "r":  # A container ends by itself.
                 member = self.members[random.choice(NODES)]
                 if member.executor.running:
@@ -225,7 +258,7 @@ class World:
     async def settle(self) -> None:
         """Let people change their minds for a while, and nothing else happen."""
         for _ in range(20):
-            await self.act("tdxsr")
+            await self.act("tdxsrv")
             await asyncio.sleep(self.random.choice((0.0, 0.5)))
 
     async def heal(self) -> None:
@@ -252,3 +285,4 @@ class World:
                 assert runner.local.task.desired_state is assigned[task_id].desired_state
             assert difference(NodeView(), snap, name)[0].values.keys() == allowed(snap, name)
             assert not self.links[name].gap
+            assert member.networks.told == overlay_world.expected(snap, name)

@@ -12,6 +12,7 @@ from tests.dispatcher.world import FakeStore, Lead, identity, node, task
 from tests.virtual import run
 from vault.model.errors import VaultError
 from vault.model.node import NodeDescription
+from vault.model.overlay import OverlayChange, OverlayEndpoint
 from vault.model.task import State, TaskStatus
 from vault.rpc.coding import decode
 from vault.rpc.errors import UnexpectedMessage
@@ -62,6 +63,17 @@ SAMPLES = (
     Report(number=1, statuses=(("t1", TaskStatus(state=State.RUNNING)),)),
     Welcome(generation=1, counter=1, heartbeat_s=1.0, managers=(ManagerAddress(node_id="m", addr="a:1"),)),
     Assignments(full=True, generation=1, counter=1, applies_to=0, sequence=1, put_tasks=(task("t1"),)),
+    Assignments(
+        full=False,
+        generation=1,
+        counter=1,
+        applies_to=1,
+        sequence=2,
+        overlay=OverlayChange(
+            put_endpoints=(OverlayEndpoint(network_id="n", node_id="n1", addresses=("10.0.0.2",)),),
+            remove_endpoints=(("n", "t1", "n1"),),
+        ),
+    ),
     LogLines(lines=(LogLine(at_ns=1, stderr=False, data=b"x"),)),
 )
 

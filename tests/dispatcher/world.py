@@ -18,9 +18,10 @@ from vault.model.cluster import DEFAULT_SPEC, Cluster, DispatcherConfig
 from vault.model.container import ContainerSpec
 from vault.model.errors import VaultError
 from vault.model.ids import Kind
+from vault.model.network import Network
 from vault.model.node import ManagerStatus, Node, NodeDescription, NodeStatus
 from vault.model.secret import Config, FileTarget, Secret, SecretReference, SecretSpec
-from vault.model.service import TaskSpec
+from vault.model.service import Service, TaskSpec
 from vault.model.task import State, Task, TaskStatus
 from vault.rpc.call import Call
 from vault.rpc.messages import PROTOCOL, Assignments, FromManager, Heartbeat, Hello, SealedValue, Welcome
@@ -142,7 +143,15 @@ class FakeStore:
         return Plaintext(self.values[object_id])
 
 
-KINDS = {Kind.CLUSTER: Cluster, Kind.NODE: Node, Kind.TASK: Task, Kind.SECRET: Secret, Kind.CONFIG: Config}
+KINDS = {
+    Kind.CLUSTER: Cluster,
+    Kind.NODE: Node,
+    Kind.SERVICE: Service,
+    Kind.TASK: Task,
+    Kind.NETWORK: Network,
+    Kind.SECRET: Secret,
+    Kind.CONFIG: Config,
+}
 
 
 def secret(secret_id: str) -> Secret:

@@ -17,6 +17,7 @@ from vault.agent.step import Action, Local, ending, next_action
 from vault.agent.values import Values
 from vault.model.errors import VaultError
 from vault.model.ids import TaskID
+from vault.model.overlay import OverlayChange
 from vault.model.service import PortConfig
 from vault.model.task import ContainerStatus, PortStatus, State, Task, TaskStatus
 
@@ -44,6 +45,13 @@ class Networks(Protocol):
 
     def published(self, task_id: str) -> tuple[PortConfig, ...]:
         """Return the ports that are open for a task, with the numbers that were chosen."""
+        ...
+
+    async def apply(self, change: OverlayChange) -> None:
+        """Follow what the managers tell of overlay networks; tasks told with it start once this returns.
+
+        One call at a time, each to its end.  What the kernel refuses is tried again from here: nothing is raised.
+        """
         ...
 
     async def remove(self, task_id: str) -> None:

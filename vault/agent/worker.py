@@ -12,9 +12,11 @@ from datetime import UTC, datetime
 
 from vault.agent.executors.port import Adopted, Phase
 from vault.agent.outbox import Outbox
+from vault.agent.overlay_parts import merged
 from vault.agent.runner import Machine, Runner
 from vault.agent.step import Local, adopted
 from vault.model.ids import TaskID
+from vault.model.overlay import OverlayChange
 from vault.model.task import State, Task, TaskStatus
 from vault.rpc.messages import Assignments, Report
 
@@ -47,6 +49,8 @@ class Worker:
         self._ready = asyncio.Event()
         self._idle = asyncio.Event()
         self._named: set[str] | None = None  # Tasks of a full set that is still coming in.
+        self._overlay: OverlayChange | None = None  # Parts of what is told of networks, until the last is there.
+        self._applying: asyncio.Future[None] | None = None
         self._reaped = False
         self._released = False
 
@@ -62,6 +66,7 @@ class Worker:
         """A session begins: take a full set first, and nothing from a leadership older than this one."""
         self._epoch = max(self._epoch, epoch)
         self._sequence = NOTHING
+        self._overlay = None
 
     async def ready(self) -> None:
         """Wait until what an earlier vaultd left was looked at."""
@@ -79,7 +84,12 @@ class Worker:
             raise Gap
         self._epoch, self._sequence = epoch, message.sequence
         if message.full:
-            self._named = set()
+            self._named, self._overlay = set(), None
+        if message.overlay is not None:
+            self._overlay = merged(self._overlay, message.overlay)
+        if self._overlay is not None and message.overlay_complete:
+            overlay, self._overlay = self._overlay, None
+            await self._apply(overlay)
         self.machine.values.take(message)
         for task in message.put_tasks:
             self._put(task)
@@ -124,8 +134,16 @@ class Worker:
             self._idle.clear()
             await self._idle.wait()
         self.machine.values.clear()
+        await self._apply(OverlayChange(full=True))
         await self.machine.executor.reap(())
         await self.machine.networks.reap(())
+
+    async def _apply(self, change: OverlayChange) -> None:
+        """Let the node's networks follow; a session that ends meanwhile leaves none of it half done."""
+        if self._applying is not None:
+            await asyncio.wait((self._applying,))
+        self._applying = asyncio.ensure_future(self.machine.networks.apply(change))
+        await asyncio.shield(self._applying)
 
     def _drop(self, task_ids: Iterable[str]) -> None:
         for task_id in task_ids:

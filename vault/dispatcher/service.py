@@ -16,6 +16,7 @@ import msgspec
 from vault.dispatcher.assignments import Touched, ValueKey, touched
 from vault.dispatcher.liveness import Liveness, grace_at_take_over
 from vault.dispatcher.logs import LogBroker
+from vault.dispatcher.overlays import Overlays
 from vault.dispatcher.reports import said
 from vault.dispatcher.sealing import sealer
 from vault.dispatcher.session import Notice, Session
@@ -82,6 +83,8 @@ class Dispatcher:
         self._writer = Writer(store)
         self._liveness = Liveness(now_s=monotonic())
         self._sessions: dict[str, Session] = {}
+        self._overlays = Overlays()
+        self._reading = asyncio.Lock()  # One at a time brings their books up to a snapshot.
         self._concerned: defaultdict[ValueKey, set[str]] = defaultdict(set)  # Nodes by what their tasks refer to.
         self._refers: dict[str, frozenset[ValueKey]] = {}
         self._period_s = self._longest_s = _period_s(store.committed)
@@ -115,7 +118,10 @@ class Dispatcher:
         if self._over or (hello.generation, hello.counter) > self._epoch:
             raise self._not_leading()
         seal = sealer(node.seal_key, cluster_id=_cluster_id(self._store), node_id=node_id, epoch=self._epoch)
-        stream = Stream(self._store, node_id, seal, self._epoch, lambda keys: self._note_references(session, keys))
+        stream = Stream(
+            self._store, node_id, seal, self._epoch, self._overlays, self._newest,
+            refers=lambda keys: self._note_references(session, keys),
+        )  # fmt: skip
         session = Session(call, node_id, stream, self)
         if (older := self._sessions.get(node_id)) is not None:
             older.end(SessionReplaced())
@@ -186,6 +192,17 @@ class Dispatcher:
         async for snap in self._store.snapshots():
             self._look(None if before is None else touched(before, snap), snap)
             before = snap
+            await self._newest()
+            for node_id in sorted(self._overlays.touched()):
+                if (session := self._sessions.get(node_id)) is not None:
+                    session.touch_networks()
+
+    async def _newest(self) -> Snapshot:
+        """Return the newest snapshot with the books of overlays at it; a long way is gone in small steps."""
+        async with self._reading:
+            while not self._overlays.look(snap := self._store.committed):
+                await asyncio.sleep(0)
+        return snap
 
     def _look(self, change: Touched | None, snap: Snapshot) -> None:
         if change is None:

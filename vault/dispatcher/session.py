@@ -77,7 +77,12 @@ class Session:
         self._ended = asyncio.Event()
 
     def touch(self) -> None:
-        """Look whether there is news for the node."""
+        """Look whether there is news for the node, of its tasks, values or networks."""
+        self._stream.touch()
+        self._stale.set()
+
+    def touch_networks(self) -> None:
+        """Look whether there is news for the node of its networks alone, which is quicker."""
         self._stale.set()
 
     def acknowledge(self, number: int) -> None:

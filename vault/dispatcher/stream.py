@@ -2,16 +2,18 @@
 
 Not pure: reads the store, seals.  Called by `vault.dispatcher.session`.  Each message is decided on the newest
 snapshot, also in the middle of a full set: nothing is told that is no longer true, and no value leaves that no live
-task of the node refers to any more.
+task of the node refers to any more.  Networks come before the tasks that are on them.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 import msgspec
 
 from vault.crypto import Plaintext
 from vault.dispatcher.assignments import Difference, NodeView, ValueKey, allowed, difference, values_of
+from vault.dispatcher.overlay_parts import OverlayView
+from vault.dispatcher.overlays import Overlays
 from vault.dispatcher.sealing import Seal, sealed, sealed_size
 from vault.model.ids import Kind
 from vault.model.secret import Config, Secret
@@ -56,15 +58,15 @@ class Store(Protocol):
 class _Draft:
     """One message in the making."""
 
-    def __init__(self) -> None:
-        self.size_bytes = 0
+    def __init__(self, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
         self.tasks: list[Task] = []
         self.values: dict[ValueKey, SealedValue] = {}
         self.gone: set[ValueKey] = set()  # Removed from the store since the snapshot.
 
     def fits(self, size_bytes: int) -> bool:
         """Whether so much more may go in; anything fits an empty message."""
-        return not (self.tasks or self.values) or self.size_bytes + size_bytes <= MESSAGE_BYTES
+        return not self.size_bytes or self.size_bytes + size_bytes <= MESSAGE_BYTES
 
 
 class Stream:
@@ -76,9 +78,16 @@ class Stream:
         node_id: str,
         seal: Seal,
         epoch: tuple[int, int],
+        overlays: Overlays,
+        newest: Callable[[], Awaitable[Snapshot]],
         refers: Callable[[frozenset[ValueKey]], None] = lambda _: None,
     ) -> None:
+        """newest: returns the newest committed snapshot, and has `overlays` at it."""
         self.view = NodeView()
+        self._overlay_view = OverlayView()
+        self._overlays = overlays
+        self._newest = newest
+        self._stale = True  # Whether its tasks and values may be others than it was told.
         self._refers = refers  # Told which secrets and configs concern the node, before the first wait of a message.
         self._store = store
         self._node_id = node_id
@@ -87,20 +96,26 @@ class Stream:
         self._sequence = 0
         self._complete = False  # Whether the full set was told to its end.
 
+    def touch(self) -> None:
+        """Look at the node's tasks and values again; without that, the next message is about networks alone."""
+        self._stale = True
+
     async def next(self) -> Assignments | None:
         """Return the next message, to be sent before the next call; None when the node knows everything."""
-        snap = self._store.committed
-        after, told = difference(self.view, snap, self._node_id)
-        self._refers(after.refers)
+        snap = await self._newest()
+        part = self._overlays.change(self._overlay_view, self._node_id, MESSAGE_BYTES)
+        after, told = self._difference(snap)
         sequence = self._sequence + 1
-        draft = await self._drafted(told, sequence)
+        draft = _Draft(part.size_bytes)
+        if part.complete:
+            await self._fill(draft, told, sequence)
         if self._store.committed is not snap:
             still = allowed(self._store.committed, self._node_id)
             draft.gone |= {key for key in draft.values if key not in still}
         values = {key: value for key, value in draft.values.items() if key not in draft.gone}
         tasks_left = {task.id for task in told.put_tasks[len(draft.tasks) :]}
         values_left = {key for value in told.put_values if (key := _key(value)) not in values}
-        more = bool(tasks_left) or bool(values_left - draft.gone)
+        more = not part.complete or bool(tasks_left) or bool(values_left - draft.gone)
         message = Assignments(
             full=not self._sequence,
             complete=self._complete or not more,
@@ -112,29 +127,39 @@ class Stream:
             remove_tasks=told.remove_tasks,
             put_values=tuple(values.values()),
             remove_values=told.remove_values,
+            overlay=part.change,
+            overlay_complete=part.complete,
         )
-        self.view = after.without(tasks_left, values_left, told=self.view)
+        self.view, self._overlay_view = after.without(tasks_left, values_left, told=self.view), part.view
+        self._stale |= told != Difference()
         if message.empty and self._complete:
             return None
         self._sequence, self._complete = sequence, message.complete
         return message
 
-    async def _drafted(self, told: Difference, sequence: int) -> _Draft:
+    def _difference(self, snap: Snapshot) -> tuple[NodeView, Difference]:
+        """Return what the node should be told of tasks and values; nothing unless that may have changed."""
+        if not self._stale:
+            return self.view, Difference()
+        self._stale = False
+        after, told = difference(self.view, snap, self._node_id)
+        self._refers(after.refers)
+        return after, told
+
+    async def _fill(self, draft: _Draft, told: Difference, sequence: int) -> None:
         """Take as much into a message as it may hold: tasks in their order, the values of each before it."""
-        draft = _Draft()
         waiting = {_key(obj): obj for obj in told.put_values}
         for task in told.put_tasks:
             for key in values_of(task):
                 if key in waiting and not await self._take(draft, waiting.pop(key), sequence):
-                    return draft
+                    return
             if not draft.fits(size_bytes := len(_encode(task))):
-                return draft
+                return
             draft.tasks.append(task)
             draft.size_bytes += size_bytes
         for obj in waiting.values():  # What tasks told earlier refer to, and what is there again.
             if not await self._take(draft, obj, sequence):
                 break
-        return draft
 
     async def _take(self, draft: _Draft, obj: Secret | Config, sequence: int) -> bool:
         try:

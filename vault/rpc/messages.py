@@ -16,6 +16,7 @@ from vault.model.base import EPOCH
 from vault.model.errors import VaultError
 from vault.model.ids import Kind
 from vault.model.node import NodeDescription
+from vault.model.overlay import OverlayChange
 from vault.model.task import Task, TaskStatus
 
 SESSION: Final = "node.session"
@@ -150,7 +151,9 @@ class SealedValue(Message, frozen=True, kw_only=True):
 class Assignments(Message, frozen=True, kw_only=True, tag="assignments"):
     """What a node has to do: everything (`full`), or what changed since message `applies_to`.
 
-    A full set may come in parts: what it does not name is dropped only once its last part (`complete`) is there.
+    A full set may come in parts: what it does not name is dropped only once its last part (`complete`) is there.  What
+    is told of overlay networks may come in parts, too, of which the last alone comes with tasks and values: a task is
+    told once its networks are known, and together with them where it is new there.
     """
 
     full: bool  # Start from nothing.
@@ -163,11 +166,14 @@ class Assignments(Message, frozen=True, kw_only=True, tag="assignments"):
     remove_tasks: tuple[str, ...] = ()
     put_values: tuple[SealedValue, ...] = ()
     remove_values: tuple[tuple[Kind, str], ...] = ()
+    overlay: OverlayChange | None = None  # To be applied before the tasks of the message start; None = no change.
+    overlay_complete: bool = True  # False: more parts of `overlay` follow, to be applied together.
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing in it."""
-        return not (self.full or self.put_tasks or self.remove_tasks or self.put_values or self.remove_values)
+        tasks, values = self.put_tasks or self.remove_tasks, self.put_values or self.remove_values
+        return not (self.full or tasks or values or self.overlay is not None)
 
 
 # Logs.
