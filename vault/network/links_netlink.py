@@ -72,6 +72,10 @@ class Netlink(NetlinkSocket):
         about = _about(link, mtu, mac) + attribute(_IFLA_NET_NS_FD, struct.pack("=i", namespace))
         self._add(link, kind, data, about)
 
+    def add(self, link: str, kind: str) -> None:
+        """Add a link of a kind that needs to be told nothing more."""
+        self._add(link, kind, b"", _about(link, 0, b""))
+
     def delete(self, link: str) -> None:
         """Delete a link, and its peer with it."""
         self.ask(_DELLINK, 0, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _name(link))

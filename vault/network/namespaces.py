@@ -32,8 +32,13 @@ async def in_thread(work: Callable[[], T]) -> T:
 def enter_new(path: Path) -> None:
     """Make a namespace, enter it, and hold it by a mount on `path`, which must not exist.  Raises `OSError`."""
     _touch(path)
-    _check(_LIBC.unshare(_CLONE_NEWNET))
+    leave_for_new()
     _check(_LIBC.mount(_OWN_NAMESPACE, os.fsencode(path), None, ctypes.c_ulong(_MS_BIND), None))
+
+
+def leave_for_new() -> None:
+    """Enter a namespace that nothing holds: it ends with the calling thread.  Raises `OSError`."""
+    _check(_LIBC.unshare(_CLONE_NEWNET))
 
 
 def enter(path: Path) -> None:

@@ -1,0 +1,343 @@
+"""Nodes that share a wire: each a network namespace and a thread with an event loop, with the underlay of encryption.
+
+The switch between them is a namespace of its own, where a test can look at what is on the wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests.network.hosts import _CLONE_NEWNET, _LIBC, loopback_up, sh
+from vault.crypto.node_seal import NodeKey
+from vault.crypto.wireguard_seal import WireGuardKey, open_wireguard_key, seal_wireguard_key
+from vault.model.node import EncryptionKey, NodeEncryption
+from vault.model.overlay import EncryptionPeer, OverlayChange, OverlayEncryption, OverlayEndpoint, OverlayNetwork
+from vault.network.overlay_state import OverlayState
+from vault.network.wireguard import WireGuard
+from vault.network.wireguard_probe import Probe
+from vault.network.wireguard_process import PROGRAM, ProcessDevice
+
+T = TypeVar("T")
+CLUSTER = "c" * 25
+VNI = 4711
+
+
+class Space:
+    """A network namespace with a thread in it that does what it is given."""
+
+    def __init__(self) -> None:
+        started: Future[int] = Future()
+        self.loop = asyncio.new_event_loop()
+        self._worker = ThreadPoolExecutor(1)
+        self._thread = threading.Thread(target=self._run, args=(started,))
+        self._thread.start()
+        self.fd = started.result()
+
+    def _run(self, started: Future[int]) -> None:
+        assert _LIBC.unshare(_CLONE_NEWNET) == 0
+        loopback_up()
+        asyncio.set_event_loop(self.loop)
+        started.set_result(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
+        self.loop.run_forever()
+
+    def do(self, work: Callable[[], T]) -> T:
+        """Do blocking work inside."""
+
+        async def inside() -> T:  # A thread begins where the one is that makes it.
+            return await self.loop.run_in_executor(self._worker, work)
+
+        return self.wait(inside(), timeout_s=60)
+
+    def on_loop(self, work: Callable[[], T]) -> T:
+        """Do something short on the event loop."""
+
+        async def inside() -> T:
+            return work()
+
+        return self.wait(inside())
+
+    def sh(self, command: str) -> str:
+        """Run a command inside."""
+        return self.do(lambda: sh(command))
+
+    def wait(self, work: Coroutine[Any, Any, T], timeout_s: float = 20) -> T:
+        """Run a coroutine inside; return what it does."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout_s)
+
+    def close(self) -> None:
+        """End the thread; the namespace ends with it."""
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self._worker.shutdown()
+        self.loop.close()
+        os.close(self.fd)
+
+
+class Node(Space):
+    """A node of the cluster, number 1 to 250."""
+
+    def __init__(self, number: int, run_root: Path) -> None:
+        super().__init__()
+        self.number = number
+        self.id = f"node{number}".ljust(25, "0")
+        self.addr, self.address = f"192.0.2.{number}", f"198.18.0.{number}"
+        self.inner = f"10.9.0.{number}"  # On the overlay network.
+        self.run_root = run_root
+        self.node_key = NodeKey.generate()
+        self.keys: dict[int, EncryptionKey] = {}
+        self.said: list[int] = []  # Each epoch that the node came to use.
+        self.give(1)
+
+    def give(self, epoch: int) -> None:
+        """Make a key, as the leader does."""
+        key = WireGuardKey.generate()
+        sealed = seal_wireguard_key(self.node_key.public(), key, cluster_id=CLUSTER, node_id=self.id, epoch=epoch)
+        self.keys[epoch] = EncryptionKey(epoch=epoch, public=key.public(), sealed=sealed)
+
+    @property
+    def peer(self) -> EncryptionPeer:
+        """What others are told."""
+        keys = tuple(EncryptionKey(epoch=key.epoch, public=key.public) for key in self.keys.values())
+        return EncryptionPeer(node_id=self.id, node_addr=self.addr, address=self.address, keys=keys)
+
+    @property
+    def own(self) -> NodeEncryption:
+        """What it is told of itself."""
+        return NodeEncryption(address=self.address, keys=tuple(self.keys.values()), sealed_to=self.node_key.public())
+
+    def start(self) -> None:
+        """Begin, as a vaultd does."""
+
+        async def begin() -> None:
+            self.run_root.mkdir(exist_ok=True)
+            self.wireguard = WireGuard(
+                self.run_root, Probe(by=PROGRAM), lambda name: ProcessDevice(name, self.run_root / "wireguard")
+            )
+            self.wireguard.join(self._open, lambda: self.said.append(self.epoch))
+            self._job = asyncio.get_running_loop().create_task(self.wireguard.run())
+
+        self.wait(begin())
+
+    def stop(self) -> None:
+        """End, as a vaultd does: what it made stays."""
+
+        async def end() -> None:
+            self._job.cancel()
+            await asyncio.gather(self._job, return_exceptions=True)
+
+        self.wait(end())
+
+    @property
+    def epoch(self) -> int:
+        """The epoch it says that it uses."""
+        means = self.wireguard.means
+        assert means is not None
+        return means.epoch
+
+    def tell(self, *peers: Node, removed: tuple[Node, ...] = (), full: bool = False) -> None:
+        """Tell it its own keys and some peers, with all of which it shares a network."""
+        change = OverlayEncryption(
+            full=full,
+            own=self.own,
+            put_peers=tuple(peer.peer for peer in peers),
+            remove_peers=tuple(peer.id for peer in removed),
+        )
+        self.on_loop(lambda: self.wireguard.tell(change))
+
+    def share(self, *peers: Node) -> None:
+        """Let it share an encrypted network with some nodes, and no others."""
+        state = OverlayState().applied(
+            OverlayChange(
+                full=True,
+                put_networks=(OverlayNetwork(id="secret", name="secret", vxlan_id=VNI, encrypted=True),),
+                put_endpoints=tuple(OverlayEndpoint(network_id="secret", node_id=peer.id) for peer in peers),
+            )
+        )
+        self.on_loop(lambda: self.wireguard.told(state))
+
+    def ready(self) -> str:
+        """Wait until the underlay is there; return its address."""
+        return str(self.wait(self.wireguard.local_address()))
+
+    def add_overlay(self, peer: Node) -> None:
+        """Make the overlay to another node, as the data plane does."""
+        self.sh(
+            f"ip link add vx{peer.number} type vxlan id {VNI + self.number + peer.number} local {self.address}"
+            f" remote {peer.address} dstport 7948 && ip link set vx{peer.number} mtu 1370 up"
+            f" && ip addr add {self.inner}/32 peer {peer.inner} dev vx{peer.number}"
+        )
+
+    def ping(self, peer: Node, timeout_s: float = 10.0) -> bool:
+        """Whether a datagram reaches a node over the overlay, and one comes back, within a time."""
+        return self.do(lambda: echoes(self.inner, peer.inner, timeout_s))
+
+    def _open(self, key: EncryptionKey) -> WireGuardKey:
+        return open_wireguard_key(self.node_key, key.sealed, cluster_id=CLUSTER, node_id=self.id, epoch=key.epoch)
+
+    def close(self) -> None:
+        """Remove everything."""
+        if hasattr(self, "wireguard"):
+            self.wait(self.wireguard.leave())
+            self.stop()
+        super().close()
+
+
+class Wire(Space):
+    """The switch, and who is plugged in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sh("ip link add switch type bridge && ip link set switch up")
+
+    def plug(self, node: Node) -> None:
+        """Connect a node."""
+        port = f"port{node.number}"
+        self.sh(
+            f"ip link add {port} type veth peer name up0 netns /proc/{os.getpid()}/fd/{node.fd}"
+            f" && ip link set {port} master switch up"
+        )
+        node.sh(f"ip addr add {node.addr}/24 dev up0 && ip link set up0 up")
+
+    @contextmanager
+    def heard(self) -> Iterator[list[bytes]]:
+        """Yield the frames on the wire, as they come."""
+        frames: list[bytes] = []
+        ended = threading.Event()
+        packets = self.do(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)))
+        packets.settimeout(0.02)
+
+        def listen() -> None:
+            while not ended.is_set():
+                try:
+                    frames.append(packets.recv(65536))
+                except TimeoutError:
+                    continue
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        try:
+            yield frames
+        finally:
+            ended.set()
+            thread.join()
+            packets.close()
+
+
+@contextmanager
+def nodes(count: int, tmp_path: Path) -> Iterator[tuple[Wire, list[Node]]]:
+    """Yield some nodes on a wire, none of which encrypts yet."""
+    wire = Wire()
+    made: list[Node] = []
+    try:
+        for number in range(1, count + 1):
+            made.append(Node(number, tmp_path / f"run{number}"))
+            wire.plug(made[-1])
+        yield wire, made
+    finally:
+        for one in (*made, wire):
+            one.close()
+
+
+def connect(*all_: Node) -> None:
+    """Let nodes share an encrypted network, with an overlay between each two."""
+    for node in all_:
+        node.start()
+        node.share(*all_)
+        node.tell(*(other for other in all_ if other is not node), full=True)
+    for node in all_:
+        node.ready()
+        for other in all_:
+            if other is not node:
+                node.add_overlay(other)
+
+
+def eventually(check: Callable[[], bool], timeout_s: float = 15.0) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + timeout_s
+    while not check():
+        assert time.monotonic() < end, "it did not come about in time"
+        time.sleep(0.02)
+
+
+class Stream:
+    """Numbered datagrams from one node to another, at an even rate, and which of them arrived."""
+
+    def __init__(self, sender: Node, receiver: Node, every_s: float = 0.001) -> None:
+        self.sent = 0
+        self.arrived: set[int] = set()
+        self._ended = threading.Event()
+        self._in = receiver.do(lambda: _bound(receiver.inner, 5000 + sender.number))
+        self._out = sender.do(lambda: _bound(sender.inner, 0))
+        self._out.connect((receiver.inner, 5000 + sender.number))
+        self._every_s = every_s
+        self._threads = [threading.Thread(target=self._send), threading.Thread(target=self._receive)]
+
+    def __enter__(self) -> Stream:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+        self._in.close()
+        self._out.close()
+
+    @property
+    def lost(self) -> int:
+        """How many did not arrive."""
+        return self.sent - len(self.arrived)
+
+    def _send(self) -> None:
+        due = time.monotonic()
+        while not self._ended.is_set():
+            with contextlib.suppress(OSError):  # No way to the peer; counted as lost.
+                self._out.send(self.sent.to_bytes(8, "big"))
+            self.sent += 1
+            due += self._every_s
+            time.sleep(max(0.0, due - time.monotonic()))
+
+    def _receive(self) -> None:
+        self._in.settimeout(0.5)
+        while True:
+            try:
+                self.arrived.add(int.from_bytes(self._in.recv(100), "big"))
+            except TimeoutError:
+                if self._ended.is_set():
+                    return
+
+
+def _bound(address: str, port: int) -> socket.socket:
+    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+    one.bind((address, port))
+    return one
+
+
+def echoes(own: str, other: str, timeout_s: float) -> bool:
+    """ICMP echo, ten times a second, until one is answered."""
+    end = time.monotonic() + timeout_s
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as one:
+        one.settimeout(0.1)
+        one.bind((own, 0))
+        while time.monotonic() < end:
+            try:
+                one.sendto(b"\x08\x00\xf7\xff\x00\x00\x00\x00", (other, 0))  # Echo; checksum of the rest.
+                while True:
+                    packet, (source, _) = one.recvfrom(200)
+                    if source == other and packet[20] == 0:
+                        return True
+            except (TimeoutError, OSError):
+                time.sleep(0.01)
+    return False
