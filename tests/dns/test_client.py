@@ -9,10 +9,12 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
+import dns.message
+import dns.query
 import pytest
 
 from tests.dns.machine import LIMIT_S, Node, ask, asked, records, until, until_told, upstream
-from tests.dns.world import BACK, FRONT, INGRESS, network, service, task, told
+from tests.dns.world import BACK, FRONT, INGRESS, network, service, shown, task, told
 from tests.network.hosts import inside, scratch_host, sh
 from vault.dns.client import Names, NamesFailed
 from vault.dns.main import ALREADY
@@ -199,7 +201,7 @@ def test_it_ends_with_the_last_task_and_leaves_only_its_log(node: Node) -> None:
         names.detached("a")
         await names.settle()
         with pytest.raises(OSError, match="refused"):
-            await asked("web", at=node.namespace("a"))
+            await asked("web", at=node.namespace("a"), tcp=True)
         assert await asked("web", at=node.namespace("b")) == VIP
         await until(lambda: _so((node.run_root / KEPT).exists()))
         assert (node.run_root / KEPT).stat().st_mode & 0o777 == 0o600
@@ -235,7 +237,7 @@ def test_tasks_that_nobody_knows_any_more_are_let_go_of(node: Node) -> None:
         assert node.processes() == before
         assert await asked("web", at=node.namespace("a")) == VIP
         with pytest.raises(OSError, match="refused"):
-            await asked("web", at=node.namespace("b"))
+            await asked("web", at=node.namespace("b"), tcp=True)
 
     async def third(names: Names) -> None:
         await names.settle()
@@ -273,8 +275,33 @@ def test_a_task_in_a_new_namespace_of_the_same_name_is_served_there(node: Node) 
         drop_namespace(at)
         assert await asked("web", at=await opened(names, node)) == VIP
         with pytest.raises(OSError, match="refused"):
-            await asked("web", at=Path(f"/proc/self/fd/{old}"))
+            await asked("web", at=Path(f"/proc/self/fd/{old}"), tcp=True)
         os.close(old)
+
+    run(node, test)
+
+
+def test_a_task_can_be_a_name_server_itself(node: Node) -> None:
+    async def test(names: Names) -> None:
+        at = await opened(names, node)
+        with upstream(records("192.0.2.1"), "0.0.0.0", at=at):
+            for tcp in (False, True):
+                assert await asked("web", at=at, tcp=tcp) == VIP
+            message = dns.message.make_query("web", "A")
+            for send in (dns.query.udp, dns.query.tcp):
+                own = await asyncio.to_thread(inside, at, lambda send=send: send(message, "127.0.0.1", timeout=5))
+                assert shown(own.to_wire()) == ("NOERROR", ["192.0.2.1"])
+
+    run(node, test)
+
+
+def test_an_upgrade_of_vaultd_repeats_the_rules_and_nothing_is_double(node: Node) -> None:
+    async def test(names: Names) -> None:
+        at = await opened(names, node)
+        before = inside(at, lambda: sh("nft list ruleset"))
+        assert before.count("61153") == 4
+        await opened(names, node)
+        assert inside(at, lambda: sh("nft list ruleset")) == before
 
     run(node, test)
 

@@ -17,8 +17,9 @@ from tests.dns.machine import RESOLVER, UPSTREAM, Node, asked, exchange, failing
 from tests.dns.world import BACK, directory, network, query, service
 from tests.network.hosts import inside, scratch_host, sh
 from vault.dns.forwarding import Forwarder
-from vault.dns.messages import Served
+from vault.dns.messages import PORT, Served
 from vault.dns.nodeservers import NodeServers, nameservers
+from vault.dns.redirect import redirect_in
 from vault.dns.serving import MAX_CONNECTIONS, MAX_FORWARDED, Resolver
 from vault.dns.wire import with_id
 
@@ -42,6 +43,7 @@ def serving(node: Node, *, outward: bool = True, own: Sequence[str] = ()) -> Ite
     """Serve a task in this process; must be called where a loop runs."""
     names = directory(network(), service("web", "10.0.1.2"))
     at = node.namespace("a")
+    assert not inside(at, lambda: redirect_in(at))
     served = Served(task_id="a", namespace=str(at), networks=(BACK,), nameservers=tuple(own), outward=outward)
     resolver = Resolver(served, names, Forwarder(), NodeServers(node.resolv_conf))
     try:
@@ -300,7 +302,7 @@ def test_queries_on_one_connection_are_answered_one_after_the_other(node: Node) 
 def test_a_port_that_is_taken_leaves_nothing_open(node: Node) -> None:
     async def test() -> None:
         at = node.namespace("a")
-        with inside(at, lambda: socket.create_server((RESOLVER, 53))):
+        with inside(at, lambda: socket.create_server((RESOLVER, PORT))):
             with pytest.raises(OSError, match="in use"), serving(node):
                 pass
             assert not inside(at, lambda: sh("ss -Hulnp"))

@@ -3,6 +3,6 @@
 Pure: `wire` reads queries and writes replies, `names` holds who is called what on each network, `answering` decides.
 What touches the machine: `sockets` opens sockets in namespaces, `serving` answers one task, `forwarding` asks the
 servers above, `nodeservers` says which those are, `kept` is the file to start again from, `control` hears vaultd,
-`process` puts them together and `main` starts it, again when it was killed.  On vaultd's side: `client`, and
-`messages`, which both ends share.
+`process` puts them together and `main` starts it, again when it was killed.  On vaultd's side: `client`,
+`connection` and `redirect`.  Both ends share `messages`.
 """

@@ -11,8 +11,11 @@ import logging
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from vault.dns.connection import LOST, Connection, connect, start
 from vault.dns.messages import Served, Update
+from vault.dns.redirect import redirect
 from vault.model.errors import VaultError
 from vault.model.overlay import OverlayChange
 from vault.network.overlay_listener import AttachedTask
@@ -146,7 +149,7 @@ class Names:
             try:
                 # A large network takes tens of milliseconds to compare; the event loop is not held meanwhile.
                 update = await asyncio.to_thread(_update, state, told, tasks, wanted)
-                refused = (await connection.ask(update)).refused if update is not None else {}
+                refused = await _in_force(connection, update) if update is not None else {}
             except BaseException:
                 self._waiters = waiters + self._waiters  # The next connection is told for them.
                 raise
@@ -157,6 +160,13 @@ class Names:
             state, tasks = told, wanted
             _release(waiters)
             await connection.until_lost_or(self._news)
+
+
+async def _in_force(connection: Connection, update: Update) -> dict[str, str]:
+    """Carry an update out; return which tasks cannot be served, and why.  Raises one of `LOST`."""
+    refused = await redirect(update.put_tasks)
+    put = tuple(task for task in update.put_tasks if task.task_id not in refused)
+    return refused | (await connection.ask(replace(update, put_tasks=put))).refused
 
 
 def _update(

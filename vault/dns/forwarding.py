@@ -11,12 +11,13 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from vault.dns.sockets import PORT, Namespace
+from vault.dns.sockets import Namespace
 from vault.dns.wire import MAX_MESSAGE_BYTES, Query, Rcode, answers_to, questions_of, rcode_of, with_id
 
 TRY_S: Final = 1.5
 LIMIT_S: Final = 4.5
 TRIES: Final = 3
+PORT: Final = 53
 MAX_IN_FLIGHT: Final = 1024  # As Docker has it.
 SILENT_S: Final = 10.0  # So long a server that did not answer is asked last.
 _MAX_SILENT: Final = 1024

@@ -12,6 +12,8 @@ import msgspec
 from vault import __version__
 from vault.model.overlay import OverlayChange
 
+RESOLVER: Final = "127.0.0.11"  # As Docker has it; programs and images know it.
+PORT: Final = 61_153  # Where we listen; port 53 leads there.  Above those that the kernel gives out by itself.
 SOCKET: Final = "dns.sock"
 LOG: Final = "dns.log"
 LOCK: Final = "dns.lock"

@@ -12,10 +12,10 @@ from typing import Final
 
 from vault.dns.answering import answer
 from vault.dns.forwarding import Forwarder
-from vault.dns.messages import Served
+from vault.dns.messages import RESOLVER, Served
 from vault.dns.names import Directory, NetworkNames
 from vault.dns.nodeservers import usable
-from vault.dns.sockets import RESOLVER, Namespace, listen
+from vault.dns.sockets import Namespace, listen
 from vault.dns.wire import (
     MAX_MESSAGE_BYTES,
     Malformed,

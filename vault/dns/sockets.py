@@ -10,9 +10,9 @@ import socket
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from vault.dns.messages import PORT, RESOLVER
+
 T = TypeVar("T")
-RESOLVER: Final = "127.0.0.11"  # As Docker has it; programs and images know it.
-PORT: Final = 53
 _CLONE_NEWNET: Final = 0x40000000
 _BACKLOG: Final = 64
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
