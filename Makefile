@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 
-.PHONY: help setup images demo test lint bench bench-cluster faults
+.PHONY: help setup images demo test lint bench bench-cluster bench-network faults
 
 help:
 	@echo 'make setup   install Debian packages and .venv/bin/vault, .venv/bin/vaultd (as root)'
@@ -12,6 +12,7 @@ help:
 	@echo 'make lint    ruff, mypy and the import contracts'
 	@echo 'make bench   measure, and compare with Docker Swarm where Docker Engine is at hand'
 	@echo 'make bench-cluster  the same for three managers and a worker: creates, fail-over, dead workers, drains'
+	@echo 'make bench-network  the same for overlay networks: requests along each way, names, starts'
 	@echo 'make faults  break clusters in every way there is, by seed; goes on where it stopped (docs/reliability.md)'
 
 setup:
@@ -36,6 +37,9 @@ bench: setup images
 
 bench-cluster: setup images
 	$(BIN)/python -m bench.cluster
+
+bench-network: setup images
+	$(BIN)/python -m bench.network
 
 faults: setup images
 	$(BIN)/python -m tests.cluster.campaign

@@ -4,8 +4,6 @@ Both clusters are up for the whole run and take turns, since the speed of a mach
 to nothing.
 """
 
-import os
-import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -14,9 +12,9 @@ from pathlib import Path
 import click
 
 from bench.client import Failed
-from bench.cluster_cases import Measured, measure
+from bench.cluster_cases import CASES, Measured, measure
 from bench.cluster_report import section, table, write
-from bench.cluster_subjects import Cluster, Vault, docker
+from bench.cluster_subjects import Cluster, Vault, docker, version
 from bench.subjects import HERE
 from vault.model.errors import VaultError
 
@@ -37,19 +35,13 @@ def main(only: str, subjects: str, write_document: bool) -> None:
             for cluster, _ in clusters:
                 running.callback(cluster.stop)
                 cluster.start()
-            measure(clusters, only, lambda line: click.echo(line, err=True))
+            measure(clusters, CASES, only, lambda line: click.echo(line, err=True))
     measured = {cluster.name: figures for cluster, figures in clusters}
     ours = measured.get("vault") or measured["docker"]
     theirs = measured.get("docker") if "vault" in measured else None
     click.echo(table(ours, theirs))
     if write_document:
-        write(HERE / "docs" / "performance.md", section(ours, theirs, _version() if theirs else "none at hand"))
-
-
-def _version() -> str:
-    path = f"{os.environ.get('BENCH_DOCKER_DIR', '')}:{os.environ['PATH']}".strip(":")
-    done = subprocess.run(["docker", "--version"], env=os.environ | {"PATH": path}, capture_output=True, text=True)
-    return done.stdout.strip()
+        write(HERE / "docs" / "performance.md", section(ours, theirs, version() if theirs else "none at hand"))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import os
 import platform
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,13 +61,15 @@ def unit(measure: str) -> str:
     return "MB" if measure.startswith("memory") else "s"
 
 
-def table(ours: Measured, theirs: Measured | None) -> str:
+def table(
+    ours: Measured, theirs: Measured | None, aims: Mapping[str, Aim] = AIMS, unit: Callable[[str], str] = unit
+) -> str:
     """Return the figures as a table."""
     lines = ["| measure | vault | Docker Swarm | vault / Docker | aim | met |", "|---|---|---|---|---|---|"]
     for measure, figures in ours.figures.items():
         rival = theirs.figures.get(measure) if theirs else None
         ratio = f"{statistics.median(figures) / statistics.median(rival):.2f}" if rival else "-"
-        aim = AIMS.get(measure)
+        aim = aims.get(measure)
         lines.append(
             f"| {measure.replace('1 clients', '1 client')} | {_shown(figures, unit(measure))} "
             f"| {_shown(rival, unit(measure)) if rival else '-'} | {ratio} "
@@ -81,7 +83,7 @@ def _met(aim: Aim, ours: Sequence[float], theirs: Sequence[float] | None) -> str
 
 
 def _shown(figures: Sequence[float], of: str) -> str:
-    digits = 0 if of in ("/s", "MB") else 1
+    digits = {"/s": 0, "MB": 0, "ms": 2, "times": 2}.get(of, 1)
     low, high = min(figures), max(figures)
     return f"{statistics.median(figures):,.{digits}f} {of} ({low:,.{digits}f}-{high:,.{digits}f})"
 
@@ -97,7 +99,7 @@ def section(ours: Measured, theirs: Measured | None, rival: str) -> str:
     return f"{BEGIN}\n{head}\n\n{table(ours, theirs)}\n{END}"
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, text: str, begin: str = BEGIN, end: str = END) -> None:
     """Put a section in its place in a document."""
-    before, _, rest = path.read_text().partition(BEGIN)
-    path.write_text(before + text + rest.partition(END)[2])
+    before, _, rest = path.read_text().partition(begin)
+    path.write_text(before + text + rest.partition(end)[2])

@@ -1,6 +1,7 @@
 """The clusters that are compared: ours in a lab, and Docker Swarm on the same network of the same namespaces.
 
-Three managers and a worker, each with a network and a host name of its own, joined by a bridge that belongs to the lab.
+Three managers and a worker unless told otherwise, each with a network and a host name of its own, joined by a bridge
+that belongs to the lab.
 """
 
 import contextlib
@@ -34,8 +35,10 @@ class Cluster(ABC):
     """What both have in common: the Docker Engine API on a socket of each node."""
 
     name: str
-    managers = tuple(f"manager{number + 1}" for number in range(MANAGERS))
-    workers = tuple(f"worker{number + 1}" for number in range(WORKERS))
+
+    def __init__(self, managers: int, workers: int) -> None:
+        self.managers = tuple(f"manager{number + 1}" for number in range(managers))
+        self.workers = tuple(f"worker{number + 1}" for number in range(workers))
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -45,6 +48,10 @@ class Cluster(ABC):
     @abstractmethod
     def socket(self, node: str) -> Path:
         """Return the path of a node's API."""
+
+    @abstractmethod
+    def network(self, node: str) -> Path:
+        """Return the network namespace of a node; without a name, of a machine beside them that is none."""
 
     @abstractmethod
     def start(self) -> None:
@@ -160,14 +167,18 @@ class Vault(Cluster):
 
     name = "vault"
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, managers: int = MANAGERS, workers: int = WORKERS) -> None:
+        super().__init__(managers, workers)
         self._lab = Lab("v", root)
 
     def socket(self, node: str) -> Path:
         return self._lab.node(node).run_root / "vault.sock"
 
+    def network(self, node: str) -> Path:
+        return self._lab.node(node).place.net if node else self._lab.site.switch
+
     def start(self) -> None:
-        self._lab.up(managers=MANAGERS, workers=WORKERS)
+        self._lab.up(managers=len(self.managers), workers=len(self.workers))
         for node in self._lab.nodes:
             node.vault("image", "load", "-q", "-i", str(BUSYBOX))
         self.until_whole()
@@ -191,15 +202,19 @@ class Docker(Cluster):
 
     name = "docker"
 
-    def __init__(self, root: Path, path: str) -> None:
+    def __init__(self, root: Path, path: str, managers: int, workers: int) -> None:
+        super().__init__(managers, workers)
         self._at = plan.site(root, "d")
-        self._places = {one.name: one for one in plan.places(self._at, managers=MANAGERS, workers=WORKERS)}
+        self._places = {one.name: one for one in plan.places(self._at, managers=managers, workers=workers)}
         # Without the second every start of a task asks a registry first, which is not what is measured.
         self._environment = os.environ | {"PATH": path, "DOCKER_SERVICE_PREFER_OFFLINE_IMAGE": "1"}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def socket(self, node: str) -> Path:
         return self._places[node].run_root / "docker.sock"
+
+    def network(self, node: str) -> Path:
+        return self._places[node].net if node else self._at.switch
 
     def start(self) -> None:
         for place in self._places.values():
@@ -275,12 +290,19 @@ def remove_cgroups(name: str) -> None:
                 each.rmdir()
 
 
-def docker(root: Path) -> Docker | None:
+def docker(root: Path, managers: int = MANAGERS, workers: int = WORKERS) -> Docker | None:
     """Return Docker Swarm, if `dockerd` is on PATH or in `$BENCH_DOCKER_DIR`."""
     path = f"{os.environ.get('BENCH_DOCKER_DIR', '')}:{os.environ['PATH']}:/usr/sbin:/sbin".strip(":")
     if shutil.which("dockerd", path=path) is None or shutil.which("docker", path=path) is None:
         return None
-    return Docker(root, path)
+    return Docker(root, path, managers, workers)
+
+
+def version() -> str:
+    """Return what `docker` says of itself."""
+    path = f"{os.environ.get('BENCH_DOCKER_DIR', '')}:{os.environ['PATH']}".strip(":")
+    done = subprocess.run(["docker", "--version"], env=os.environ | {"PATH": path}, capture_output=True, text=True)
+    return done.stdout.strip()
 
 
 def remove_secrets(cluster: Cluster, node: str, ids: Iterable[str]) -> None:
