@@ -15,6 +15,7 @@ from vault.model.errors import NoSuch
 from vault.model.overlay import OverlayChange
 from vault.model.service import PortConfig
 from vault.model.task import ContainerStatus, State, Task, TaskStatus
+from vault.network.node import TaskNetwork
 from vault.network.overlay_state import OverlayState
 from vault.rpc.messages import Assignments
 
@@ -107,9 +108,12 @@ class FakeNetworks:
             await self.slow.wait()
         self.told = self.told.applied(change)
 
-    async def create(self, task_id: str, *, ports: tuple[PortConfig, ...]) -> Path:
-        self.made[task_id] = ports
-        return Path("/run/netns") / task_id
+    async def create(self, task: Task) -> TaskNetwork | None:
+        addresses = tuple(a.partition("/")[0] for one in task.networks_attachments for a in one.addresses)
+        if not addresses and not task.host_ports:
+            return None
+        self.made[task.id] = task.host_ports
+        return TaskNetwork(namespace=Path("/run/netns") / task.id, addresses=addresses, resolver=bool(addresses))
 
     def published(self, task_id: str) -> tuple[PortConfig, ...]:
         return self.made.get(task_id, ())

@@ -3,15 +3,17 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from tests.agent.fakes import World
-from vault.agent.executors.port import HOST_NETWORK, Adopted, Exit, Phase, TaskRejected
+from vault.agent.executors.port import HOST_NETWORK, Adopted, Exit, HostEntry, Phase, TaskRejected
 from vault.agent.worker import Gap, Replayed
 from vault.model.container import ContainerSpec
 from vault.model.ids import Kind, TaskID
+from vault.model.network import Network, NetworkAttachment, NetworkSpec
 from vault.model.overlay import OverlayChange, OverlayEndpoint, OverlayNetwork
 from vault.model.secret import FileTarget, SecretReference
 from vault.model.service import PortConfig, TaskSpec
@@ -154,6 +156,23 @@ def test_host_ports_get_a_namespace_that_goes_with_the_task() -> None:
         assert status.port_status.ports == (port,)
         assert world.networks.made == {"t1": (port,)}
         assert world.executor.prepared["t1"][2] != HOST_NETWORK
+        world.executor.end("t1", 0)
+        await world.until("t1", State.COMPLETE)
+        assert world.networks.made == {}
+
+    run(story)
+
+
+def test_a_task_on_overlay_networks_has_its_namespace_its_own_address_and_the_resolver_there() -> None:
+    async def story(world: World) -> None:
+        network = Network(id="net", spec=NetworkSpec(name="front"))
+        attachment = NetworkAttachment(network=network, addresses=("10.0.1.5/24",))
+        await world.assign(task(networks_attachments=(attachment,)))
+        await world.until("t1", State.RUNNING)
+        view = world.executor.prepared["t1"][2]
+        assert view.namespace == Path("/run/netns/t1")
+        assert view.hosts == (HostEntry(address="10.0.1.5"),)
+        assert (view.nameservers, view.options) == (("127.0.0.11",), ("ndots:0",))
         world.executor.end("t1", 0)
         await world.until("t1", State.COMPLETE)
         assert world.networks.made == {}

@@ -277,6 +277,10 @@ def test_hosts_has_the_services_entries_and_the_containers_addresses() -> None:
     assert text.startswith("127.0.0.1\tlocalhost\n")
     assert "1.2.3.4\tdb db.local\n" in text
     assert text.endswith("10.0.0.5\tweb-1 web\n")
+    own = NetworkView(hosts=(HostEntry(address="10.0.0.5"), HostEntry(address="fd00::5")))
+    text = hosts_text(ContainerSpec(), own, hostname="web.example")
+    assert text.endswith("10.0.0.5\tweb.example web\nfd00::5\tweb.example web\n")
+    assert "127.0.1.1" not in text
     with pytest.raises(TaskRejected, match="does not begin with an address"):
         hosts_text(ContainerSpec(hosts=("db 1.2.3.4",)), view, hostname="x")
 
@@ -289,11 +293,16 @@ def test_hosts_has_the_services_entries_and_the_containers_addresses() -> None:
         (None, HOST_NETWORK, "nameserver 127.0.0.53\n", "nameserver 127.0.0.53\n"),
         (None, NetworkView(nameservers=("127.0.0.11",), options=("ndots:0",)), "nameserver 9.9.9.9\n",
          "nameserver 127.0.0.11\noptions ndots:0\n"),
+        (DNSConfig(nameservers=("1.1.1.1",), options=("timeout:1",)),
+         NetworkView(nameservers=("127.0.0.11",), options=("ndots:0",)), "",
+         "nameserver 127.0.0.11\noptions timeout:1 ndots:0\n"),
+        (DNSConfig(options=("ndots:2",)), NetworkView(nameservers=("127.0.0.11",), options=("ndots:0",)), "",
+         "nameserver 127.0.0.11\noptions ndots:2\n"),
         (DNSConfig(nameservers=("1.1.1.1",), search=(".",)), LOOPBACK_ONLY, "search a\n", "nameserver 1.1.1.1\n"),
         (None, LOOPBACK_ONLY, "nameserver\n\n   \noptions\n", "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"),
     ],
 )  # fmt: skip
-def test_resolv_conf_follows_service_network_and_host_in_this_order(
+def test_resolv_conf_follows_network_service_and_host_in_this_order(
     dns: DNSConfig | None, view: NetworkView, host: str, wanted: str
 ) -> None:
     assert resolv_text(dns, view, host) == wanted

@@ -41,19 +41,12 @@ VIP = "10.0.1.2"
 class Node:
     """One machine of a test."""
 
-    number: int
+    id: str
+    address: str
     namespace: int  # A descriptor.
     run_root: Path
     loop: asyncio.AbstractEventLoop
     networks: NodeNetworks = field(init=False)
-
-    @property
-    def id(self) -> str:
-        return f"node{self.number}"
-
-    @property
-    def address(self) -> str:
-        return f"10.9.0.{self.number}"
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Do something on the node's event loop."""
@@ -79,7 +72,7 @@ class Node:
         """Say something to the node, and wait until the kernel has it."""
 
         async def told() -> None:
-            self.networks.apply(change)
+            await self.networks.apply(change)
             await self.networks.settle()
 
         self.run(told())
@@ -125,7 +118,7 @@ def _node(number: int, run_root: Path) -> Iterator[Node]:
         loopback_up()
         loop = asyncio.new_event_loop()
         fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        ready.append(Node(number=number, namespace=fd, run_root=run_root, loop=loop))
+        ready.append(Node(id=f"node{number}", address=f"10.9.0.{number}", namespace=fd, run_root=run_root, loop=loop))
         loop.call_soon(up.set)
         loop.run_forever()
         loop.run_until_complete(loop.shutdown_default_executor())
@@ -148,6 +141,20 @@ def _node(number: int, run_root: Path) -> Iterator[Node]:
         for path in run_root.glob("netns/*"):
             drop_namespace(path)
         os.close(node.namespace)
+
+
+@contextmanager
+def beside(node: Node, run_root: Path) -> Iterator[Node]:
+    """Yield another node that shares the machine of one."""
+    run_root.mkdir()
+    other = Node(id=f"{node.id}-2", address=node.address, namespace=node.namespace, run_root=run_root, loop=node.loop)
+    other.start()
+    try:
+        yield other
+    finally:
+        other.stop()
+        for path in run_root.glob("netns/*"):
+            drop_namespace(path)
 
 
 class Cluster:

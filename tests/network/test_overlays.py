@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.network.hosts import ask, inside, scratch_host, sh
-from tests.network.overlay_nodes import BACK, BOTH_VERSIONS, FRONT, VIP, Cluster, Node, backend, nodes, service
+from tests.network.overlay_nodes import BACK, BOTH_VERSIONS, FRONT, VIP, Cluster, Node, backend, beside, nodes, service
 from vault.model.overlay import OverlayChange
 from vault.model.service import PortConfig
 
@@ -256,3 +256,13 @@ def test_nobody_is_reached_any_longer_where_a_task_was(three: list[Node]) -> Non
         assert "10.0.1.12" not in listed
         assert "02:42:0a:09:00:02" not in listed, "nobody else is on that node"
         assert "10.0.1.13" in listed
+
+
+def test_nodes_that_share_one_machine_on_loopback_addresses_have_the_same_networks(tmp_path: Path) -> None:
+    with scratch_host(), nodes(1, tmp_path) as (first,), beside(first, tmp_path / "second") as second:
+        for node, address in ((first, "127.5.0.1"), (second, "127.5.0.2")):
+            node.address = address
+        cluster = Cluster([first, second])
+        one, two = (cluster.run(node, f"w{n}", (f"10.0.1.1{n}",)) for n, node in enumerate((first, second), 1))
+        with backend(two):
+            assert ask("10.0.1.12", 80, at=one) == "w2 10.0.1.11"

@@ -8,10 +8,19 @@ import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Protocol
 
-from vault.agent.executors.port import HOST_NETWORK, LOOPBACK_ONLY, Executor, Exit, Image, NetworkView, Phase
+from vault.agent.executors.port import (
+    HOST_NETWORK,
+    LOOPBACK_ONLY,
+    RESOLVER,
+    Executor,
+    Exit,
+    HostEntry,
+    Image,
+    NetworkView,
+    Phase,
+)
 from vault.agent.expand import expanded
 from vault.agent.step import Action, Local, ending, next_action
 from vault.agent.values import Values
@@ -20,6 +29,7 @@ from vault.model.ids import TaskID
 from vault.model.overlay import OverlayChange
 from vault.model.service import PortConfig
 from vault.model.task import ContainerStatus, PortStatus, State, Task, TaskStatus
+from vault.network.node import TaskNetwork
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +47,10 @@ class Images(Protocol):
 
 
 class Networks(Protocol):
-    """Namespaces with published ports."""
+    """The networks of the node."""
 
-    async def create(self, task_id: str, *, ports: tuple[PortConfig, ...]) -> Path:
-        """Make a namespace whose ports answer on the host; return its file."""
+    async def create(self, task: Task) -> TaskNetwork | None:
+        """Make the task's namespace with its links and published ports; None when it has none of either."""
         ...
 
     def published(self, task_id: str) -> tuple[PortConfig, ...]:
@@ -55,7 +65,7 @@ class Networks(Protocol):
         ...
 
     async def remove(self, task_id: str) -> None:
-        """Remove a task's namespace and ports; nothing to do is no error."""
+        """Remove a task's namespace, links and ports; nothing to do is no error."""
         ...
 
     async def reap(self, known: Collection[str]) -> None:
@@ -148,9 +158,15 @@ class Runner:
     async def _network(self, task: Task) -> NetworkView:
         if any(attachment.network.driver == "host" for attachment in task.networks_attachments):
             return HOST_NETWORK
-        if task.host_ports:
-            return NetworkView(namespace=await self._machine.networks.create(task.id, ports=task.host_ports))
-        return LOOPBACK_ONLY
+        made = await self._machine.networks.create(task)
+        if made is None:
+            return LOOPBACK_ONLY
+        return NetworkView(
+            namespace=made.namespace,
+            hosts=tuple(HostEntry(address=address) for address in made.addresses),
+            nameservers=(RESOLVER,) if made.resolver else (),
+            options=("ndots:0",) if made.resolver else (),
+        )
 
     async def _start(self) -> None:
         self._observe(State.STARTING, "starting")

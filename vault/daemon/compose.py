@@ -36,7 +36,8 @@ from vault.daemon.membership import Manager
 from vault.daemon.remote_server import listen, remote_server
 from vault.daemon.settings import Settings
 from vault.daemon.volumes import Volumes
-from vault.network.links import NodeNetwork
+from vault.model.overlay import OverlayChange
+from vault.network.node import NodeNetworks
 
 logger = logging.getLogger(__name__)
 PR_SET_DUMPABLE = 4
@@ -89,7 +90,7 @@ class Daemon:
             volumes=volumes,
             allow_swappable=settings.allow_swappable_mounts,
         )
-        networks = await NodeNetwork.open(settings.run_root)
+        networks = await NodeNetworks.open(settings.run_root)
 
         def make_worker(keys: NodeKeys) -> Worker:
             node = {
@@ -98,6 +99,7 @@ class Daemon:
                 "architecture": info.architecture,
                 "os": "linux",
             }
+            networks.identify(keys.node_id)
             values = Values(opener(keys))
             return Worker(Machine(executor=executor, images=images, networks=networks, values=values, node=node))
 
@@ -112,6 +114,7 @@ class Daemon:
             await manager.start()
             if not manager.member:
                 await executor.reap(())
+                await networks.apply(OverlayChange(full=True))
                 await networks.reap(())
             gc.freeze()  # What was made at start stays; later collections need not look at it.
             logger.info("serving", extra={"socket": str(settings.socket), "data_root": str(settings.data_root)})
@@ -120,6 +123,7 @@ class Daemon:
         finally:
             await manager.stop()
             await executor.close()
+            await networks.close()
         return 1 if self._failed else 0
 
     @asynccontextmanager

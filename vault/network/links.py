@@ -22,14 +22,12 @@ from typing import Final, Self
 
 import msgspec
 
-from vault.model.overlay import OverlayChange
 from vault.model.service import PortConfig
 from vault.network import links_kernel as kernel
 from vault.network import links_names as rules
 from vault.network.links_names import Attachment, Binding, Names
 from vault.network.links_ports import hold, hold_again
 from vault.network.namespaces import drop_namespace, is_namespace
-from vault.network.overlay_state import OverlayState
 
 logger = logging.getLogger(__name__)
 _SUBNET: Final = "subnet"
@@ -59,7 +57,6 @@ class NodeNetwork:
         self._last_address = IPv4Address(0)
         self._table_there = False  # As far as this vaultd knows.
         self._table = asyncio.Lock()  # Subnet and table: made with the first task, removed with the last.
-        self.overlays = OverlayState()  # As last told by managers.
 
     @classmethod
     async def open(cls, run_root: Path, spared: Callable[[str], bool] = lambda name: False) -> Self:
@@ -104,10 +101,6 @@ class NodeNetwork:
         job.add_done_callback(lambda done: self._ended(task_id, done))
         await asyncio.shield(job)
         return self.namespace(task_id)
-
-    async def apply(self, change: OverlayChange) -> None:
-        """Keep what managers tell of overlay networks."""
-        self.overlays = self.overlays.applied(change)
 
     async def remove(self, task_id: str) -> None:
         """Remove a task's namespace, link and ports; nothing to do is no error.  Safe to repeat."""

@@ -87,17 +87,12 @@ class NodeNetworks:
         for task in self._attached.values():
             listener.attached(task)
 
-    def apply(self, change: OverlayChange) -> None:
-        """Take what the managers say; the kernel is told in the background, in the order of what is said."""
-        change = self._without_ended(change)
-        before, self.state = self.state, self.state.applied(change)
-        if self.state is before:
-            return
-        self._overlays.apply(self.state, change)
-        self._open = {network_id: path for network_id, path in self._open.items() if self._overlays.has(network_id)}
-        for listener in self._listeners:
-            listener.told(self.state)
-        self._save()
+    async def apply(self, change: OverlayChange) -> None:
+        """Take what the managers say of overlay networks.
+
+        The kernel is told in the background, in this order; a task that is created afterwards waits for its networks.
+        """
+        self._take(change)
 
     async def create(self, task: Task) -> TaskNetwork | None:
         """Make a task's namespace with all its links and ports; None when it has neither networks nor ports.
@@ -140,6 +135,17 @@ class NodeNetworks:
         if self._saving is not None:
             await asyncio.wait({self._saving})
         await self._overlays.close()
+
+    def _take(self, change: OverlayChange) -> None:
+        change = self._without_ended(change)
+        before, self.state = self.state, self.state.applied(change)
+        if self.state is before:
+            return
+        self._overlays.apply(self.state, change)
+        self._open = {network_id: path for network_id, path in self._open.items() if self._overlays.has(network_id)}
+        for listener in self._listeners:
+            listener.told(self.state)
+        self._save()
 
     async def _create(self, task: Task) -> TaskNetwork | None:
         await self._remove(task.id)  # What a vaultd left that ended in the middle of this.
@@ -187,7 +193,7 @@ class NodeNetworks:
         ended = tuple((one.network.id, *key) for one in self.state if key in one.endpoints)
         for listener in self._listeners:
             listener.detached(task_id)
-        self.apply(OverlayChange(remove_endpoints=ended))
+        self._take(OverlayChange(remove_endpoints=ended))
         self._ended |= {*ended}
 
     def _without_ended(self, change: OverlayChange) -> OverlayChange:

@@ -22,7 +22,7 @@ from vault.network.namespaces import drop_namespace, enter, enter_new, is_namesp
 from vault.network.netlink import Request
 from vault.network.netlink_flows import Flows
 from vault.network.nftables import Nftables
-from vault.network.overlay_names import DEVICE, LINK_PREFIX, Range, gateway_mac
+from vault.network.overlay_names import DEVICE, LINK_PREFIX, Range, gateway_mac, port_of
 from vault.network.overlay_netlink import Vxlan, vxlan_data, vxlan_of
 from vault.network.overlay_reach import ReachChange
 
@@ -37,7 +37,6 @@ _SETTINGS: Final = {
 }
 _SETTINGS_IPV6: Final = {"ipv6/conf/all/forwarding": "1", "ipv6/conf/default/addr_gen_mode": "1"}
 NEXT_HOP: Final = IPv6Interface("fe80::1/64")  # Where tasks send IPv6 to.
-_AF_BRIDGE: Final = 7
 _ID_TAKEN_S: Final = 2.0  # So long may a namespace that went live on in the kernel.
 _GONE: Final = (errno.ENOENT, errno.ENODEV, errno.ESRCH)
 
@@ -118,7 +117,7 @@ class OverlayNamespace:
             neighbours: dict[str, bytes] = {}
             for family in (socket.AF_INET, socket.AF_INET6):
                 neighbours |= entries.neighbours_of(device, self._neighbours(family))
-            nodes = entries.forwardings_of(device, self._neighbours(_AF_BRIDGE))
+            nodes = entries.forwardings_of(device, self._neighbours(entries.AF_BRIDGE))
             self._program(
                 device,
                 ReachChange(
@@ -221,7 +220,7 @@ class OverlayNamespace:
     def _program(self, device: int, change: ReachChange) -> None:
         removals: list[Request] = [entries.no_neighbour(device, ip_address(a)) for a in change.removed_neighbours]
         removals += [entries.no_forwarding(device, mac) for mac in change.removed_nodes]
-        additions = [entries.forwarding(device, mac, ip_address(to)) for mac, to in change.nodes.items()]
+        additions = [entries.forwarding(device, mac, ip_address(to), port_of(to)) for mac, to in change.nodes.items()]
         additions += [entries.neighbour(device, ip_address(a), mac) for a, mac in change.neighbours.items()]
         self._all([*removals, *additions], but=_GONE)
 

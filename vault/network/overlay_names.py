@@ -14,6 +14,7 @@ from vault.network.links_netlink import Address, Interface, Subnet
 
 DEVICE: Final = "vxlan0"
 PORT: Final = 4789  # UDP, RFC 7348.
+_FIRST_OWN_PORT, _OWN_PORTS = 20_000, 10_000
 FILE_PREFIX: Final = "overlay-"
 LINK_PREFIX: Final = "t"
 INGRESS_LINK: Final = "ingress"  # The node's own link, as its network's namespace calls it.
@@ -45,6 +46,16 @@ def node_mac(node_address: str) -> bytes:
     """Return the MAC address by which a node is reached on every overlay: 6 bytes, drawn from its IP address."""
     packed = ip_address(node_address).packed
     return b"\x02\x42" + packed if len(packed) == 4 else b"\x02\x43" + hashlib.sha256(packed).digest()[:4]
+
+
+def port_of(outside: str) -> int:
+    """Return the UDP port on which a node takes in overlay packets, by the address where it does.
+
+    Nodes on loopback addresses share one machine, and the kernel lets only one of them have a network's id on a port,
+    so each has a port of its own.
+    """
+    address = ip_address(outside)
+    return _FIRST_OWN_PORT + int(address) % _OWN_PORTS if address.is_loopback else PORT
 
 
 def task_mac(addresses: tuple[str, ...]) -> bytes:

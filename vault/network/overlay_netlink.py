@@ -13,13 +13,14 @@ from vault.network.links_netlink import Address
 from vault.network.netlink import CREATE, REPLACE, Request, attribute, attributes
 
 NEWNEIGH, DELNEIGH, GETNEIGH = 28, 29, 30
+AF_BRIDGE: Final = 7  # The family of forwarding entries.
 _PERMANENT, _NOARP = 0x80, 0x40
 _SELF: Final = 0x02  # The entry is the link's own, not a bridge's above it.
-_NDA_DST, _NDA_LLADDR = 1, 2
+_NDA_DST, _NDA_LLADDR, _NDA_PORT = 1, 2, 6
 _NEIGHBOUR: Final = struct.Struct("=BBHiHBB")  # Family, padding, index, state, flags, type.
 _LINK_BYTES: Final = 16
 _IFLA_LINKINFO, _INFO_KIND, _INFO_DATA = 18, 1, 2
-_VXLAN_ID, _LOCAL, _LEARNING, _PORT, _LOCAL6 = 1, 4, 7, 15, 17
+_VXLAN_ID, _LOCAL, _LEARNING, _PORT, _LOCAL6, _LOCAL_BYPASS = 1, 4, 7, 15, 17, 31
 
 
 class Vxlan(NamedTuple):
@@ -37,6 +38,8 @@ def vxlan_data(vxlan: Vxlan) -> bytes:
     if vxlan.local:
         local = ip_address(vxlan.local)
         data += attribute(_LOCAL if local.version == 4 else _LOCAL6, local.packed)
+        if local.is_loopback:  # The short cut to another link of one machine loops where that is in another namespace.
+            data += attribute(_LOCAL_BYPASS, b"\0")
     return data
 
 
@@ -64,9 +67,10 @@ def no_neighbour(index: int, address: Address) -> Request:
     return Request(DELNEIGH, 0, _neighbour(index, address))
 
 
-def forwarding(index: int, mac: bytes, to: Address) -> Request:
-    """Return the request that says on which node a MAC address is."""
-    return Request(NEWNEIGH, CREATE | REPLACE, _forwarding(index, mac) + attribute(_NDA_DST, to.packed))
+def forwarding(index: int, mac: bytes, to: Address, port: int) -> Request:
+    """Return the request that says on which node a MAC address is, and at which UDP port."""
+    body = _forwarding(index, mac) + attribute(_NDA_DST, to.packed) + attribute(_NDA_PORT, struct.pack(">H", port))
+    return Request(NEWNEIGH, CREATE | REPLACE, body)
 
 
 def no_forwarding(index: int, mac: bytes) -> Request:
@@ -112,8 +116,5 @@ def _neighbour(index: int, address: Address) -> bytes:
 
 
 def _forwarding(index: int, mac: bytes) -> bytes:
-    head = _NEIGHBOUR.pack(_AF_BRIDGE, 0, 0, index, _PERMANENT | _NOARP, _SELF, 0)
+    head = _NEIGHBOUR.pack(AF_BRIDGE, 0, 0, index, _PERMANENT | _NOARP, _SELF, 0)
     return head + attribute(_NDA_LLADDR, mac)
-
-
-_AF_BRIDGE: Final = 7

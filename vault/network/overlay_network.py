@@ -18,7 +18,7 @@ from vault.network.links_kernel import NetworkFailed
 from vault.network.links_netlink import Netlink
 from vault.network.namespaces import in_thread
 from vault.network.overlay_device import DeviceSpec, OverlayNamespace
-from vault.network.overlay_names import DEVICE, PORT, gateway_of, mtu_of, node_mac, ranges
+from vault.network.overlay_names import DEVICE, PORT, gateway_of, mtu_of, node_mac, port_of, ranges
 from vault.network.overlay_netlink import Vxlan
 from vault.network.overlay_reach import Reach
 from vault.network.overlay_state import EndpointKey, Overlay
@@ -235,7 +235,7 @@ def _spec(overlay: Overlay, node: Node) -> DeviceSpec:
     underlay = next((link.mtu for link in here.links() if link.number == holder), 0)
     grown = node.tunnels.bytes if network.encrypted and node.tunnels is not None else 0
     return DeviceSpec(
-        vxlan=Vxlan(id=network.vxlan_id, port=PORT, local=local),
+        vxlan=Vxlan(id=network.vxlan_id, port=port_of(local) if local else PORT, local=local),
         mtu=mtu_of(network, underlay, version=version, tunnel_bytes=grown),
         mac=node_mac(own) if own else node_mac("0.0.0.0"),  # noqa: S104  # Nobody sends here yet.
         ranges=found,

@@ -93,7 +93,7 @@ class HostEntry:
     """One line of /etc/hosts."""
 
     address: str
-    names: tuple[str, ...]
+    names: tuple[str, ...] = ()  # Empty = the container's host name.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ class NetworkView:
     """The network as the container sees it.
 
     `host`: the host's own.  Else `namespace` is joined, or, when None, a new one with only loopback is made.
-    Empty `nameservers` stand for the host's resolv.conf.
+    Empty `nameservers` stand for the service's own, or the host's; others come before both, and know of them.
     """
 
     host: bool = False
@@ -112,6 +112,7 @@ class NetworkView:
     options: tuple[str, ...] = ()
 
 
+RESOLVER = "127.0.0.11"  # Where names are answered for a task on overlay networks, in its own namespace; Docker's.
 LOOPBACK_ONLY = NetworkView()
 HOST_NETWORK = NetworkView(host=True)
 

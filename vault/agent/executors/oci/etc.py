@@ -4,7 +4,7 @@
 Called by `prepare`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -28,7 +28,8 @@ _FALLBACK: Final = ("8.8.8.8", "8.8.4.4")  # Docker's, when the host has only re
 def hosts_text(spec: ContainerSpec, network: NetworkView, *, hostname: str) -> str:
     """Return /etc/hosts: the usual names, the service's own entries, then the container's addresses."""
     extra = [_line(*entry.split()) for entry in spec.hosts if len(entry.split()) >= 2]
-    own = [_line(entry.address, *entry.names) for entry in network.hosts]
+    called = (hostname, hostname.partition(".")[0]) if "." in hostname else (hostname,)
+    own = [_line(entry.address, *(entry.names or called)) for entry in network.hosts]
     # So that a program which looks up its own name does not wait for a resolver.
     own = own or [] if network.host else own or [_line("127.0.1.1", hostname)]
     return _LOCAL + "".join(extra) + "".join(own)
@@ -45,20 +46,28 @@ def _line(address: str, *names: str) -> str:
 
 
 def resolv_text(dns: DNSConfig | None, network: NetworkView, host_text: str) -> str:
-    """Return /etc/resolv.conf: the service's settings, else the network's, else the host's (`host_text`).
+    """Return /etc/resolv.conf: the network's resolver, else the service's settings, else the host's (`host_text`).
 
-    A resolver on the host's loopback cannot be reached from another namespace, so those lines fall away there.
+    A resolver of the network asks the service's servers itself; its options stand beside the service's.  One on the
+    host's loopback cannot be reached from another namespace, so those lines fall away there.
     """
     wanted = dns or DNSConfig()
     kept = [line.split() for line in host_text.splitlines() if line and line[0] not in "#;" and line.strip()]
     host = {key: [row[1:] for row in kept if row[0] == key] for key in ("nameserver", "search", "options")}
-    servers = wanted.nameservers or network.nameservers or tuple(_reachable(host["nameserver"], network))
+    servers = network.nameservers or wanted.nameservers or tuple(_reachable(host["nameserver"], network))
     search = wanted.search or network.search or tuple(host["search"][-1] if host["search"] else ())
-    options = wanted.options or network.options or tuple(word for row in host["options"] for word in row)
+    options = (*wanted.options, *_unsaid(network.options, wanted.options))
+    options = options or tuple(word for row in host["options"] for word in row)
     lines = [f"nameserver {server}" for server in servers]
     lines += [f"search {' '.join(search)}"] if search and search != (".",) else []
     lines += [f"options {' '.join(options)}"] if options else []
     return "".join(line + "\n" for line in lines)
+
+
+def _unsaid(options: Iterable[str], said: Iterable[str]) -> Iterator[str]:
+    """Yield the options that nothing said speaks of: `ndots:0` not where there is another `ndots`."""
+    names = {option.partition(":")[0] for option in said}
+    return (option for option in options if option.partition(":")[0] not in names)
 
 
 def _reachable(rows: Iterable[list[str]], network: NetworkView) -> list[str]:
