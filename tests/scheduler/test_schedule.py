@@ -4,7 +4,9 @@ from msgspec.structs import replace
 
 from vault.model.base import Version
 from vault.model.ids import Kind
-from vault.model.node import Node, NodeDescription, NodeResources, NodeSpec, NodeStatus, Platform
+from vault.model.network import Network, NetworkAttachment, NetworkSpec
+from vault.model.node import EncryptionMeans, Node, NodeDescription, NodeResources, NodeSpec, NodeStatus, Platform
+from vault.model.secret import Driver
 from vault.model.service import Placement, PortConfig, Reservation, Resources, TaskSpec
 from vault.model.task import State, Task, TaskStatus
 from vault.scheduler.schedule import Scheduler
@@ -207,3 +209,14 @@ def test_a_placement_that_the_store_refused_takes_no_room() -> None:
     first = scheduler(snap, None, now_s=NOW_S, new_id=str)
     proposed = {(Kind.TASK, change.obj.id) for change in first.changes if isinstance(change, Put)}
     assert scheduler(snap, proposed, now_s=NOW_S, new_id=str) == first
+
+
+def test_a_task_on_an_encrypted_network_goes_only_where_packets_can_be_encrypted() -> None:
+    options = {"encrypted": "true"}
+    secret = Network(id="n", spec=NetworkSpec(name="n", driver_configuration=Driver(name="overlay", options=options)))
+    task = replace(pending("t"), networks_attachments=(NetworkAttachment(network=secret),))
+    unable, able = node("a"), node("b")
+    able = replace(able, description=replace(able.description, encryption=EncryptionMeans(by="kernel")))
+    assert schedule(unable, able, on(pending("o", "other"), "b"), task) == {"t": "b"}
+    assert schedule(unable, task) == {"t": "no suitable node (no WireGuard for encrypted networks on 1 node)"}
+    assert schedule(unable, pending("t")) == {"t": "a"}

@@ -14,6 +14,7 @@ from vault.crypto.ids import new_id
 from vault.daemon.leader import control
 from vault.dispatcher import roles, rotation
 from vault.dispatcher.authority import announcement
+from vault.dispatcher.encryption import Encryption
 from vault.dispatcher.service import Dispatcher
 from vault.model.errors import Unavailable
 from vault.model.ids import Kind
@@ -57,6 +58,7 @@ class Duties:
             group.create_task(self.dispatcher.run())
             group.create_task(control(store, new_control(), now=store.now_s, new_id=new_id))
             group.create_task(control(store, rotation.decide, now=store.now_s, new_id=new_id))
+            group.create_task(control(store, Encryption(), now=store.now_s, new_id=new_id))
             group.create_task(self._keep_roles())
             group.create_task(self._announce())
             group.create_task(keep_young(store))

@@ -137,6 +137,11 @@ class Task(Object, frozen=True, kw_only=True):
         return self.desired_state <= State.RUNNING and self.status.state <= State.RUNNING
 
     @property
+    def encrypts(self) -> bool:
+        """Whether it is on a network whose packets are encrypted between nodes."""
+        return any(place.network.spec.encrypted for place in self.networks_attachments)
+
+    @property
     def name(self) -> str:
         """`service.slot.id`, or `service.node.id` for a global service; also the container's name."""
         return f"{self.service_name}.{self.slot or self.node_id}.{self.id}"

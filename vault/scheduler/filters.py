@@ -53,6 +53,11 @@ def max_replicas(task: Task, load: Load) -> bool:
     return not limit or load.active_of[task.service_id] < limit
 
 
+def encryption(task: Task, load: Load) -> bool:
+    """Whether the node can encrypt, if the task is on a network that asks for it."""
+    return load.node.description.encryption is not None or not task.encrypts
+
+
 def _same(wanted: str, has: str) -> bool:
     wanted, has = wanted.lower(), has.lower()
     return not wanted or ARCHITECTURES.get(wanted, wanted) == ARCHITECTURES.get(has, has)
@@ -68,6 +73,7 @@ PIPELINE: tuple[tuple[Filter, Callable[[int], str]], ...] = (
     (resources, lambda count: f"insufficient resources on {_nodes(count)}"),
     (constraints, lambda count: f"scheduling constraints not satisfied on {_nodes(count)}"),
     (platform, lambda count: f"unsupported platform on {_nodes(count)}"),
+    (encryption, lambda count: f"no WireGuard for encrypted networks on {_nodes(count)}"),
     (free_ports, lambda count: f"host-mode port already in use on {_nodes(count)}"),
     (max_replicas, lambda count: "max replicas per node limit exceed"),
 )
