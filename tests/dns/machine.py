@@ -49,13 +49,7 @@ class Node:
 
     def processes(self) -> list[int]:
         """Return the processes of vault-dns: the parent, then the one that serves."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            with contextlib.suppress(OSError):
-                if entry.name.isdigit() and str(self.run_root).encode() in (entry / "cmdline").read_bytes():
-                    started = int((entry / "stat").read_text().rpartition(")")[2].split()[19])
-                    found.append((started, int(entry.name)))
-        return [pid for _, pid in sorted(found)]
+        return processes(self.run_root)
 
     def clean(self) -> None:
         """End what runs, and let go of namespaces."""
@@ -64,6 +58,17 @@ class Node:
                 os.kill(pid, signal.SIGKILL)
         for each in self.run_root.glob("netns/*"):
             drop_namespace(each)
+
+
+def processes(run_root: Path) -> list[int]:
+    """Return the processes of a run root's vault-dns: the parent, then the one that serves."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and str(run_root).encode() in (entry / "cmdline").read_bytes():
+                started = int((entry / "stat").read_text().rpartition(")")[2].split()[19])
+                found.append((started, int(entry.name)))
+    return [pid for _, pid in sorted(found)]
 
 
 def ask(name: str, type_: str = "A", *, at: Path, tcp: bool = False, timeout_s: float = 6.0) -> tuple[str, list[str]]:

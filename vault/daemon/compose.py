@@ -36,6 +36,7 @@ from vault.daemon.membership import Manager
 from vault.daemon.remote_server import listen, remote_server
 from vault.daemon.settings import Settings
 from vault.daemon.volumes import Volumes
+from vault.dns.client import Names
 from vault.model.overlay import OverlayChange
 from vault.network.node import NodeNetworks
 
@@ -91,6 +92,8 @@ class Daemon:
             allow_swappable=settings.allow_swappable_mounts,
         )
         networks = await NodeNetworks.open(settings.run_root)
+        names = Names(settings.run_root)
+        networks.listen(names, ready=names.ready)
 
         def make_worker(keys: NodeKeys) -> Worker:
             node = {
@@ -124,6 +127,7 @@ class Daemon:
             await manager.stop()
             await executor.close()
             await networks.close()
+            await names.close()
         return 1 if self._failed else 0
 
     @asynccontextmanager

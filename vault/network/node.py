@@ -10,7 +10,7 @@ such ports has that link too: what was asked for by name wins.)
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -54,6 +54,7 @@ class NodeNetworks:
         self._records = Records(run_root)
         self._overlays = Overlays(self._namespaces, self._records, self._opened, tunnels)
         self._listeners: list[OverlayListener] = []
+        self._ready: list[Callable[[str], Awaitable[None]]] = []
         self._open: dict[str, Path] = {}  # Networks that have had a namespace here.
         self._attached: dict[str, AttachedTask] = {}
         self._ended: set[tuple[str, str, str]] = set()  # Endpoints that ended here, and that the managers still name.
@@ -78,9 +79,14 @@ class NodeNetworks:
         self._node_id = node_id
         self._overlays.identify(node_id)
 
-    def listen(self, listener: OverlayListener) -> None:
-        """Tell a listener all there is, and from now on what is new."""
+    def listen(self, listener: OverlayListener, ready: Callable[[str], Awaitable[None]] | None = None) -> None:
+        """Tell a listener all there is, and from now on what is new.
+
+        ready: awaited with the id of each task that was attached; the task starts afterwards, and not when it raises.
+        """
         self._listeners.append(listener)
+        if ready is not None:
+            self._ready.append(ready)
         listener.told(self.state)
         for network_id, path in self._open.items():
             listener.opened(network_id, path)
@@ -159,7 +165,10 @@ class NodeNetworks:
                 await self._overlays.attach(record)
             if outward:
                 await self._links.create(task.id, ports=task.host_ports, device=f"eth{len(record.links)}")
+            if record.links:
+                await self._tell_attached(record)
         except Exception:
+            self._tell_detached(task.id)
             try:
                 await self._remove(task.id)
             except NetworkFailed as failed:  # The first error is the one to tell; `reap` removes the rest.
@@ -167,10 +176,22 @@ class NodeNetworks:
             raise
         if not record.links:
             return TaskNetwork(namespace=self._links.namespace(task.id))
-        attached = self._attached[task.id] = self._attached_task(record)
+        namespace = self._namespaces / task.id
+        return TaskNetwork(namespace=namespace, addresses=_own_addresses(record), resolver=True)
+
+    async def _tell_attached(self, record: TaskRecord) -> None:
+        attached = self._attached[record.task_id] = self._attached_task(record)
         for listener in self._listeners:
             listener.attached(attached)
-        return TaskNetwork(namespace=attached.namespace, addresses=_own_addresses(record), resolver=True)
+        for ready in self._ready:
+            await ready(record.task_id)
+
+    def _tell_detached(self, task_id: str) -> bool:
+        """Return whether it was attached."""
+        known = self._attached.pop(task_id, None) is not None
+        for listener in self._listeners if known else ():
+            listener.detached(task_id)
+        return known
 
     def _created(self, task_id: str, job: "asyncio.Task[TaskNetwork | None]") -> None:
         del self._jobs[task_id]
@@ -187,12 +208,10 @@ class NodeNetworks:
 
     def _withdraw(self, task_id: str) -> None:
         """Take a task that ends out of names and virtual addresses, whether or not a manager is there to say so."""
-        if self._attached.pop(task_id, None) is None:
+        if not self._tell_detached(task_id):
             return
         key = EndpointKey(task_id, self._node_id)
         ended = tuple((one.network.id, *key) for one in self.state if key in one.endpoints)
-        for listener in self._listeners:
-            listener.detached(task_id)
         self._take(OverlayChange(remove_endpoints=ended))
         self._ended |= {*ended}
 
