@@ -62,7 +62,7 @@ async def measure(run_root: Path) -> dict[str, float]:
     """Return milliseconds, by what was done."""
     networks = await NodeNetworks.open(run_root)
     networks.identify("here")
-    networks.apply(OverlayChange(full=True, put_networks=(NETWORK,), put_services=(SERVICE,)))
+    await networks.apply(OverlayChange(full=True, put_networks=(NETWORK,), put_services=(SERVICE,)))
     task = local_task()
     took = {"task's links made": await _timed(networks.create(task))}
     many = [endpoint(number) for number in range(MANY)]
@@ -77,7 +77,7 @@ async def measure(run_root: Path) -> dict[str, float]:
     ):
         took[what] = await _timed(_programmed(networks, change))
     await networks.remove(task.id)
-    networks.apply(OverlayChange(full=True))
+    await networks.apply(OverlayChange(full=True))
     await networks.settle()
     await networks.close()
     return took
@@ -93,7 +93,7 @@ def _removed(endpoints: list[OverlayEndpoint]) -> OverlayChange:
 
 
 async def _programmed(networks: NodeNetworks, change: OverlayChange) -> None:
-    networks.apply(change)
+    await networks.apply(change)
     await networks.settle()
 
 

@@ -22,7 +22,7 @@ _AS_HOST = Aim("at most 1.3 times", lambda ours, _: statistics.median(ours) <= 1
 AIMS = {
     "task running until reached by name on all nodes": _SOON,
     "task running until reached by VIP on all nodes": _SOON,
-    "task killed until its name is gone on all nodes": Aim("a second", lambda ours, _: max(ours) <= 1000),
+    "task killed until its address is gone on all nodes": Aim("a second", lambda ours, _: max(ours) <= 1000),
     "start of 1 replica, overlay / host network": _AS_HOST,
     "start of 10 replicas, overlay / host network": _AS_HOST,
     "start of 50 replicas, overlay / host network": _AS_HOST,
