@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from tests.dispatcher.overlay_world import attached, expected, member, network, service
+from tests.dispatcher.overlay_world import INGRESS, attached, expected, member, network, service
 from tests.dispatcher.world import FakeStore, Hand, Lead, cluster, node
 from tests.virtual import run
 from vault.agent.overlay_parts import merged
@@ -15,7 +15,7 @@ from vault.model.task import State
 from vault.network.overlay_state import OverlayState
 from vault.rpc.messages import Assignments
 
-FRONT, BACK = network("front", 1), network("back", 2)
+FRONT, BACK, MESH = network("front", 1), network("back", 2), network(INGRESS, 0)
 NODES = (member("n1", 1), member("n2", 2), member("n3", 3))
 
 
@@ -102,6 +102,22 @@ def test_much_comes_in_parts_before_the_task_that_needs_it(monkeypatch: pytest.M
             assert [part.put_tasks for part in ear.parts[:-1]] == [()] * (len(ear.parts) - 1)
             assert not any(part.complete for part in ear.parts[:-1])
             assert [task.id for task in last.put_tasks] == ["t1"]
+            assert ear.state == expected(store.committed, "n1")
+
+    run(story())
+
+
+def test_a_full_set_is_complete_with_the_last_part_of_its_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "MESSAGE_BYTES", 20_000)
+
+    async def story() -> None:
+        store = keys_of("n1", MESH, service("web", MESH, ports=(8080,)))
+        store.put(*(attached(f"o{n}", "n2", MESH, host=n % 250) for n in range(400)))
+        async with Lead(store) as lead, lead.hand("n1") as hand:
+            ear = Ear(hand)
+            await ear.hear()
+            assert [part.complete for part in ear.parts] == [False] * (len(ear.parts) - 1) + [True]
+            assert len(ear.parts) > 2
             assert ear.state == expected(store.committed, "n1")
 
     run(story())

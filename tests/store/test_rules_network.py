@@ -104,6 +104,13 @@ def test_an_overlay_number_belongs_to_one_network() -> None:
     assert new_network(snapshot, "new", other)
 
 
+def test_a_network_may_have_ipv6_with_or_without_a_range_of_its_own() -> None:
+    for number, wanted in enumerate((spec(ipv6_enabled=True), spec(subnet("fd00:7::/64"), ipv6_enabled=True))):
+        made = new_network(Snapshot(), f"n{number}", wanted).obj
+        assert isinstance(made, Network)
+        assert made.spec.ipv6_enabled
+
+
 def test_an_ipv6_subnet_overlaps_only_others_of_its_kind() -> None:
     snapshot = world(spec(subnet("10.1.0.0/24"), subnet("fd00:7::/64"), ipv6_enabled=True))
     wanted = NetworkSpec(name="n", ipam_options=IPAMOptions(configs=(subnet("10.1.0.128/25"),)))

@@ -100,8 +100,6 @@ class PartDraft:
                 else:
                     self._remove(book_id, key)
             reached = at
-        else:
-            reached = book.last
         self._marks[book_id] = Mark(begun, reached)
 
     def part(self, own: NodeEncryption | None) -> OverlayPart:

@@ -7,8 +7,9 @@ not heard.  This is the one place that decides which node hears of which network
 every node of the ingress network while a service publishes a port there.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from msgspec.structs import replace
@@ -54,8 +55,8 @@ class Overlays:
 
     def __init__(self) -> None:
         self._snap = Snapshot()
-        self._begun = False
-        self._waiting: dict[ObjectKey, None] = {}  # To be looked at.
+        self._waiting: dict[ObjectKey, None] = {}  # To be looked at,
+        self._all: Iterator[ObjectKey] = iter(())  # and after them.
         self._sequence = 0
         self._books: dict[str, Book] = {PEERS: Book(0)}
         self._networks: dict[str, OverlayNetwork] = {}
@@ -70,15 +71,19 @@ class Overlays:
 
     def look(self, snap: Snapshot, *, budget: int = BUDGET) -> bool:
         """Bring the books up to a snapshot, at a cost that depends on what changed; return whether that is done."""
-        if snap is not self._snap or not self._begun:
-            keys = snap.changed_since(self._snap) if self._begun else None
-            before, self._snap, self._begun = self._snap, snap, True
-            self._queue(_every(before, snap) if keys is None else (key for key in keys if key[0] in KINDS))
-        while self._waiting and budget:
-            (kind, object_id), _ = self._waiting.popitem()
-            self._take(kind, object_id)
-            budget -= 1
-        return not self._waiting
+        if snap is not self._snap:
+            if (keys := snap.changed_since(self._snap)) is not None:
+                self._queue(key for key in keys if key[0] in KINDS)
+            else:
+                gone = (key for key in _keys(self._snap) if snap.get(*key) is None)
+                self._all = chain(_keys(snap), gone, self._all)
+            self._snap = snap
+        for _ in range(budget):
+            key = self._waiting.popitem()[0] if self._waiting else next(self._all, None)
+            if key is None:
+                return True
+            self._take(*key)
+        return False
 
     def touched(self) -> set[str]:
         """Return the nodes that may have to be told something since this was last asked."""
@@ -253,11 +258,10 @@ class Overlays:
         """Drop what is known of a network that was removed, once no live task is on it any more."""
         if self._tasks_on.get(network_id) or network_id in self._snap.networks:
             return
-        self._touched.update(self._told_of(network_id))
         for of_network in (self._books, self._networks, self._tasks_on):
             of_network.pop(network_id, None)
 
 
-def _every(before: Snapshot, after: Snapshot) -> list[ObjectKey]:
-    """Return the keys of everything that is or was."""
-    return [(kind, object_id) for kind in KINDS for object_id in {**before.objects[kind], **after.objects[kind]}]
+def _keys(snap: Snapshot) -> Iterator[ObjectKey]:
+    """Yield the keys of everything that concerns networks, tasks last."""
+    return ((kind, object_id) for kind in reversed(KINDS) for object_id in snap.objects[kind])

@@ -29,8 +29,6 @@ def check_network_supported(spec: NetworkSpec) -> None:
         raise Unimplemented("network option encrypted is not supported yet")
     for option in sorted(options.keys() - {ENCRYPTED, MTU_OPTION, VXLAN_OPTION}):
         raise Unimplemented(f"network option {option} is not supported yet")
-    if spec.ipv6_enabled:
-        raise Unimplemented("network option EnableIPv6 is not supported yet")
     if spec.ipam_options and spec.ipam_options.driver and spec.ipam_options.driver.name not in ("", "default"):
         raise Unimplemented(f"IPAM driver {spec.ipam_options.driver.name} is not supported yet")
 
