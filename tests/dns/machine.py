@@ -65,7 +65,8 @@ def processes(run_root: Path) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            if entry.name.isdigit() and str(run_root).encode() in (entry / "cmdline").read_bytes():
+            command = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+            if b"vault.dns.main" in command and str(run_root).encode() in command:
                 started = int((entry / "stat").read_text().rpartition(")")[2].split()[19])
                 found.append((started, int(entry.name)))
     return [pid for _, pid in sorted(found)]

@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from vault.dns.connection import LOST, Connection, connect, start
+from vault.dns.connection import COME_BACK_S, LOST, START_LIMIT_S, Connection, connect, start
 from vault.dns.messages import Served, Update
 from vault.dns.redirect import redirect
 from vault.model.errors import VaultError
@@ -128,10 +128,10 @@ class Names:
     async def _connected(self) -> Connection | None:
         """Return a connection to the process; started, if there is none and tasks need one."""
         try:
-            connection = await connect(self._run_root, patient=bool(self._tasks))
+            connection = await connect(self._run_root, refused_s=COME_BACK_S if self._tasks else 0.0)
             if connection is None and self._tasks:
                 await start(self._run_root, self._resolv_conf)
-                connection = await connect(self._run_root)
+                connection = await connect(self._run_root, absent_s=START_LIMIT_S)
                 logger.info("names_process_started", extra={"answers": connection is not None})
         except LOST as error:
             logger.warning("names_process_not_reached", extra={"reason": str(error) or type(error).__name__})

@@ -4,7 +4,6 @@ Not pure.  Used by `vault.dns.client`.
 """
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
@@ -88,20 +87,21 @@ class Connection:
         self._writer.close()
 
 
-async def connect(run_root: Path, *, patient: bool = False) -> Connection | None:
+async def connect(run_root: Path, *, refused_s: float = 0.0, absent_s: float = 0.0) -> Connection | None:
     """Return a connection; None when no process serves.  One of another release is ended.  Raises one of `LOST`.
 
-    patient: wait a little for a process that was killed, and whose parent may be starting the next one.
+    refused_s: how long to wait for a process that was killed, and whose parent may be starting the next one.
+    absent_s: how long to wait for one that was just started.
     """
-    deadline = asyncio.get_running_loop().time() + (COME_BACK_S if patient else 0.0)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     while True:
         try:
             reader, writer = await asyncio.open_unix_connection(str(socket_path(run_root)))
             break
-        except FileNotFoundError:
-            return None
-        except ConnectionRefusedError:
-            if asyncio.get_running_loop().time() >= deadline:
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            patience_s = absent_s if isinstance(error, FileNotFoundError) else max(refused_s, absent_s)
+            if loop.time() - began >= patience_s:
                 return None
         await asyncio.sleep(_LOOK_S)
     connection = Connection(reader, writer)
@@ -118,7 +118,7 @@ async def connect(run_root: Path, *, patient: bool = False) -> Connection | None
 
 
 async def start(run_root: Path, resolv_conf: Path) -> None:
-    """Start the process, in a session of its own, and wait until it serves.  Raises `OSError` or `TimeoutError`.
+    """Start the process, in a session of its own; it serves soon.  Raises `OSError` or `TimeoutError`.
 
     Where one runs already, another ends by itself.
     """
@@ -140,15 +140,6 @@ async def start(run_root: Path, resolv_conf: Path) -> None:
         os.close(log)
     async with asyncio.timeout(START_LIMIT_S):
         await process.wait()
-        while not _serves(socket_path(run_root)):
-            await asyncio.sleep(_LOOK_S)
-
-
-def _serves(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as one, contextlib.suppress(OSError):
-        one.connect(str(path))
-        return True
-    return False
 
 
 def _open_log(path: Path) -> int:
