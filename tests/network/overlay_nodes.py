@@ -68,6 +68,26 @@ class Node:
         """End as a vaultd does that leaves its tasks running."""
         self.run(self.networks.close())
 
+    def crash(self) -> None:
+        """End as a vaultd does that is killed: the kernel closes what it held open, and nothing else happens."""
+
+        async def gone() -> None:
+            jobs = asyncio.all_tasks() - {asyncio.current_task()}
+            overlays = self.networks._overlays
+            jobs |= {local._job for local in overlays._local.values() if local._job is not None}
+            for job in jobs:
+                job.cancel()
+            await asyncio.gather(*jobs, return_exceptions=True)
+            for thread in threading.enumerate():
+                if thread.name.startswith("network"):
+                    thread.join()
+            for local in overlays._local.values():
+                if local._namespace is not None:
+                    local._namespace.close(remove=False)
+            overlays._node.links.close()
+
+        self.run(gone())
+
     def tell(self, change: OverlayChange) -> None:
         """Say something to the node, and wait until the kernel has it."""
 

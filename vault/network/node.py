@@ -19,7 +19,7 @@ from typing import Self
 from msgspec.structs import replace
 
 from vault.model.network import NetworkAttachment
-from vault.model.overlay import OverlayChange, OverlayNetwork
+from vault.model.overlay import OverlayChange, OverlayEndpoint, OverlayNetwork
 from vault.model.service import PortConfig
 from vault.model.task import Task
 from vault.network.links import NodeNetwork
@@ -57,7 +57,7 @@ class NodeNetworks:
         self._ready: list[Callable[[str], Awaitable[None]]] = []
         self._open: dict[str, Path] = {}  # Networks that have had a namespace here.
         self._attached: dict[str, AttachedTask] = {}
-        self._ended: set[tuple[str, str, str]] = set()  # Endpoints that ended here, and that the managers still name.
+        self._ended: dict[tuple[str, str, str], OverlayEndpoint] = {}  # They ended here, and managers still name them.
         self._jobs: dict[str, asyncio.Task[TaskNetwork | None]] = {}  # Creations under way.
         self._saving: asyncio.Task[None] | None = None
         self._saved = self.state
@@ -68,7 +68,9 @@ class NodeNetworks:
         networks = cls(run_root, tunnels)
         networks._node_id, networks.state = networks._records.state()
         networks._saved = networks.state
-        await networks._overlays.adopt(networks._node_id, networks.state)
+        lost = await networks._overlays.adopt(networks._node_id, networks.state)
+        for task_id in lost:
+            networks._end(task_id)
         networks._links = await NodeNetwork.open(run_root, networks._spared)
         for record in networks._overlays.tasks.values():
             networks._attached[record.task_id] = networks._attached_task(record)
@@ -155,6 +157,7 @@ class NodeNetworks:
 
     async def _create(self, task: Task) -> TaskNetwork | None:
         await self._remove(task.id)  # What a vaultd left that ended in the middle of this.
+        self._begin(task.id)
         record = self._record(task)
         local = any(attachment.network.driver == "bridge" for attachment in task.networks_attachments)
         outward = local or bool(task.host_ports) or any(not link.network.internal for link in record.links)
@@ -210,25 +213,34 @@ class NodeNetworks:
         """Take a task that ends out of names and virtual addresses, whether or not a manager is there to say so."""
         if not self._tell_detached(task_id):
             return
+        self._end(task_id)
+
+    def _end(self, task_id: str) -> None:
         key = EndpointKey(task_id, self._node_id)
-        ended = tuple((one.network.id, *key) for one in self.state if key in one.endpoints)
-        self._take(OverlayChange(remove_endpoints=ended))
-        self._ended |= {*ended}
+        ended = {(one.network.id, *key): one.endpoints[key] for one in self.state if key in one.endpoints}
+        self._take(OverlayChange(remove_endpoints=tuple(ended)))
+        self._ended |= ended
+
+    def _begin(self, task_id: str) -> None:
+        """Give back the endpoints of a task that is made anew: a vaultd was killed while it made it before."""
+        again = {key: one for key, one in self._ended.items() if key[1] == task_id}
+        self._ended = {key: one for key, one in self._ended.items() if key not in again}
+        if again:
+            self._take(OverlayChange(put_endpoints=tuple(again.values())))
 
     def _without_ended(self, change: OverlayChange) -> OverlayChange:
         """Return a change without endpoints that ended here; the managers may not have heard of that yet."""
         if not self._ended:
             return change
-        named = {(one.network_id, one.task_id, one.node_id) for one in change.put_endpoints}
-        if change.full:
-            self._ended &= named
-        else:
-            self._ended -= {*change.remove_endpoints}
-            self._ended = {one for one in self._ended if one[0] not in change.remove_networks}
-        if not self._ended & named:
-            return change
-        kept = [one for one in change.put_endpoints if (one.network_id, one.task_id, one.node_id) not in self._ended]
-        return replace(change, put_endpoints=tuple(kept))
+        named = {(one.network_id, one.task_id, one.node_id): one for one in change.put_endpoints}
+        gone = {*change.remove_endpoints}
+        self._ended = {
+            key: named.get(key, one)
+            for key, one in self._ended.items()
+            if (key in named if change.full else key not in gone and key[0] not in change.remove_networks)
+        }
+        kept = tuple(one for key, one in named.items() if key not in self._ended)
+        return change if len(kept) == len(named) else replace(change, put_endpoints=kept)
 
     def _record(self, task: Task) -> TaskRecord:
         attachments = [one for one in task.networks_attachments if one.network.driver == "overlay" and one.addresses]

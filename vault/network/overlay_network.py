@@ -158,10 +158,10 @@ class LocalOverlay:
             try:
                 async with self._turn:
                     await self._program()
-            except NetworkFailed as failed:
-                if failed.message != self._complained:
-                    logger.warning("overlay_not_programmed", extra={"err": failed.message})
-                self._complained = failed.message
+            except (NetworkFailed, OSError) as failed:
+                if str(failed) != self._complained:
+                    logger.warning("overlay_not_programmed", extra={"err": str(failed)})
+                self._complained = str(failed)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._closed.wait(), RETRY_S)
             else:

@@ -46,15 +46,17 @@ class Overlays:
         self._leaving: dict[str, asyncio.Task[None]] = {}
         self._turns: dict[str, asyncio.Lock] = {}  # Of tasks that come and go.
 
-    async def adopt(self, node_id: str, state: OverlayState) -> None:
-        """Take over what an earlier vaultd left."""
+    async def adopt(self, node_id: str, state: OverlayState) -> list[str]:
+        """Take over what an earlier vaultd left; return the tasks that are no longer there."""
         self._node = Node(node_id, self._node.links, self._node.tunnels)
         self._state = state
+        lost = []
         for record in self._records.tasks():
             if is_namespace(self._namespaces / record.task_id):
                 self.tasks[record.task_id] = record
             else:  # The machine was restarted.
                 self._records.remove_task(record.task_id)
+                lost.append(record.task_id)
         for record in self.tasks.values():
             for link in record.links:
                 self._take_part(link.network).attached.add(record.task_id)
@@ -64,6 +66,7 @@ class Overlays:
         for local in self._local.values():
             local.start()
         await asyncio.gather(*(self._mend(record) for record in list(self.tasks.values())))
+        return lost
 
     def identify(self, node_id: str) -> None:
         """Take this node's id, by which it tells its own endpoints from others."""
