@@ -32,6 +32,7 @@ CONTENTS = {"/stack/s": b"\0binary\xff\n", "/stack/empty": b"", "/stack/large": 
         ("healthcheck: {interval: 5s}", "healthcheck"),
         ("credential_spec: {file: x}", "credential_spec"),
         ("isolation: hyperv", "isolation"),
+        ("ports: ['80:80', '81:81/sctp']", "ports.1.protocol sctp"),
         ("logging: {driver: syslog}", "logging.driver"),
         ("logging: {options: {tag: x}}", "logging.options.tag"),
         ("volumes: [{type: npipe, source: a, target: /b}]", "volumes.0.type npipe"),

@@ -47,6 +47,8 @@ class Names:
             tag += _DIGITS[digit]
         self.table = f"vault_{tag}"
         self.link_prefix = f"v{tag}"
+        self.mesh_table = f"vault_{tag}_mesh"
+        self.mesh_link = f"mesh{tag}"  # Not with the prefix: what is said of tasks' links is not said of it.
 
     def link(self, task_id: str) -> str:
         """Return the name of the host's end of a task's link: 15 characters, the kernel's limit."""

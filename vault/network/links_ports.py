@@ -1,8 +1,8 @@
 """Ports of this host, held for a task by a socket.
 
-Not pure: binds sockets.  Used by `vault.network.links`.  Packets for a published port never reach these sockets, rules
-lead them to the task first; a socket makes the port show as taken, to us and to every other program, as Docker's proxy
-does.
+Not pure: binds sockets.  Used by `vault.network.links` and `mesh`.  Packets for a published port never reach these
+sockets, rules lead them to the task first; a socket makes the port show as taken, to us and to every other program, as
+Docker's proxy does.
 """
 
 import contextlib
@@ -72,17 +72,25 @@ def hold_again(attachment: Attachment) -> tuple[list[socket.socket], list[Bindin
     return held, lost
 
 
-def _bound(task_id: str, port: PortConfig) -> socket.socket:
-    one = socket.socket(socket.AF_INET, _TYPES[port.protocol])
+def bound(protocol: str, port: int) -> socket.socket:
+    """Return a socket that holds a port of every IPv4 address of this host.  Raises `OSError`."""
+    one = socket.socket(socket.AF_INET, _TYPES[protocol])
     try:
-        if port.protocol == "tcp":
+        if protocol == "tcp":
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # Connections in TIME_WAIT are in nobody's way.
-        one.bind(("0.0.0.0", port.published_port))  # noqa: S104  # The host's every address, as published.
-        if port.protocol == "tcp":
+        one.bind(("0.0.0.0", port))  # noqa: S104  # The host's every address, as published.
+        if protocol == "tcp":
             one.listen(1)  # With SO_REUSEADDR only a listening socket keeps others away.
-    except OSError as error:
+    except OSError:
         one.close()
+        raise
+    return one
+
+
+def _bound(task_id: str, port: PortConfig) -> socket.socket:
+    try:
+        return bound(port.protocol, port.published_port)
+    except OSError as error:
         reason = (error.strerror or str(error)).lower()
         why = f"failed to bind host port for 0.0.0.0:{port.published_port}/{port.protocol}: {reason}"
         raise PortNotPublished(task_id, why) from None
-    return one

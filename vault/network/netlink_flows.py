@@ -1,13 +1,13 @@
 """Connection tracking by netlink: finding and forgetting flows of one namespace.
 
-Not pure.  Used by `overlay_device`.  What `conntrack --delete` does, without starting it for each address.
-Source: <linux/netfilter/nfnetlink_conntrack.h>.
+Not pure.  Used by `overlay_device` and `mesh_kernel`.  What `conntrack --delete` does, without starting it for each
+address.  Source: <linux/netfilter/nfnetlink_conntrack.h>.
 """
 
 import errno
 import socket
 import struct
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final, NamedTuple, Self
 
 from vault.network.netlink import NetlinkSocket, Request, attribute, attributes
@@ -20,7 +20,7 @@ _ORIGINAL, _REPLY, _ID = 1, 2, 12
 _IP, _PROTOCOL = 1, 2
 _SOURCES: Final = (1, 3)  # IPv4, IPv6.
 _DESTINATIONS: Final = (2, 4)
-_NUMBER: Final = 1
+_NUMBER, _DESTINATION_PORT = 1, 3
 
 
 class Flow(NamedTuple):
@@ -29,6 +29,7 @@ class Flow(NamedTuple):
     protocol: int
     source: bytes
     destination: bytes
+    port: int  # For which it was, of the destination; 0 where there are no ports.
     answerer: bytes
     original: bytes  # As the kernel names it.
     id: bytes
@@ -59,10 +60,14 @@ class Flows:
 
         Otherwise they would go on to where they went before; flows of TCP end by themselves.
         """
+        self.forget_those(lambda flow: flow.answerer in answerers and flow.answerer != flow.destination)
+
+    def forget_those(self, unwanted: Callable[[Flow], bool]) -> None:
+        """Forget UDP flows."""
         requests = [
             Request(_DELETE, 0, _name(flow))
             for flow in self.all()
-            if flow.protocol == socket.IPPROTO_UDP and flow.answerer in answerers and flow.answerer != flow.destination
+            if flow.protocol == socket.IPPROTO_UDP and unwanted(flow)
         ]
         for failure in self._socket.batch(requests):
             if failure.error.errno != errno.ENOENT:  # It ended by itself meanwhile.
@@ -78,10 +83,12 @@ def _flow(body: bytes) -> Flow:
     said = attributes(body, _HEAD.size)
     original, reply = attributes(said[_ORIGINAL]), attributes(said[_REPLY])
     addresses, answering = attributes(original[_IP]), attributes(reply[_IP])
+    protocol = attributes(original[_PROTOCOL])
     return Flow(
-        protocol=attributes(original[_PROTOCOL])[_NUMBER][0],
+        protocol=protocol[_NUMBER][0],
         source=next(addresses[kind] for kind in _SOURCES if kind in addresses),
         destination=next(addresses[kind] for kind in _DESTINATIONS if kind in addresses),
+        port=int.from_bytes(protocol.get(_DESTINATION_PORT, b"")),
         answerer=next(answering[kind] for kind in _SOURCES if kind in answering),
         original=said[_ORIGINAL],
         id=said.get(_ID, b""),

@@ -66,6 +66,9 @@ def _in_service(service: doc.Service) -> Iterator[str]:
         yield "isolation"
     if service.logging is not None:
         yield from (f"logging.{key}" for key in _in_logging(service.logging))
+    for index, port in enumerate(service.ports):
+        if port.protocol == "sctp":
+            yield f"ports.{index}.protocol sctp"
     for index, volume in enumerate(service.volumes):
         if volume.type in ("npipe", "cluster", "image"):
             yield f"volumes.{index}.type {volume.type}"

@@ -55,6 +55,8 @@ def _unsupported(spec: ServiceSpec) -> Iterator[str]:
         yield "Mode.ReplicatedJob"
     if spec.mode.global_job is not None:
         yield "Mode.GlobalJob"
+    if spec.endpoint_spec and any(port.protocol == "sctp" for port in spec.endpoint_spec.ports):
+        yield "EndpointSpec.Ports protocol sctp"
     yield from _update(spec.update_config, "UpdateConfig")
     yield from _update(spec.rollback_config, "RollbackConfig")
     yield from _task(spec.task_template)
