@@ -15,6 +15,7 @@ from vault.dispatcher.overlays import Overlays
 from vault.model.network import Network
 from vault.model.node import NodeEncryption
 from vault.model.overlay import EncryptionPeer, OverlayChange, OverlayEndpoint
+from vault.model.service import VirtualIP
 from vault.model.task import State, TaskStatus
 from vault.network.overlay_state import OverlayState
 from vault.store.changes import AnyObject, Change, Delete, Put, kind_of
@@ -155,6 +156,19 @@ def test_names_are_those_that_docker_gives() -> None:
         "t3": ("name-of-web.4.t3", "t3ffffffffff"),
         "t4": ("name-of-web.5.t4",),
     }
+
+
+def test_addresses_of_either_version_are_told_without_their_prefix() -> None:
+    web = service("web", FRONT)
+    both = (*web.endpoint.virtual_ips, VirtualIP(network_id="front", addr="fd00:1::2/64"))
+    task = attached("t1", "n1", FRONT)
+    place = replace(task.networks_attachments[0], addresses=("10.0.1.7/24", "fd00:1::7/64"))
+    world = World(*NODES, FRONT, replace(web, endpoint=replace(web.endpoint, virtual_ips=both)))
+    world.write(replace(task, networks_attachments=(place,)))
+    overlay = world.told("n1").get("front")
+    assert overlay is not None
+    assert overlay.services["web"].vips == ("10.0.1.2", "fd00:1::2")
+    assert [one.addresses for one in overlay.endpoints.values()] == [("10.0.1.7", "fd00:1::7")]
 
 
 def test_every_node_hears_of_the_ingress_network_while_a_service_publishes_there() -> None:

@@ -66,7 +66,6 @@ class Worker:
         """A session begins: take a full set first, and nothing from a leadership older than this one."""
         self._epoch = max(self._epoch, epoch)
         self._sequence = NOTHING
-        self._overlay = None
 
     async def ready(self) -> None:
         """Wait until what an earlier vaultd left was looked at."""

@@ -60,7 +60,8 @@ class Overlays:
         self._sequence = 0
         self._books: dict[str, Book] = {PEERS: Book(0)}
         self._networks: dict[str, OverlayNetwork] = {}
-        self._placed: dict[str, _Placed] = {}
+        self._placed: dict[str, _Placed] = {}  # Live tasks.
+        self._placed_at: dict[str, set[str]] = {}  # Node -> those of them that are there.
         self._reached: dict[str, frozenset[str]] = {}  # Service -> networks.
         self._hosts: dict[str, Host] = {}
         self._tasks_on: dict[str, dict[str, int]] = {}  # Network -> node -> how many live tasks it has there.
@@ -181,10 +182,16 @@ class Overlays:
             if place is not None:
                 for network_id in place.networks:
                     self._count(network_id, place.node_id, by)
-        if after is None:
-            del self._placed[task_id]
-        else:
+        if after is not None:
+            self._placed_at.setdefault(after.node_id, set()).add(task_id)
             self._placed[task_id] = after
+        else:
+            del self._placed[task_id]
+        if before is not None and (after is None or after.node_id != before.node_id):
+            self._placed_at[before.node_id].discard(task_id)
+            if not self._placed_at[before.node_id]:
+                del self._placed_at[before.node_id]
+                self._networks_at.pop(before.node_id, None)  # Empty, too.
 
     def _count(self, network_id: str, node_id: str, by: int) -> None:
         nodes = self._tasks_on.setdefault(network_id, {})
@@ -227,7 +234,7 @@ class Overlays:
             self._put(network_id, ("", node_id), own.get(network_id))
         self._put(PEERS, node_id, peer_of(node_id, after))
         if (before.addr, before.up) != (after.addr, after.up):
-            self._queue((Kind.TASK, task.id) for task in self._snap.tasks_on(node_id) if task.id in self._placed)
+            self._queue((Kind.TASK, task_id) for task_id in self._placed_at.get(node_id, ()))
 
     def _host(self, node_id: str) -> Host:
         return self._hosts.get(node_id, NOWHERE)

@@ -34,7 +34,7 @@ class OverlayEndpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     node_id: str
     node_addr: str = ""  # Where that node's overlay traffic goes: its advertised IP address.
     addresses: tuple[str, ...] = ()  # Without prefix length.
-    names: tuple[str, ...] = ()  # Its task's name and id, and its host name; its service's are the service's.
+    names: tuple[str, ...] = ()  # Its task's, and its host name where it is known; its service's are the service's.
     serving: bool = False  # Observed running, and meant to: it is among `tasks.service` and behind the VIP.
 
 
