@@ -193,6 +193,20 @@ def test_vaultd_starts_it_again_when_all_of_it_was_killed(node: Node) -> None:
     run(node, test)
 
 
+def test_a_process_that_hangs_is_replaced_before_tasks_fail_for_it(node: Node) -> None:
+    async def test(names: Names) -> None:
+        at = await opened(names, node)
+        await until(lambda: _so((node.run_root / KEPT).exists()))
+        hangs = node.processes()[1]
+        os.kill(hangs, signal.SIGSTOP)
+        await opened(names, node, "b")
+        assert hangs not in node.processes()
+        for path in (at, node.namespace("b")):
+            assert await asked("web", at=path) == VIP
+
+    run(node, test)
+
+
 def test_it_ends_with_the_last_task_and_leaves_only_its_log(node: Node) -> None:
     async def test(names: Names) -> None:
         for task_id in ("a", "b"):

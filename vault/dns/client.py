@@ -22,7 +22,7 @@ from vault.network.overlay_listener import AttachedTask
 from vault.network.overlay_state import OverlayState, differences
 
 logger = logging.getLogger(__name__)
-READY_LIMIT_S: Final = 15.0
+READY_LIMIT_S: Final = 20.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
@@ -122,6 +122,8 @@ class Names:
                 try:
                     await self._tell(connection)
                 except LOST as error:
+                    if isinstance(error, TimeoutError):
+                        connection.kill_other()
                     if self._tasks:
                         logger.warning("names_process_lost", extra={"reason": str(error) or type(error).__name__})
 

@@ -4,6 +4,8 @@ Not pure.  Used by `vault.dns.client`.
 """
 
 import asyncio
+import contextlib
+import logging
 import os
 import signal
 import socket
@@ -27,8 +29,9 @@ from vault.dns.messages import (
     socket_path,
 )
 
+logger = logging.getLogger(__name__)
 M = TypeVar("M", bound=msgspec.Struct)
-ANSWER_LIMIT_S: Final = 10.0
+ANSWER_LIMIT_S: Final = 6.0
 START_LIMIT_S: Final = 5.0
 COME_BACK_S: Final = 0.5
 LOST: Final = (OSError, EOFError, TimeoutError, msgspec.MsgspecError)  # What a connection may end with.
@@ -73,14 +76,23 @@ class Connection:
                 each.cancel()
             await asyncio.wait({lost, happened})  # A reader takes one reading at a time.
 
-    async def end_other(self) -> None:
-        """End the process at the other end, and wait for that.  Raises one of `LOST`."""
-        one = self._writer.get_extra_info("socket")
-        pid, _, _ = _CREDENTIALS.unpack(one.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-        os.kill(pid, signal.SIGTERM)
+    async def replace_other(self) -> None:
+        """End the process at the other end and its parent, and wait for that.  Raises one of `LOST`."""
+        self._signal(signal.SIGTERM)
         async with asyncio.timeout(ANSWER_LIMIT_S):
             while await self._reader.read(4096):
                 pass
+
+    def kill_other(self) -> None:
+        """End a process that does not answer; its parent starts the next, which knows what it knew."""
+        logger.warning("names_process_killed", extra={"reason": f"no answer within {ANSWER_LIMIT_S:.0f} s"})
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        one = self._writer.get_extra_info("socket")
+        pid, _, _ = _CREDENTIALS.unpack(one.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
     def close(self) -> None:
         """End it."""
@@ -109,8 +121,10 @@ async def connect(run_root: Path, *, refused_s: float = 0.0, absent_s: float = 0
         hello = await connection.read(Hello)
         if hello.release == RELEASE:
             return connection
-        await connection.end_other()
-    except BaseException:
+        await connection.replace_other()
+    except BaseException as error:
+        if isinstance(error, TimeoutError):
+            connection.kill_other()
         connection.close()
         raise
     connection.close()
