@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import struct
 import time
@@ -148,17 +149,15 @@ def test_only_an_answer_to_the_question_counts(node: Node) -> None:
     """What a third party could send: another id, another question, garbage, an echo."""
 
     async def test() -> None:
-        good = records("192.0.2.1")
-
-        def reply(heard: dns.message.Message) -> bytes:
-            made = good(heard)
+        def wire(heard: dns.message.Message, address: str) -> bytes:
+            made = records(address)(heard)
             assert isinstance(made, dns.message.Message)
             return made.to_wire()
 
         def lies_first(heard: dns.message.Message) -> list[bytes]:
-            wire = reply(heard)
-            lies = [with_id(wire, heard.id ^ 1), wire.replace(b"example", b"examplx"), heard.to_wire(), b"\xff" * 40]
-            return [*lies, wire]
+            lie, echo = wire(heard, "203.0.113.66"), heard.to_wire()
+            lies = [with_id(lie, heard.id ^ 1), lie.replace(b"example", b"examplx"), echo, b"\xff" * 40]
+            return [*lies, wire(heard, "192.0.2.1")]
 
         with serving(node) as at, upstream(lies_first):
             began = time.monotonic()
@@ -219,10 +218,11 @@ def test_a_tasks_own_servers_are_asked_from_its_namespace_also_on_internal_netwo
         with (
             upstream(records("192.0.2.9"), UPSTREAM) as of_node,
             serving(node, outward=False, own=("not an address", RESOLVER, UPSTREAM)) as at,
-            upstream(records("192.0.2.1"), UPSTREAM, at=at),
+            upstream(records("192.0.2.1"), UPSTREAM, at=at) as own,
         ):
             for tcp in (False, True):
                 assert await asked("example.com", at=at, tcp=tcp) == ABOVE
+            assert len(own.heard) == 2, "and nobody asks itself"
             assert not of_node.heard
 
     asyncio.run(test())
@@ -299,13 +299,18 @@ def test_queries_on_one_connection_are_answered_one_after_the_other(node: Node) 
     asyncio.run(test())
 
 
-def test_a_port_that_is_taken_leaves_nothing_open(node: Node) -> None:
+def test_nothing_stays_open_of_a_task_that_has_gone_or_whose_port_is_taken(node: Node) -> None:
     async def test() -> None:
         at = node.namespace("a")
+        before = os.listdir("/proc/self/fd")
+        with serving(node):
+            pass
+        assert os.listdir("/proc/self/fd") == before
         with inside(at, lambda: socket.create_server((RESOLVER, PORT))):
             with pytest.raises(OSError, match="in use"), serving(node):
                 pass
-            assert not inside(at, lambda: sh("ss -Hulnp"))
+            assert not inside(at, lambda: sh("ss -Huln"))
+        assert os.listdir("/proc/self/fd") == before
 
     asyncio.run(test())
 
