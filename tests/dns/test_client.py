@@ -19,6 +19,7 @@ from tests.network.hosts import inside, scratch_host, sh
 from vault.dns.client import Names, NamesFailed
 from vault.dns.main import ALREADY
 from vault.dns.messages import KEPT, LOG, SOCKET
+from vault.dns.process import LINGER_S
 from vault.model.overlay import OverlayChange
 from vault.network.namespaces import drop_namespace
 from vault.network.overlay_listener import AttachedTask
@@ -225,6 +226,17 @@ def test_it_ends_with_the_last_task_and_leaves_only_its_log(node: Node) -> None:
         assert {path.name for path in node.run_root.iterdir()} == {"netns", LOG}
         await opened(names, node, "b")
         assert await asked("web", at=node.namespace("b")) == VIP
+
+    run(node, test)
+
+
+def test_it_stays_while_there_is_a_task(node: Node) -> None:
+    async def test(names: Names) -> None:
+        at = await opened(names, node)
+        before, deadline = node.processes(), time.monotonic() + LINGER_S + 0.5
+        while time.monotonic() < deadline:
+            assert await asked("web", at=at) == VIP
+        assert node.processes() == before
 
     run(node, test)
 
