@@ -1,5 +1,6 @@
 """Overlay networks when vaultd ends, is killed half-way, or the machine was restarted; that nothing is left behind."""
 
+import errno
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -11,9 +12,10 @@ import pytest
 from tests.network.hosts import ask, inside, scratch_host, sh
 from tests.network.overlay_nodes import BACK, FRONT, VIP, Cluster, Node, backend, endpoints_of, nodes, service, task_of
 from vault.model.overlay import OverlayChange
-from vault.network import namespaces, netlink, nftables
+from vault.network import namespaces, netlink, nftables, overlay_device, overlay_network
 from vault.network.links_kernel import NetworkFailed
 from vault.network.links_names import Names
+from vault.network.links_netlink import Netlink
 from vault.network.namespaces import drop_namespace
 from vault.network.overlay_listener import AttachedTask
 from vault.network.overlay_state import OverlayState
@@ -138,6 +140,38 @@ def test_tasks_that_nobody_wants_are_reaped_and_the_others_kept(node: Node) -> N
     assert names == ["lo", "vxlan0", "tw1xxxxxxxxxxxx"]
     with backend(kept):
         assert {ask(VIP, 80, at=kept)[:2] for _ in range(3)} == {"w1"}
+
+
+def test_an_id_that_another_program_has_is_said_in_one_sentence_and_the_network_works_once_it_is_free(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overlay_device, "_ID_TAKEN_S", 0.0)
+    monkeypatch.setattr(overlay_network, "RETRY_S", 0.05)
+    node.sh("ip link add docker type vxlan id 4097 dstport 4789 nolearning")
+    cluster = Cluster([node])
+    words = "overlay front: another program of this machine has VXLAN id 4097 on UDP port 4789: remove its network"
+    with pytest.raises(NetworkFailed, match=words):
+        cluster.run(node, "w1", (ONE,))
+    assert not list(node.run_root.glob("netns/w*"))
+    node.sh("ip link del docker")
+    node.run(node.networks.settle())
+    path = node.create(task_of("w2", (TWO,))).namespace
+    with backend(path):
+        assert ask(TWO, 80, at=path) == f"w2 {TWO}"
+
+
+def test_a_kernel_without_vxlan_is_said_in_one_sentence_and_nothing_is_left(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Unknown device type")
+
+    monkeypatch.setattr(Netlink, "add_elsewhere", refuse)
+    words = "overlay front: this kernel has no VXLAN: load the module vxlan, or install a kernel that has it"
+    with pytest.raises(NetworkFailed, match=words):
+        node.create(task_of("w1", (ONE,)))
+    node.run(node.networks.settle())
+    assert traces(node) == []
 
 
 class Killed(BaseException):

@@ -79,6 +79,7 @@ class LocalOverlay:
         self._path = path
         self._node = node
         self._opened = opened
+        self._said_open = False
         self._namespace: OverlayNamespace | None = None
         self._reach = Reach("")
         self._spec: DeviceSpec | None = None  # As programmed.
@@ -173,13 +174,13 @@ class LocalOverlay:
             await asyncio.wait({self._after})
             self._after = None
         news, self._news = self._news, _News()
-        fresh = self._namespace is None
         try:
             await in_thread(lambda: self._programmed(self.overlay, news))
         except Exception:
             self._news.everything = True  # Part of it may hold: the next time everything is compared.
             raise
-        if fresh:
+        if not self._said_open:
+            self._said_open = True
             self._opened(self._path)
 
     def _programmed(self, overlay: Overlay, news: _News) -> None:
