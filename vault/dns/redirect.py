@@ -5,6 +5,7 @@ not if that port were taken at one of them.  The rules change ports in packets o
 flows; they go with the namespace.  Used by `vault.dns.client`.
 """
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -14,11 +15,9 @@ from vault.network.links_kernel import NetworkFailed
 from vault.network.namespaces import enter, in_thread
 from vault.network.nftables import Nftables
 
-TABLE: Final = "vault_names"
+TABLE: Final = "vault_names"  # Of another name when the rules become others: one that is there is left as it is.
 _PRIORITY: Final = -310  # Before connection tracking, which so sees port 53 only.
 _SCRIPT: Final = f"""
-table ip {TABLE}
-delete table ip {TABLE}
 table ip {TABLE} {{
   chain out {{
     type filter hook output priority {_PRIORITY};
@@ -43,6 +42,9 @@ def redirect_in(namespace: Path) -> str:
         enter(namespace)
         rules = Nftables()
         try:
+            with contextlib.suppress(NetworkFailed):  # There is none.
+                rules.run(f"list chain ip {TABLE} out")
+                return ""
             rules.run(_SCRIPT)
         finally:
             rules.close()
