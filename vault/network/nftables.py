@@ -1,7 +1,7 @@
 """Packet rules of one namespace by libnftables, the library behind `nft`.
 
 Not pure.  Used by `overlay_device`.  A context kept open programs a change in 0.1 to 1 ms, where the program `nft`,
-started in the namespace, takes 16 to 45 ms, most of it for opening and closing its own (docs/network.md has the
+started in the namespace, takes 16 to 45 ms, most of it for opening and closing its own (docs/networking.md has the
 figures).  Source: libnftables(3).
 """
 
