@@ -53,6 +53,8 @@ class FakeExecutor:
         return ContainerStatus(container_id="c" * 64, pid=7)
 
     async def wait(self, task_id: str) -> Exit:
+        if task_id not in self.running:
+            raise NoSuch("container", task_id)
         return await asyncio.shield(self.running[task_id])
 
     async def stop(self, task_id: str, *, grace_s: float | None = None, signal: str = "") -> None:

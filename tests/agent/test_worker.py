@@ -200,6 +200,28 @@ def test_a_restarted_agent_adopts_what_runs_and_tells_what_ended_meanwhile() -> 
     assert "prepare t1" not in run(story).executor.calls
 
 
+def test_a_task_that_ends_while_no_manager_answers_leaves_its_networks_at_once() -> None:
+    async def story() -> None:
+        world = World()
+        container = ContainerStatus(container_id="c" * 64, pid=1)
+        phases = {"t1": Phase.RUNNING, "t2": Phase.EXITED, "t3": Phase.PREPARED, "t4": Phase.RUNNING}
+        world.executor.found = tuple(
+            Adopted(task_id=TaskID(name), phase=phase, container=container) for name, phase in phases.items()
+        )
+        world.executor.running = {name: asyncio.get_running_loop().create_future() for name in ("t1", "t4")}
+        world.networks.made = dict.fromkeys(phases, ())
+        async with world:
+            await world.worker.ready()
+            world.executor.end("t1", 1)
+            async with asyncio.timeout(5):
+                while world.networks.made.keys() != {"t3", "t4"}:
+                    await asyncio.sleep(0)
+            await world.assign(*(task(name, state=State.RUNNING) for name in ("t1", "t4")))
+            assert (await world.until("t1", State.FAILED)).err == "task: non-zero exit (1)"
+
+    asyncio.run(story())
+
+
 def test_a_full_set_drops_what_it_does_not_name() -> None:
     async def story(world: World) -> None:
         await world.assign(task("t1"), task("t2"))

@@ -15,6 +15,7 @@ from vault.agent.outbox import Outbox
 from vault.agent.overlay_parts import merged
 from vault.agent.runner import Machine, Runner
 from vault.agent.step import Local, adopted
+from vault.model.errors import VaultError
 from vault.model.ids import TaskID
 from vault.model.overlay import OverlayChange
 from vault.model.task import State, Task, TaskStatus
@@ -59,6 +60,9 @@ class Worker:
         self._adopted = {found.task_id: found for found in await self.machine.executor.adopt()}
         async with asyncio.TaskGroup() as group:
             self._group = group
+            for found in self._adopted.values():
+                if found.phase is not Phase.PREPARED:
+                    group.create_task(self._unlink(found))
             self._ready.set()
             await asyncio.Event().wait()
 
@@ -136,6 +140,16 @@ class Worker:
         await self._apply(OverlayChange(full=True))
         await self.machine.executor.reap(())
         await self.machine.networks.reap(())
+
+    async def _unlink(self, found: Adopted) -> None:
+        """Take a task out of its networks when it ends before a manager has spoken of it: nobody is to send there."""
+        try:
+            if found.phase is Phase.RUNNING:
+                await self.machine.executor.wait(found.task_id)
+            if found.task_id not in self.runners:
+                await self.machine.networks.remove(found.task_id)
+        except VaultError as error:  # It is gone already, or `reap` tries again.
+            logger.info("task_not_unlinked", extra={"task_id": found.task_id, "reason": error.message})
 
     async def _apply(self, change: OverlayChange) -> None:
         """Let the node's networks follow; a session that ends meanwhile leaves none of it half done."""
