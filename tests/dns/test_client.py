@@ -224,6 +224,9 @@ def test_it_ends_with_the_last_task_and_leaves_only_its_log(node: Node) -> None:
             names.detached("b")
         await until(lambda: _so(not node.processes()))
         assert {path.name for path in node.run_root.iterdir()} == {"netns", LOG}
+        log = (node.run_root / LOG).read_text()
+        assert " info ended\n" in log
+        assert "Traceback" not in log
         await opened(names, node, "b")
         assert await asked("web", at=node.namespace("b")) == VIP
 

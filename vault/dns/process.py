@@ -127,6 +127,8 @@ class Process:
                     await writer.drain()
             except (asyncio.IncompleteReadError, OSError):
                 logger.info("vaultd_gone")
+            except asyncio.CancelledError:  # This process ends, and nobody waits for this task.
+                logger.info("vaultd_left")
             except (msgspec.MsgspecError, ValueError) as error:
                 logger.warning("update_not_understood", extra={"reason": str(error)})
             finally:
