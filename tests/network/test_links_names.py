@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from vault.network.links_names import (
     POOLS,
+    WIRE_POOLS,
     Attachment,
     Binding,
     Names,
     free_address,
     free_subnets,
+    free_wires,
     gateway,
     whole_table,
 )
@@ -65,6 +67,14 @@ def test_when_a_pool_is_taken_the_next_one_serves_and_at_last_none() -> None:
 )
 def test_addresses_go_round_past_what_is_taken(after: str, taken: list[str], expected: str) -> None:
     assert free_address(SUBNET, taken, IPv4Address(after)) == IPv4Address(expected)
+
+
+def test_what_a_wire_gets_no_task_can_get_at_the_same_moment() -> None:
+    assert not any(one.overlaps(other) for one in POOLS for other in WIRE_POOLS)
+    assert next(free_wires([WIRE_POOLS[0]], 7)).subnet_of(WIRE_POOLS[1])
+    (left,) = free_wires([*WIRE_POOLS[:2], *list(WIRE_POOLS[2].subnets(new_prefix=24))[1:]], 7)
+    assert left == IPv4Network("10.239.0.0/24")
+    assert list(free_wires(WIRE_POOLS, 7)) == []
 
 
 def test_a_full_subnet_has_no_address() -> None:

@@ -38,6 +38,7 @@ from vault.daemon.settings import Settings
 from vault.daemon.volumes import Volumes
 from vault.dns.client import Names
 from vault.model.overlay import OverlayChange
+from vault.network.mesh import Mesh
 from vault.network.node import NodeNetworks
 
 logger = logging.getLogger(__name__)
@@ -94,6 +95,10 @@ class Daemon:
         networks = await NodeNetworks.open(settings.run_root)
         names = Names(settings.run_root)
         networks.listen(names, ready=names.ready)
+        mesh = Mesh(settings.run_root)
+        networks.listen(mesh)
+        meshing = asyncio.create_task(mesh.run(), name="mesh")
+        meshing.add_done_callback(self._ended)
 
         def make_worker(keys: NodeKeys) -> Worker:
             node = {
@@ -128,6 +133,8 @@ class Daemon:
             await executor.close()
             await networks.close()
             await names.close()
+            meshing.cancel()
+            await asyncio.wait({meshing})
         return 1 if self._failed else 0
 
     @asynccontextmanager
@@ -149,6 +156,12 @@ class Daemon:
     def _end(self) -> None:
         for served in self._served:
             served.should_exit = True
+
+    def _ended(self, part: "asyncio.Task[None]") -> None:
+        """End vaultd, loudly, when a part of it has failed that goes on for as long as it does."""
+        if not part.cancelled() and (error := part.exception()) is not None:
+            logger.error("part_failed", extra={"part": part.get_name()}, exc_info=error)
+            self._fail()
 
     def _fail(self) -> None:
         self._failed = True

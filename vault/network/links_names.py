@@ -14,6 +14,9 @@ import msgspec
 
 SUBNET_PREFIX: Final = 20  # 4,092 tasks with published ports per node.
 POOLS: Final = (IPv4Network("172.20.0.0/14"), IPv4Network("192.168.128.0/17"), IPv4Network("10.240.0.0/12"))
+# None of the above: the mesh and a first task choose at the same time, and neither sees yet what the other took.
+WIRE_POOLS: Final = (IPv4Network("172.30.0.0/16"), IPv4Network("192.168.96.0/20"), IPv4Network("10.239.0.0/16"))
+WIRE_PREFIX: Final = 24  # Of which a wire takes the first two.
 _TAG_CHARACTERS: Final = 6
 _TASK_CHARACTERS: Final = 8
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -56,9 +59,20 @@ class Names:
 
 
 def free_subnets(taken: Collection[IPv4Network], seed: int) -> Iterator[IPv4Network]:
-    """Yield the subnets that overlap nothing taken; the seed says where in each pool to begin."""
-    for pool in POOLS:
-        subnets = list(pool.subnets(new_prefix=SUBNET_PREFIX))
+    """Yield subnets for tasks that overlap nothing taken; the seed says where in each pool to begin."""
+    return _free(POOLS, SUBNET_PREFIX, taken, seed)
+
+
+def free_wires(taken: Collection[IPv4Network], seed: int) -> Iterator[IPv4Network]:
+    """Yield subnets for the wire into the ingress overlay, that overlap nothing taken."""
+    return _free(WIRE_POOLS, WIRE_PREFIX, taken, seed)
+
+
+def _free(
+    pools: Iterable[IPv4Network], prefix: int, taken: Collection[IPv4Network], seed: int
+) -> Iterator[IPv4Network]:
+    for pool in pools:
+        subnets = list(pool.subnets(new_prefix=prefix))
         start = seed % len(subnets)
         for subnet in subnets[start:] + subnets[:start]:
             if not any(subnet.overlaps(other) for other in taken):

@@ -12,7 +12,7 @@ from typing import Self
 
 from vault.network import links_kernel as kernel
 from vault.network.links_kernel import NetworkFailed
-from vault.network.links_names import Names, free_subnets
+from vault.network.links_names import Names, free_wires
 from vault.network.links_netlink import Netlink
 from vault.network.mesh_plan import UDPFlows
 from vault.network.mesh_rules import INNER_LINK, Wire
@@ -23,9 +23,9 @@ from vault.network.nftables import Nftables
 
 async def free_wire(names: Names) -> Wire:
     """Return a wire with addresses that no route of this node mentions.  Raises `NetworkFailed`."""
-    for subnet in free_subnets(await kernel.taken_networks(), names.seed):
+    for subnet in free_wires(await kernel.taken_networks(), names.seed):
         return wire_in(names, subnet)
-    raise NetworkFailed("addresses", "no free subnet in 172.20.0.0/14, 192.168.128.0/17 or 10.240.0.0/12")
+    raise NetworkFailed("addresses", "no free address in 172.30.0.0/16, 192.168.96.0/20 or 10.239.0.0/16")
 
 
 def wire_in(names: Names, subnet: IPv4Network) -> Wire:
