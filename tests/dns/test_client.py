@@ -395,14 +395,5 @@ def test_it_takes_little_memory(node: Node) -> None:
     run(node, test)
 
 
-def test_a_start_is_quick(node: Node) -> None:
-    async def test(names: Names) -> None:
-        began = time.monotonic()
-        await opened(names, node)
-        assert time.monotonic() - began < 3
-
-    run(node, test)
-
-
 async def _so(value: bool) -> bool:
     return value
