@@ -8,6 +8,7 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -122,9 +123,18 @@ def nodes(count: int, directory: Path) -> Iterator[list[Node]]:
     sh("ip link add bridge type bridge && ip link set bridge up")
     with contextlib.ExitStack() as undo:
         made = [undo.enter_context(_node(number, directory / f"n{number}")) for number in range(1, count + 1)]
+        until_joined(count)
         for node in made:
             node.start()
         yield made
+
+
+def until_joined(count: int) -> None:
+    """Wait until the bridge forwards: the kernel sees a new wire within a second, and drops packets until then."""
+    deadline_s = time.monotonic() + 10
+    while sh("bridge link show").count("state forwarding") < count:
+        assert time.monotonic() < deadline_s, sh("bridge link show")
+        time.sleep(0.01)
 
 
 @contextmanager

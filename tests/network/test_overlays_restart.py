@@ -133,6 +133,7 @@ def test_tasks_that_nobody_wants_are_reaped_and_the_others_kept(node: Node) -> N
     cluster = Cluster([node], services=(service(),))
     kept, gone = (cluster.run(node, f"w{n}", (f"10.0.1.1{n}",), service="web") for n in (1, 2))
     node.stop()
+    inside(node.overlay(FRONT), lambda: sh("ip link add tstranger type veth peer name other"))
     node.start()
     node.run(node.networks.reap({kept.name}))
     assert not gone.exists()

@@ -80,6 +80,8 @@ def _make_link(path: Path, link: str, host: IPv4Address, task: IPv4Address, devi
                 there.add_address(device, task, host)
                 there.up(device)
                 there.add_default_route(device, host)
+                here.until_carrying(link)
+                there.until_carrying(device)
     except OSError as error:
         raise NetworkFailed(f"link {link}", error.strerror or str(error)) from None
 

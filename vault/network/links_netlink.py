@@ -5,8 +5,10 @@ Not pure.  Used by `vault.network.links_kernel` and `overlay_kernel`, in their t
 """
 
 import contextlib
+import errno
 import socket
 import struct
+import time
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Final, NamedTuple
 
@@ -18,7 +20,10 @@ Subnet = IPv4Network | IPv6Network
 
 _NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _GETADDR, _NEWROUTE, _DELROUTE = 16, 17, 18, 20, 22, 24, 25
 _IFF_UP: Final = 1
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINKINFO, _IFLA_AF_SPEC, _IFLA_NET_NS_FD = 1, 3, 4, 18, 26, 28
+_CARRIES_S: Final = 3.0
+_OPERATIONAL: Final = 6  # RFC 2863: up.
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_OPERSTATE, _IFLA_LINKINFO = 1, 3, 4, 16, 18
+_IFLA_AF_SPEC, _IFLA_NET_NS_FD = 26, 28
 _INFO_KIND, _INFO_DATA, _VETH_PEER, _INET6_ADDR_GEN_MODE = 1, 2, 1, 8
 _ADDR_GEN_NONE: Final = 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
@@ -86,6 +91,19 @@ class Netlink(NetlinkSocket):
         with contextlib.suppress(OSError):  # Where the kernel has no IPv6, or the link's has been turned off.
             self.ask(_NEWLINK, 0, _LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0) + _no_ipv6())
         self.ask(*up(index))
+
+    def until_carrying(self, link: str) -> None:
+        """Return once a link whose two ends are up carries packets.
+
+        The kernel drops what is sent through the end that came up first until a worker of its own has seen the other.
+        That takes up to a second, on a busy machine or where both ends have the same number; asking makes newer kernels
+        look at once.
+        """
+        until_s = time.monotonic() + _CARRIES_S
+        while attributes(self.describe(link), _LINK.size).get(_IFLA_OPERSTATE, b"\0")[0] != _OPERATIONAL:
+            if time.monotonic() > until_s:
+                raise OSError(errno.ENETDOWN, f"{link} does not come up")
+            time.sleep(0.001)
 
     def change(self, index: int, *, mtu: int = 0, mac: bytes = b"") -> None:
         """Give a link another MTU or MAC address."""

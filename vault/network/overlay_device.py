@@ -149,6 +149,8 @@ class OverlayNamespace:
             near, far = self._links.index(link.name), task.index(link.device)
             _all(task, _task_side(far, link, ranges))
             self._all(_overlay_side(near, link))
+            task.until_carrying(link.device)
+            self._links.until_carrying(link.name)
 
     def detach(self, name: str) -> None:
         """Remove a task's link; none of that name is no error.  The kernel takes its time (20 ms)."""
