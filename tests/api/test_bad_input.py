@@ -301,8 +301,9 @@ def test_an_update_may_not_rename_or_change_the_mode(daemon: Daemon) -> None:
             "POST",
             "/networks/create",
             {"Name": "n", "Options": {"encrypted": ""}},
-            501,
-            "rpc error: code = Unimplemented desc = network option encrypted is not supported yet",
+            400,
+            "rpc error: code = FailedPrecondition desc = network n cannot be encrypted: no node has WireGuard. "
+            "Load the kernel module wireguard on the nodes, or install the package wireguard-go there",
         ),
         (
             "POST",

@@ -151,7 +151,7 @@ def test_configs_and_networks_are_managed(docker: Docker) -> None:
     )
     assert docker("network", "ls", "--filter", "driver=overlay", "--format", "{{.Name}}").split() == ["back", "ingress"]
     refused = docker.run("network", "create", "-d", "overlay", "--opt", "encrypted", "x")
-    assert "network option encrypted is not supported yet" in refused.err
+    assert "network x cannot be encrypted: no node has WireGuard" in refused.err
     docker("network", "rm", "back")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -25,6 +26,7 @@ from vault.rpc.messages_manager import Entered
 from vault.store.trust import root_authority
 
 FOUNDED = founded()
+IDLE = SimpleNamespace(machine=SimpleNamespace(encryption=None))  # An agent that has nothing to do here.
 CLUSTER = next(change.obj for change in FOUNDED.changes if isinstance(change.obj, Cluster))
 
 
@@ -77,7 +79,7 @@ class World:
         self.store_is_there(True)
         self.failed = False
         self.part = Part(
-            Holding(self.files, FOUNDED.identity), INFO, lambda keys: cast(Worker, None),
+            Holding(self.files, FOUNDED.identity), INFO, lambda keys: cast(Worker, IDLE),
             lambda: cast(Gateway, None), self.fail,
         )  # fmt: skip
 

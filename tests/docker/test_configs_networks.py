@@ -95,9 +95,12 @@ def test_networks_of_one_machine_are_refused_with_what_to_use(docker: Docker) ->
         "Error response from daemon: rpc error: code = InvalidArgument desc = "
         'network driver "bridge" is not supported: use overlay'
     )
-    assert "encrypted is not supported yet" in docker.refuses(
-        "network", "create", "-d", "overlay", "--opt", "encrypted", "secret"
-    )
+
+
+def test_an_encrypted_network_is_made_by_docker_where_nodes_have_wireguard(docker: Docker) -> None:
+    docker("network", "create", "-d", "overlay", "--opt", "encrypted", "secret")
+    assert docker("network", "inspect", "--format", "{{.Options}}", "secret").count("encrypted") == 1
+    docker("network", "rm", "secret")
 
 
 @pytest.mark.parametrize("name", ["host", "none", "bridge"])

@@ -25,6 +25,7 @@ from vault.model.task import Task
 from vault.network.namespaces import drop_namespace
 from vault.network.node import NodeNetworks, TaskNetwork
 from vault.network.overlay_listener import OverlayListener
+from vault.network.overlay_network import Tunnels
 
 T = TypeVar("T")
 FRONT = OverlayNetwork(id="front", name="front", vxlan_id=4097, configs=(IPAMConfig(subnet="10.0.1.0/24"),))
@@ -53,11 +54,11 @@ class Node:
         """Do something on the node's event loop."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
 
-    def start(self, *listeners: OverlayListener) -> None:
+    def start(self, *listeners: OverlayListener, tunnels: Tunnels | None = None) -> None:
         """Begin as a vaultd does."""
 
         async def opened() -> NodeNetworks:
-            networks = await NodeNetworks.open(self.run_root)
+            networks = await NodeNetworks.open(self.run_root, tunnels)
             networks.identify(self.id)
             for listener in listeners:
                 networks.listen(listener)
@@ -273,7 +274,12 @@ def _length(address: str) -> int:
 def _network(network: OverlayNetwork) -> Network:
     return Network(
         id=network.id,
-        spec=NetworkSpec(name=network.name, internal=network.internal, ingress=network.ingress),
+        spec=NetworkSpec(
+            name=network.name,
+            internal=network.internal,
+            ingress=network.ingress,
+            driver_configuration=Driver(name="overlay", options={"encrypted": ""} if network.encrypted else {}),
+        ),
         driver_state=Driver(
             name="overlay", options={"com.docker.network.driver.overlay.vxlanid_list": str(network.vxlan_id)}
         ),

@@ -16,11 +16,13 @@ import pytest
 
 from tests.network.hosts import sh
 from tests.network.wireguard_nodes import Node, Stream, connect, echoes, eventually, nodes
+from vault.model.node import EncryptionMeans
 from vault.model.overlay import OverlayEncryption
-from vault.network.wireguard import EncryptionNotReady, WireGuard
+from vault.network.links_kernel import NetworkFailed
+from vault.network.wireguard import WireGuard
 from vault.network.wireguard_plan import POOL, PORTS, VXLAN_PORT
 from vault.network.wireguard_probe import Probe, probe
-from vault.network.wireguard_process import PROGRAM, SOCKETS
+from vault.network.wireguard_process import PROGRAM, SOCKETS, ProcessDevice
 
 pytestmark = pytest.mark.machine
 PAYLOAD = b"a payload that must be in no frame on the wire"
@@ -30,7 +32,23 @@ def processes(node: Node) -> list[int]:
     """Return the processes of a node's devices."""
     prefix = node.do(lambda: node.wireguard._prefix)
     found = subprocess.run(["pgrep", "-f", f"^{PROGRAM} {prefix}"], capture_output=True, text=True, check=False).stdout
-    return [int(pid) for pid in found.split() if Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [int(pid) for pid in found.split() if alive(int(pid))]
+
+
+def peers_of(node: Node) -> set[bytes]:
+    """Return the public keys that a node's first device takes packets from."""
+    prefix = node.on_loop(lambda: node.wireguard._prefix)
+    state = node.wait(ProcessDevice(f"{prefix}0", node.run_root).state())
+    assert state is not None
+    return {peer.public_key for peer in state.peers}
+
+
+def alive(pid: int) -> bool:
+    """Whether a process has not ended; one that nobody has looked after yet has no command line."""
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_nodes_exchange_packets_and_the_wire_shows_none_of_them(tmp_path: Path) -> None:
@@ -115,6 +133,7 @@ def test_a_removed_peer_can_no_longer_send(tmp_path: Path) -> None:
             before = len(stream.arrived)
             eventually(lambda seen=stream.sent: stream.sent > seen + 300)  # type: ignore[misc]
             assert len(stream.arrived) == before
+        assert peers_of(one) == {two.keys[1].public}
         assert two.ping(one)
 
 
@@ -163,7 +182,12 @@ def stranger_sends(own: str, target: str) -> None:
             one.sendto(b"forged", (target, 5000))
 
 
-def test_nothing_leaves_unencrypted_while_there_is_no_device(tmp_path: Path) -> None:
+KEEP_ADDRESS = "ip addr add 198.18.0.1/32 dev lo"  # Else the kernel itself would refuse to send from it.
+
+
+@pytest.mark.parametrize("undone", ["nft flush ruleset", "ip route delete unreachable 198.18.0.0/15", "true"])
+def test_nothing_leaves_unencrypted_while_there_is_no_device(tmp_path: Path, undone: str) -> None:
+    """Rules and a route see to that, each by itself: somebody may have removed the other."""
     with nodes(2, tmp_path) as (wire, (one, two)):
         connect(one, two)
         assert one.ping(two)
@@ -172,10 +196,12 @@ def test_nothing_leaves_unencrypted_while_there_is_no_device(tmp_path: Path) -> 
         with wire.heard() as frames:
             for pid in processes(one):
                 os.kill(pid, signal.SIGKILL)
-            eventually(lambda: one.sh("ip -o link").count("wireguard") == 0)
+            eventually(lambda: not processes(one))
+            one.sh(f"{KEEP_ADDRESS} && {undone}")
             assert not one.ping(two, 0.5)
         inside = POOL.network_address.packed[:2]
         assert not [frame for frame in frames if frame[12:14] == b"\x08\x00" and inside in (frame[26:28], frame[30:32])]
+        one.sh(KEEP_ADDRESS.replace(" add ", " delete "))
         one.start()
         one.share(one, two)
         assert one.ping(two)
@@ -213,7 +239,7 @@ def test_leaving_leaves_nothing_behind(tmp_path: Path) -> None:
     with nodes(2, tmp_path) as (_, (one, two)):
         connect(one, two)
         one.sh("ip link delete vx2")
-        one.wait(one.wireguard.leave())
+        one.leave()
         assert "198.18" not in one.sh("ip route; ip addr")
         assert one.sh("nft list ruleset") == ""
         assert not (one.run_root / "wireguard").exists()
@@ -251,12 +277,26 @@ def test_no_key_is_on_disk_in_the_clear(tmp_path: Path) -> None:
         assert not [path for path in files for needle in needles if needle in path.read_bytes()]
 
 
-def test_a_task_on_a_node_that_cannot_encrypt_is_told_why(tmp_path: Path) -> None:
-    with nodes(1, tmp_path) as (_, (one,)):
-        unable = WireGuard(one.run_root, Probe(by=""), lambda name: pytest.fail(name))
-        with pytest.raises(EncryptionNotReady, match="install the package wireguard-go"):
-            one.wait(unable.local_address())
+def test_a_task_on_a_node_that_cannot_encrypt_is_told_why_until_that_is_mended(tmp_path: Path) -> None:
+    can: list[str] = []
+
+    async def look() -> Probe:
+        return Probe(by=can[0] if can else "")
+
+    async def test() -> None:
+        changed = asyncio.Event()
+        unable = await WireGuard.open(tmp_path, look)
+        unable.follow(changed.set)
         assert unable.means is None
+        with pytest.raises(NetworkFailed, match="install the package wireguard-go"):
+            await unable.ready()
+        can.append(PROGRAM)
+        job = asyncio.create_task(unable.run())
+        await asyncio.wait_for(changed.wait(), 5)
+        assert unable.means == EncryptionMeans(by=PROGRAM)
+        job.cancel()
+
+    asyncio.run(test())
 
 
 def test_the_probe_says_what_this_machine_can_and_leaves_nothing() -> None:

@@ -25,7 +25,7 @@ from vault.model.overlay import EncryptionPeer, OverlayChange, OverlayEncryption
 from vault.network.overlay_state import OverlayState
 from vault.network.wireguard import WireGuard
 from vault.network.wireguard_probe import Probe
-from vault.network.wireguard_process import PROGRAM, ProcessDevice
+from vault.network.wireguard_process import PROGRAM
 
 T = TypeVar("T")
 CLUSTER = "c" * 25
@@ -120,10 +120,9 @@ class Node(Space):
 
         async def begin() -> None:
             self.run_root.mkdir(exist_ok=True)
-            self.wireguard = WireGuard(
-                self.run_root, Probe(by=PROGRAM), lambda name: ProcessDevice(name, self.run_root / "wireguard")
-            )
-            self.wireguard.join(self._open, lambda: self.said.append(self.epoch))
+            self.wireguard = await WireGuard.open(self.run_root, look=user_space)
+            self.wireguard.follow(lambda: self.said.append(self.epoch))
+            self.wireguard.join(self._open)
             self._job = asyncio.get_running_loop().create_task(self.wireguard.run())
 
         self.wait(begin())
@@ -167,7 +166,17 @@ class Node(Space):
 
     def ready(self) -> str:
         """Wait until the underlay is there; return its address."""
-        return str(self.wait(self.wireguard.local_address()))
+        self.wait(self.wireguard.ready())
+        return self.wireguard.local
+
+    def leave(self) -> None:
+        """Let it forget everything."""
+
+        async def forget() -> None:
+            self.wireguard.tell(OverlayEncryption(full=True))
+            await self.wireguard.settled()
+
+        self.wait(forget())
 
     def add_overlay(self, peer: Node) -> None:
         """Make the overlay to another node, as the data plane does."""
@@ -187,7 +196,9 @@ class Node(Space):
     def close(self) -> None:
         """Remove everything."""
         if hasattr(self, "wireguard"):
-            self.wait(self.wireguard.leave())
+            if self._job.done():  # It was stopped, and what it made is still there.
+                self.start()
+            self.leave()
             self.stop()
         super().close()
 
@@ -246,6 +257,11 @@ def nodes(count: int, tmp_path: Path) -> Iterator[tuple[Wire, list[Node]]]:
     finally:
         for one in (*made, wire):
             one.close()
+
+
+async def user_space() -> Probe:
+    """Say that this machine has the program."""
+    return Probe(by=PROGRAM)
 
 
 def connect(*all_: Node) -> None:

@@ -51,7 +51,7 @@ def test_a_service_key_whose_effect_comes_later_is_refused_by_name(keys: str, pa
     ("section", "path"),
     [
         ("networks: {n: {driver: macvlan}}", "networks.n.driver"),
-        ("networks: {n: {driver_opts: {encrypted: 'true'}}}", "networks.n.driver_opts.encrypted"),
+        ("networks: {n: {driver_opts: {other: 'true'}}}", "networks.n.driver_opts.other"),
         ("networks: {n: {ipam: {driver: x}}}", "networks.n.ipam.driver"),
         ("volumes: {v: {driver: nfs}}", "volumes.v.driver"),
         ("volumes: {v: {driver_opts: {type: tmpfs}}}", "volumes.v.driver_opts"),
@@ -68,10 +68,10 @@ def test_a_top_level_key_whose_effect_comes_later_is_refused_by_name(section: st
 
 
 def test_options_of_the_overlay_driver_are_passed_on() -> None:
-    chosen = "{com.docker.network.driver.mtu: 1200}"
+    chosen = "{com.docker.network.driver.mtu: 1200, encrypted: ''}"
     keys = f"services: {{a: {{image: b, networks: [n]}}}}\nnetworks: {{n: {{driver_opts: {chosen}}}}}"
     (network,) = convert(stack(keys), "demo").networks
-    assert network.body()["Options"] == {"com.docker.network.driver.mtu": "1200"}
+    assert network.body()["Options"] == {"com.docker.network.driver.mtu": "1200", "encrypted": ""}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from vault.model.errors import VaultError
-from vault.model.network import MTU_OPTION, VXLAN_OPTION, IPAMConfig, IPAMOptions, Network, NetworkSpec
+from vault.model.network import ENCRYPTED, MTU_OPTION, VXLAN_OPTION, IPAMConfig, IPAMOptions, Network, NetworkSpec
+from vault.model.node import EncryptionMeans, Node, NodeDescription
 from vault.model.secret import Driver
 from vault.store.changes import Put
 from vault.store.rules_network import new_network
@@ -116,3 +117,21 @@ def test_an_ipv6_subnet_overlaps_only_others_of_its_kind() -> None:
     wanted = NetworkSpec(name="n", ipam_options=IPAMOptions(configs=(subnet("10.1.0.128/25"),)))
     with pytest.raises(VaultError, match=r"^Pool overlaps .*: 10.1.0.128/25 and 10.1.0.0/24 of network net"):
         new_network(snapshot, "new", wanted)
+
+
+@pytest.mark.parametrize(
+    ("options", "refused"),
+    [({ENCRYPTED: ""}, True), ({ENCRYPTED: "true"}, True), ({ENCRYPTED: "false"}, False), ({}, False)],
+)
+def test_an_encrypted_network_needs_a_node_that_can_encrypt(options: dict[str, str], refused: bool) -> None:
+    unable, able = Node(id="n1"), Node(id="n2", description=NodeDescription(encryption=EncryptionMeans(by="kernel")))
+    wanted = spec(options=options)
+    without = world().apply([Put(unable)], index=1, now_s=1.0)
+    if refused:
+        with pytest.raises(VaultError, match="network net cannot be encrypted: no node has WireGuard"):
+            new_network(without, "net", wanted)
+    else:
+        new_network(without, "net", wanted)
+    put = new_network(without.apply([Put(able)], index=2, now_s=1.0), "net", wanted)
+    assert isinstance(put.obj, Network)
+    assert put.obj.spec.encrypted is refused

@@ -26,6 +26,7 @@ from vault.agent.step import Action, Local, ending, next_action
 from vault.agent.values import Values
 from vault.model.errors import VaultError
 from vault.model.ids import TaskID
+from vault.model.node import EncryptionMeans
 from vault.model.overlay import OverlayChange
 from vault.model.service import PortConfig
 from vault.model.task import ContainerStatus, PortStatus, State, Task, TaskStatus
@@ -73,6 +74,19 @@ class Networks(Protocol):
         ...
 
 
+class Encryption(Protocol):
+    """Encryption of overlay networks."""
+
+    @property
+    def means(self) -> EncryptionMeans | None:
+        """What this node says of it; None when it cannot encrypt."""
+        ...
+
+    def follow(self, changed: Callable[[], None]) -> None:
+        """Call something whenever `means` is another than before."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """What a runner works with."""
@@ -81,6 +95,7 @@ class Machine:
     images: Images
     networks: Networks
     values: Values
+    encryption: Encryption | None = None
     node: Mapping[str, str]  # id, hostname, os, architecture: for templates.
 
 

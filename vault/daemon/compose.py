@@ -29,7 +29,7 @@ from vault.daemon.containers import Containers
 from vault.daemon.files import lock
 from vault.daemon.identity import IdentityFiles
 from vault.daemon.images import NodeImages
-from vault.daemon.link import opener
+from vault.daemon.link import opener, wireguard_opener
 from vault.daemon.logging import configure
 from vault.daemon.machine import node_info
 from vault.daemon.membership import Manager
@@ -40,6 +40,7 @@ from vault.dns.client import Names
 from vault.model.overlay import OverlayChange
 from vault.network.mesh import Mesh
 from vault.network.node import NodeNetworks
+from vault.network.wireguard import WireGuard
 
 logger = logging.getLogger(__name__)
 PR_SET_DUMPABLE = 4
@@ -92,7 +93,8 @@ class Daemon:
             volumes=volumes,
             allow_swappable=settings.allow_swappable_mounts,
         )
-        networks = await NodeNetworks.open(settings.run_root)
+        wireguard = await WireGuard.open(settings.run_root)
+        networks = await NodeNetworks.open(settings.run_root, wireguard)
         names = Names(settings.run_root)
         networks.listen(names, ready=names.ready)
         mesh = Mesh(settings.run_root)
@@ -108,8 +110,17 @@ class Daemon:
                 "os": "linux",
             }
             networks.identify(keys.node_id)
-            values = Values(opener(keys))
-            return Worker(Machine(executor=executor, images=images, networks=networks, values=values, node=node))
+            wireguard.join(wireguard_opener(keys))
+            return Worker(
+                Machine(
+                    executor=executor,
+                    images=images,
+                    networks=networks,
+                    encryption=wireguard,
+                    values=Values(opener(keys)),
+                    node=node,
+                )
+            )
 
         manager = Manager(info, IdentityFiles(settings.data_root), make_worker, self._fail, lambda: gateway)
         local = Local(info, manager.worker, images, volumes)
@@ -118,6 +129,8 @@ class Daemon:
         self._served.append(http)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._end)
+        encrypting = asyncio.create_task(wireguard.run(), name="encryption")
+        encrypting.add_done_callback(self._ended)
         try:
             await manager.start()
             if not manager.member:
@@ -130,6 +143,7 @@ class Daemon:
                 await http.serve(sockets=[listener])
         finally:
             await manager.stop()
+            encrypting.cancel()
             await executor.close()
             await networks.close()
             await names.close()

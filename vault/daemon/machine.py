@@ -10,7 +10,7 @@ from pathlib import Path
 from vault import __version__
 from vault.api.ports import NodeInfo
 from vault.daemon.settings import Settings
-from vault.model.node import Engine, NodeDescription, NodeResources, Platform, Plugin, TLSInfo
+from vault.model.node import EncryptionMeans, Engine, NodeDescription, NodeResources, Platform, Plugin, TLSInfo
 
 _PLUGINS = (
     Plugin(type="Log", name="json-file"),
@@ -45,7 +45,7 @@ def node_info(settings: Settings) -> NodeInfo:
     )
 
 
-def description(info: NodeInfo, tls_info: TLSInfo) -> NodeDescription:
+def description(info: NodeInfo, tls_info: TLSInfo, encryption: EncryptionMeans | None = None) -> NodeDescription:
     """Return what this node says of itself to the managers."""
     return NodeDescription(
         hostname=info.hostname,
@@ -53,6 +53,7 @@ def description(info: NodeInfo, tls_info: TLSInfo) -> NodeDescription:
         resources=NodeResources(nano_cpus=info.cpus * 1_000_000_000, memory_bytes=info.memory_bytes),
         engine=Engine(engine_version=__version__, labels=dict(info.labels), plugins=_PLUGINS),
         tls_info=tls_info,
+        encryption=encryption,
     )
 
 

@@ -86,6 +86,8 @@ class Part:
                 announced=self._announced,
             ),
         )
+        if (encryption := self.worker.machine.encryption) is not None:
+            encryption.follow(self._connection.described)
         identity = holding.identity
         self._renewal = Renewal(
             Held(
@@ -205,8 +207,9 @@ class Part:
             await asyncio.sleep(LOOK_S)
 
     def _description(self) -> NodeDescription:
-        identity = self.holding.identity
-        return description(self._info, reported_tls_info(identity.certificate, identity.roots))
+        identity, encryption = self.holding.identity, self.worker.machine.encryption
+        means = encryption.means if encryption is not None else None
+        return description(self._info, reported_tls_info(identity.certificate, identity.roots), means)
 
     def _manager_ok(self) -> bool | None:
         if not self.is_manager:

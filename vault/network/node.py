@@ -19,7 +19,7 @@ from typing import Self
 from msgspec.structs import replace
 
 from vault.model.network import NetworkAttachment
-from vault.model.overlay import OverlayChange, OverlayEndpoint, OverlayNetwork
+from vault.model.overlay import OverlayChange, OverlayEncryption, OverlayEndpoint, OverlayNetwork
 from vault.model.service import PortConfig
 from vault.model.task import Task
 from vault.network.links import NodeNetwork
@@ -52,6 +52,7 @@ class NodeNetworks:
         self._namespaces = run_root / "netns"
         self._node_id = ""
         self._records = Records(run_root)
+        self._tunnels = tunnels
         self._overlays = Overlays(self._namespaces, self._records, self._opened, tunnels)
         self._listeners: list[OverlayListener] = []
         self._ready: list[Callable[[str], Awaitable[None]]] = []
@@ -68,6 +69,8 @@ class NodeNetworks:
         networks = cls(run_root, tunnels)
         networks._node_id, networks.state = networks._records.state()
         networks._saved = networks.state
+        if tunnels is not None:
+            tunnels.told(networks.state)
         lost = await networks._overlays.adopt(networks._node_id, networks.state)
         for task_id in lost:
             networks._end(task_id)
@@ -147,6 +150,7 @@ class NodeNetworks:
     def _take(self, change: OverlayChange) -> None:
         change = self._without_ended(change)
         before, self.state = self.state, self.state.applied(change)
+        self._encrypt(change)
         if self.state is before:
             return
         self._overlays.apply(self.state, change)
@@ -154,6 +158,18 @@ class NodeNetworks:
         for listener in self._listeners:
             listener.told(self.state)
         self._save()
+
+    def _encrypt(self, change: OverlayChange) -> None:
+        """Tell the tunnels who is reached through them, and by which keys, before anything is sent there."""
+        if self._tunnels is None:
+            return
+        self._tunnels.told(self.state)
+        said = change.encryption
+        if said is None and change.full:  # This node is on no encrypted network.
+            said = OverlayEncryption(full=True)
+        if said is not None:
+            self._tunnels.tell(said)
+            self._overlays.reencrypt()
 
     async def _create(self, task: Task) -> TaskNetwork | None:
         await self._remove(task.id)  # What a vaultd left that ended in the middle of this.

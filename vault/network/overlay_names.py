@@ -11,6 +11,8 @@ from typing import Final
 from vault.model.network import IPAMConfig
 from vault.model.overlay import OverlayNetwork
 from vault.network.links_netlink import Address, Interface, Subnet
+from vault.network.wireguard_plan import POOL as TUNNEL_POOL
+from vault.network.wireguard_plan import VXLAN_PORT as TUNNEL_PORT
 
 DEVICE: Final = "vxlan0"
 PORT: Final = 4789  # UDP, RFC 7348.
@@ -52,9 +54,12 @@ def port_of(outside: str) -> int:
     """Return the UDP port on which a node takes in overlay packets, by the address where it does.
 
     Nodes on loopback addresses share one machine, and the kernel lets only one of them have a network's id on a port,
-    so each has a port of its own.
+    so each has a port of its own.  What comes to an address inside a tunnel has another port than what comes in the
+    clear, so that one is never taken for the other.
     """
     address = ip_address(outside)
+    if address in TUNNEL_POOL:
+        return TUNNEL_PORT
     return _FIRST_OWN_PORT + int(address) % _OWN_PORTS if address.is_loopback else PORT
 
 

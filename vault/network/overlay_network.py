@@ -13,7 +13,7 @@ from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from typing import Final, Protocol
 
-from vault.model.overlay import OverlayNetwork
+from vault.model.overlay import OverlayEncryption, OverlayEndpoint, OverlayNetwork
 from vault.network.links_kernel import NetworkFailed
 from vault.network.links_netlink import Netlink
 from vault.network.namespaces import in_thread
@@ -21,7 +21,7 @@ from vault.network.overlay_device import DeviceSpec, OverlayNamespace
 from vault.network.overlay_names import DEVICE, PORT, gateway_of, mtu_of, node_mac, port_of, ranges
 from vault.network.overlay_netlink import Vxlan
 from vault.network.overlay_reach import Reach
-from vault.network.overlay_state import EndpointKey, Overlay
+from vault.network.overlay_state import EndpointKey, Overlay, OverlayState
 from vault.network.overlay_vips import changed_table, whole_table
 
 logger = logging.getLogger(__name__)
@@ -29,12 +29,32 @@ RETRY_S: Final = 2.0
 
 
 class Tunnels(Protocol):
-    """Encrypted ways to other nodes."""
+    """Encrypted ways to other nodes: `vault.network.wireguard`."""
 
-    bytes: int  # What a packet grows by.
+    @property
+    def grows_bytes(self) -> int:
+        """What a packet grows by."""
+        ...
 
-    def outside(self, node_addr: str) -> str:
-        """Return the address inside the tunnel by which a node, or this one, is reached."""
+    @property
+    def local(self) -> str:
+        """This node's address inside; "" while it has none."""
+        ...
+
+    async def ready(self) -> None:
+        """Return once encrypted packets can leave.  Raises `NetworkFailed`."""
+        ...
+
+    def outside(self, node_id: str) -> str:
+        """Return another node's address inside; "" for one that is not known."""
+        ...
+
+    def tell(self, change: OverlayEncryption) -> None:
+        """Take what the managers say of keys and peers."""
+        ...
+
+    def told(self, state: OverlayState) -> None:
+        """Take note of the nodes with which this one shares an encrypted network."""
         ...
 
 
@@ -173,6 +193,8 @@ class LocalOverlay:
         if self._after is not None:
             await asyncio.wait({self._after})
             self._after = None
+        if self.overlay.network.encrypted:
+            await _tunnels(self.overlay.network, self._node()).ready()
         news, self._news = self._news, _News()
         try:
             await in_thread(lambda: self._programmed(self.overlay, news))
@@ -202,8 +224,7 @@ class LocalOverlay:
         self._forget(change.withdrawn)
 
     def _whole(self, overlay: Overlay, node: Node, spec: DeviceSpec) -> None:
-        network, tunnels = overlay.network, node.tunnels
-        before, self._reach = self._reach, Reach(node.id, _outside(network, tunnels))
+        before, self._reach = self._reach, Reach(node.id, _outside(overlay.network, node))
         self.namespace.ensure(spec)
         change = self._reach.update(overlay)
         self.namespace.sync(change)
@@ -225,8 +246,12 @@ def _spec(overlay: Overlay, node: Node) -> DeviceSpec:
     """Return what a network's namespace has on this node; raises `NetworkFailed`."""
     network, here = overlay.network, node.links
     own = _own_address(overlay, node.id)
-    outside = _outside(network, node.tunnels)
-    local = outside(own) if own else ""
+    local, grows_bytes = own, 0
+    if network.encrypted:
+        tunnels = _tunnels(network, node)
+        local, grows_bytes = tunnels.local, tunnels.grows_bytes
+        if not local:  # Anything that left now would leave as it is.
+            raise NetworkFailed(f"overlay {network.name}", "it is encrypted, and this node has no keys")
     version = ip_address(local).version if local else 4
     found = ranges(network.configs)
     addresses = [one.gateway for one in found]
@@ -234,10 +259,9 @@ def _spec(overlay: Overlay, node: Node) -> DeviceSpec:
         addresses.append(ip_interface(network.node_address).ip)
     holder = here.holder(ip_address(own)) if own else None
     underlay = next((link.mtu for link in here.links() if link.number == holder), 0)
-    grown = node.tunnels.bytes if network.encrypted and node.tunnels is not None else 0
     return DeviceSpec(
         vxlan=Vxlan(id=network.vxlan_id, port=port_of(local) if local else PORT, local=local),
-        mtu=mtu_of(network, underlay, version=version, tunnel_bytes=grown),
+        mtu=mtu_of(network, underlay, version=version, tunnel_bytes=grows_bytes),
         mac=node_mac(own) if own else node_mac("0.0.0.0"),  # noqa: S104  # Nobody sends here yet.
         ranges=found,
         own=tuple(dict.fromkeys(addresses)),
@@ -250,11 +274,15 @@ def _own_address(overlay: Overlay, node_id: str) -> str:
     return next(own, "")
 
 
-def _outside(network: OverlayNetwork, tunnels: Tunnels | None) -> Callable[[str], str]:
+def _outside(network: OverlayNetwork, node: Node) -> Callable[[OverlayEndpoint], str]:
+    """Return what says where packets for an endpoint's node go."""
     if not network.encrypted:
-        return lambda node_addr: node_addr
-    if tunnels is None:
-        raise NetworkFailed(
-            f"overlay {network.name}", "it is encrypted, and this node has neither WireGuard nor wireguard-go"
-        )
-    return tunnels.outside
+        return lambda endpoint: endpoint.node_addr
+    tunnels = _tunnels(network, node)
+    return lambda endpoint: tunnels.outside(endpoint.node_id)
+
+
+def _tunnels(network: OverlayNetwork, node: Node) -> Tunnels:
+    if node.tunnels is None:
+        raise NetworkFailed(f"overlay {network.name}", "it is encrypted, and this node encrypts nothing")
+    return node.tunnels

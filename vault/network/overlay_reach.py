@@ -40,14 +40,15 @@ class ReachChange:
 class _Placed:
     addresses: tuple[str, ...]
     node_addr: str  # Empty for an endpoint of this node.
+    outside: str = ""
 
 
 class Reach:
     """What was said of one network so far."""
 
-    def __init__(self, node_id: str, outside: Callable[[str], str] = lambda node_addr: node_addr) -> None:
+    def __init__(self, node_id: str, outside: Callable[[OverlayEndpoint], str] = lambda one: one.node_addr) -> None:
         self._node_id = node_id
-        self._outside = outside  # Where packets for a node go; with encryption that is inside a tunnel.
+        self._outside = outside  # Where packets for an endpoint's node go, "" = nowhere yet; maybe inside a tunnel.
         self._placed: dict[EndpointKey, _Placed] = {}
         self._owner: dict[str, EndpointKey] = {}
         self._on_node: dict[str, int] = {}  # How many endpoints a node has.
@@ -81,7 +82,9 @@ class Reach:
             return None
         if endpoint.node_id == self._node_id:
             return _Placed(endpoint.addresses, "")
-        return _Placed(endpoint.addresses, endpoint.node_addr) if endpoint.node_addr else None
+        if not endpoint.node_addr or not (outside := self._outside(endpoint)):
+            return None
+        return _Placed(endpoint.addresses, endpoint.node_addr, outside)
 
     def _leave(self, key: EndpointKey, endpoint: OverlayEndpoint | None, change: ReachChange) -> None:
         """Take an endpoint away from where it was, unless it stays there."""
@@ -117,7 +120,7 @@ class Reach:
                 change.own.add(address)
         if placing.node_addr:
             if not self._on_node.get(placing.node_addr):
-                change.nodes[node_mac(placing.node_addr)] = self._outside(placing.node_addr)
+                change.nodes[node_mac(placing.node_addr)] = placing.outside
             self._on_node[placing.node_addr] = self._on_node.get(placing.node_addr, 0) + 1
 
     def _serve(self, key: EndpointKey, endpoint: OverlayEndpoint | None) -> str:

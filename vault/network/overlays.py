@@ -90,6 +90,12 @@ class Overlays:
             elif overlay is not local.overlay:
                 local.tell(overlay, *touched.get(network_id, (set(), set())))
 
+    def reencrypt(self) -> None:
+        """Look at encrypted networks anew: addresses inside the tunnels may be others."""
+        for local in self._local.values():
+            if local.overlay.network.encrypted:
+                local.tell(local.overlay, None, ())
+
     def has(self, network_id: str) -> bool:
         """Whether this node takes part in a network."""
         return network_id in self._local

@@ -10,13 +10,12 @@ managers.  Devices and routes are the kernel's, or those of processes that live 
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 import msgspec
 
@@ -25,13 +24,16 @@ from vault.crypto.wireguard_seal import WireGuardKey
 from vault.model.errors import VaultError
 from vault.model.node import EncryptionKey, EncryptionMeans
 from vault.model.overlay import OverlayEncryption
+from vault.network.links_kernel import NetworkFailed
 from vault.network.links_names import Names
-from vault.network.overlay_state import OverlayState
+from vault.network.overlay_state import Overlay, OverlayState
 from vault.network.wireguard_contact import Contacts
+from vault.network.wireguard_kernel import KernelDevice
 from vault.network.wireguard_links import Links
 from vault.network.wireguard_messages import State
-from vault.network.wireguard_plan import Device, Peer, Plan, applied, epoch_in_use, planned, ways
-from vault.network.wireguard_probe import MISSING, Probe
+from vault.network.wireguard_plan import OVERHEAD_BYTES, Device, Peer, Plan, applied, epoch_in_use, planned, ways
+from vault.network.wireguard_probe import KERNEL, MISSING, Probe, probe
+from vault.network.wireguard_process import ProcessDevice
 
 logger = logging.getLogger(__name__)
 READY_S: Final = 10.0  # How long a task waits for the underlay.
@@ -41,12 +43,7 @@ ENDING_S: Final = 0.01
 SEEK_S: Final = (0.05, 1.0)  # Between looks at peers that were not met yet: at first, and at most.
 
 OpenKey = Callable[[EncryptionKey], WireGuardKey]
-
-
-class EncryptionNotReady(VaultError):
-    """A task on an encrypted network cannot be connected."""
-
-    status = HTTPStatus.SERVICE_UNAVAILABLE
+Look = Callable[[], Awaitable[Probe]]
 
 
 class Tunnel(Protocol):
@@ -74,20 +71,22 @@ class _Made:
 class WireGuard:
     """The underlay of one node."""
 
-    def __init__(self, run_root: Path, found: Probe, make: Callable[[str], Tunnel]) -> None:
-        """found: what this machine can.  make: a device by name."""
+    def __init__(self, run_root: Path, look: Look = probe) -> None:
+        """look: finds out what this machine can; asked again while that is nothing."""
         self._directory = run_root / "wireguard"
         self._record = self._directory / "told.json"
-        self._found = found
-        self._make = make
+        self._look = look
+        self._by = ""
         self._prefix = "w" + Names(run_root).link_prefix[1:]
         self._links = Links(self._prefix, Names(run_root).table)
         self._told = _read(self._record)
-        self._needed: frozenset[str] | None = None  # None: not told yet, so that nothing that runs is touched.
+        self._inside = _inside(self._told)
+        self._state: OverlayState | None = None  # None: not told yet, so that nothing that runs is touched.
+        self._nodes: dict[str, tuple[Overlay, frozenset[str]]] = {}  # Of encrypted networks, as last looked at.
         self._open_key: OpenKey | None = None
         self._made: dict[str, _Made] = {}
         self._ways: dict[IPv4Address, str] | None = None  # None: not looked at yet.
-        self._ready: IPv4Address | None = None
+        self._ready = asyncio.Event()  # Set while packets can leave by a device.
         self._guarded_s: float | None = None
         self._epoch = 0
         self._trouble = ""
@@ -95,65 +94,83 @@ class WireGuard:
         self._news = asyncio.Event()
         self._settled = asyncio.Event()  # Set once what was told last was done.
 
-    # For the agent and the daemon.
+    @classmethod
+    async def open(cls, run_root: Path, look: Look = probe) -> Self:
+        """Take over what an earlier vaultd left; `run` does the rest."""
+        made = cls(run_root, look)
+        made._by = (await look()).by
+        return made
 
-    def join(self, open_key: OpenKey, changed: Callable[[], None]) -> None:
-        """Take part in a swarm.
+    # For the daemon and the agent.
 
-        open_key: opens what was sealed to this node.  changed: called when `means` is another than before.
-        """
-        self._open_key, self._changed = open_key, changed
+    def join(self, open_key: OpenKey) -> None:
+        """Take part in a swarm.  open_key: opens what was sealed to this node."""
+        self._open_key = open_key
         self._look_again()
 
-    def tell(self, change: OverlayEncryption) -> None:
-        """Take note of what the managers say."""
-        told = applied(self._told, change)
-        if told != self._told:
-            self._told = told
-            _write(self._record, told)
-            self._look_again()
-
-    def told(self, state: OverlayState) -> None:
-        """Take note of the nodes with which this one shares an encrypted network."""
-        needed = frozenset(
-            endpoint.node_id
-            for overlay in state
-            if overlay.network.encrypted
-            for endpoint in overlay.endpoints.values()
-        )
-        if needed != self._needed:
-            self._needed = needed
-            self._look_again()
+    def follow(self, changed: Callable[[], None]) -> None:
+        """Call something whenever `means` is another than before."""
+        self._changed = changed
 
     @property
     def means(self) -> EncryptionMeans | None:
         """What this node says of itself; None when it cannot encrypt."""
-        return EncryptionMeans(by=self._found.by, epoch=self._epoch) if self._found.by else None
+        return EncryptionMeans(by=self._by, epoch=self._epoch) if self._by else None
 
-    async def leave(self) -> None:
-        """Forget keys and peers, and remove the devices."""
-        self.tell(OverlayEncryption(full=True))
-        self._look_again()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(READY_S):
-                await self._settled.wait()
+    async def settled(self) -> None:
+        """Return once what was told last was done; a key exchange may still be under way."""
+        await self._settled.wait()
 
-    # For overlays.
+    # For overlays; `vault.network.overlay_network.Tunnels`.
 
-    async def local_address(self) -> IPv4Address:
-        """Return this node's address inside, once packets can leave from it.  Raises `EncryptionNotReady`."""
-        if not self._found.by:
-            raise EncryptionNotReady(f"this node cannot encrypt the network: {MISSING}")
+    @property
+    def grows_bytes(self) -> int:
+        """What a packet grows by."""
+        return OVERHEAD_BYTES
+
+    @property
+    def local(self) -> str:
+        """This node's address inside; "" while it has none."""
+        return self._told.own.address if self._told.own is not None else ""
+
+    def outside(self, node_id: str) -> str:
+        """Return another node's address inside; "" for one that is not known."""
+        return self._inside.get(node_id, "")
+
+    def tell(self, change: OverlayEncryption) -> None:
+        """Take note of what the managers say of keys and peers."""
+        told = applied(self._told, change)
+        if told != self._told:
+            self._told, self._inside = told, _inside(told)
+            if told.own is not None:
+                _write(self._record, told)
+            self._look_again()
+
+    def told(self, state: OverlayState) -> None:
+        """Take note of the nodes with which this one shares an encrypted network."""
+        had = {network_id: nodes for network_id, (_, nodes) in self._nodes.items()}
+        found: dict[str, tuple[Overlay, frozenset[str]]] = {}
+        for overlay in state:
+            if not overlay.network.encrypted:
+                continue
+            known = self._nodes.get(overlay.network.id)
+            if known is None or known[0] is not overlay:
+                known = overlay, frozenset(endpoint.node_id for endpoint in overlay.endpoints.values())
+            found[overlay.network.id] = known
+        first, self._state, self._nodes = self._state is None, state, found
+        if first or had != {network_id: nodes for network_id, (_, nodes) in found.items()}:
+            self._look_again()
+
+    async def ready(self) -> None:
+        """Return once encrypted packets can leave from here.  Raises `NetworkFailed`."""
+        if not self._by:
+            raise NetworkFailed("encryption", MISSING)
         try:
             async with asyncio.timeout(READY_S):
-                while self._ready is None:
-                    await self._settled.wait()
-                    if self._ready is None:
-                        self._settled.clear()
+                await self._ready.wait()
         except TimeoutError:
-            why = self._trouble or "its keys have not come from the managers yet"
-            raise EncryptionNotReady(f"this node cannot encrypt the network: {why}") from None
-        return self._ready
+            why = self._trouble or "the keys of this node have not come from the managers yet"
+            raise NetworkFailed("encryption", why) from None
 
     # Inside.
 
@@ -177,6 +194,7 @@ class WireGuard:
                 self._news.clear()
                 pause_s = SEEK_S[0]
             try:
+                await self._find_means()
                 complete = await self._reconcile()
             except (VaultError, OSError) as error:
                 self._failed(error.message if isinstance(error, VaultError) else str(error.strerror))
@@ -201,8 +219,9 @@ class WireGuard:
         if self._told.own is None:
             await self._clear()
             return True
-        plan = planned(self._told, self._needed or (), self._prefix)
-        if plan is None or self._needed is None or self._open_key is None or not self._found.by:
+        needed = frozenset[str]().union(*(nodes for _, nodes in self._nodes.values()))
+        plan = planned(self._told, needed, self._prefix)
+        if plan is None or self._state is None or self._open_key is None or not self._by:
             return True
         self._directory.mkdir(mode=0o700, exist_ok=True)
         await self._guard()
@@ -215,9 +234,19 @@ class WireGuard:
         found = ways(plan, met, self._ways)
         await self._links.lead(plan.address, self._ways, {way.address: way.device for way in found})
         self._ways = {way.address: way.device for way in found}
-        self._ready = plan.address
+        self._ready.set()
         self._use(epoch_in_use(plan, found, met))
         return self._epoch == plan.devices[-1].epoch
+
+    async def _find_means(self) -> None:
+        """Look again whether this machine can encrypt, while it cannot: somebody may install what is missing."""
+        if not self._by:
+            self._by = (await self._look()).by
+            if self._by:
+                self._changed()
+
+    def _tunnel(self, name: str) -> Tunnel:
+        return KernelDevice(name) if self._by == KERNEL else ProcessDevice(name, self._directory)
 
     async def _guard(self) -> None:
         """Have the rules, before the first device and again now and then: somebody may have flushed them."""
@@ -229,15 +258,15 @@ class WireGuard:
     async def _bring(self, plan: Plan, device: Device) -> frozenset[bytes]:
         """Make a device what it should be; return the public keys of the peers that it has met."""
         assert self._open_key is not None
-        made = self._made.setdefault(device.name, _Made(self._make(device.name)))
+        made = self._made.setdefault(device.name, _Made(self._tunnel(device.name)))
         state = await made.tunnel.state()
         try:
             key = self._open_key(device.key)
         except CryptoError as error:
-            raise EncryptionNotReady(f"the key of epoch {device.epoch} is not for this node: {error.message}") from None
+            raise NetworkFailed("encryption", f"a key is not for this node: {error.message}") from None
         if state is None or state.key is None or state.key != key or state.port != device.port:
             await self._delete(device.name)
-            made = self._made[device.name] = _Made(self._make(device.name))
+            made = self._made[device.name] = _Made(self._tunnel(device.name))
             await made.tunnel.create(key, device.port)
             await self._links.set_up(device.name, plan.address)
             state = State(key, device.port, ())
@@ -279,7 +308,7 @@ class WireGuard:
     async def _delete(self, name: str) -> None:
         """Delete a device, and wait until its process is gone; none of that name is no error."""
         made = self._made.pop(name, None)
-        tunnel = made.tunnel if made is not None else self._make(name)
+        tunnel = made.tunnel if made is not None else self._tunnel(name)
         if made is not None and made.watch is not None:
             made.watch.cancel()
         await self._links.delete(name)
@@ -293,7 +322,7 @@ class WireGuard:
 
     async def _clear(self) -> None:
         """Leave nothing: this node is on no encrypted network."""
-        self._ready = None
+        self._ready.clear()
         if not self._directory.exists():
             return
         for name in await self._links.names():
@@ -309,6 +338,10 @@ class WireGuard:
         if epoch != self._epoch:
             self._epoch = epoch
             self._changed()
+
+
+def _inside(told: OverlayEncryption) -> dict[str, str]:
+    return {peer.node_id: peer.address for peer in told.put_peers}
 
 
 def _read(path: Path) -> OverlayEncryption:

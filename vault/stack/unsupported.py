@@ -5,13 +5,13 @@ Pure; called by `vault.stack.convert` before anything is read or made.  `stack c
 
 from collections.abc import Iterator
 
-from vault.model.network import MTU_OPTION, VXLAN_OPTION
+from vault.model.network import ENCRYPTED, MTU_OPTION, VXLAN_OPTION
 from vault.stack import document as doc
 from vault.stack.errors import NotSupportedYet
 from vault.store.rules_later import LOG_DRIVERS
 
 _LOG_OPTIONS = frozenset(("max-size", "max-file"))
-_NETWORK_OPTIONS = frozenset((MTU_OPTION, VXLAN_OPTION))
+_NETWORK_OPTIONS = frozenset((ENCRYPTED, MTU_OPTION, VXLAN_OPTION))
 _DEFAULT_CHANGES = doc.ChangeConfig(
     parallelism=1, delay=0, failure_action="pause", monitor=5_000_000_000, max_failure_ratio=0.0, order="stop-first"
 )

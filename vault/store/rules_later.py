@@ -8,12 +8,11 @@ from collections.abc import Iterator
 
 from vault.model.container import ContainerSpec
 from vault.model.errors import Unimplemented
-from vault.model.network import MTU_OPTION, VXLAN_OPTION, Network, NetworkSpec
+from vault.model.network import ENCRYPTED, MTU_OPTION, VXLAN_OPTION, Network, NetworkSpec
 from vault.model.service import ServiceSpec, TaskSpec, UpdateConfig
 
 MOUNT_TYPES = ("bind", "volume", "tmpfs")
 LOG_DRIVERS = ("", "json-file", "local", "none")
-ENCRYPTED = "encrypted"
 
 
 def check_service_supported(spec: ServiceSpec) -> None:
@@ -25,8 +24,6 @@ def check_service_supported(spec: ServiceSpec) -> None:
 def check_network_supported(spec: NetworkSpec) -> None:
     """Raise `Unimplemented` naming the first option of `spec` whose effect is still to come."""
     options = spec.driver_configuration.options if spec.driver_configuration else {}
-    if ENCRYPTED in options and options[ENCRYPTED].lower() not in ("false", "0"):
-        raise Unimplemented("network option encrypted is not supported yet")
     for option in sorted(options.keys() - {ENCRYPTED, MTU_OPTION, VXLAN_OPTION}):
         raise Unimplemented(f"network option {option} is not supported yet")
     if spec.ipam_options and spec.ipam_options.driver and spec.ipam_options.driver.name not in ("", "default"):

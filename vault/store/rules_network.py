@@ -59,9 +59,19 @@ def new_network(snapshot: Snapshot, network_id: str, spec: NetworkSpec) -> Put:
     _check_vxlan_id(snapshot, spec)
     if spec.ingress and any(network.spec.ingress for network in snapshot.networks.values()):
         raise Conflict("ingress network is already present")
+    _check_encryption(snapshot, spec)
     options = spec.driver_configuration.options if spec.driver_configuration else {}
     stored = msgspec.structs.replace(spec, driver_configuration=Driver(name="overlay", options=options), scope="swarm")
     return Put(Network(id=network_id, spec=stored))
+
+
+def _check_encryption(snapshot: Snapshot, spec: NetworkSpec) -> None:
+    """Raise `FailedPrecondition` when no node could run a task on the network; one that can is enough."""
+    if spec.encrypted and not any(node.description.encryption for node in snapshot.nodes.values()):
+        raise FailedPrecondition(
+            f"network {spec.name} cannot be encrypted: no node has WireGuard. Load the kernel module wireguard on the "
+            "nodes, or install the package wireguard-go there"
+        )
 
 
 def removed_network(snapshot: Snapshot, network_id: str) -> tuple[Change, ...]:
