@@ -36,6 +36,7 @@ class FakeNamespace:
         self.go = threading.Event()
         self.go.set()
         self.fails = 0
+        self.lacks = ""  # What a look at the kernel finds.
         self.rules = self
 
     def ensure(self, spec: object) -> None:
@@ -73,6 +74,7 @@ def tell(story: Story, monkeypatch: pytest.MonkeyPatch) -> FakeNamespace:
     namespace = FakeNamespace()
     monkeypatch.setattr(overlay_network.OverlayNamespace, "open", lambda *_: namespace)
     monkeypatch.setattr(overlay_network, "RETRY_S", 0.001)
+    monkeypatch.setattr(overlay_network, "missing", lambda: [namespace.lacks] if namespace.lacks else [])
 
     async def main() -> None:
         node = Node(HERE, FakeLinks())  # type: ignore[arg-type]
@@ -162,6 +164,15 @@ def test_a_network_that_cannot_be_made_says_so_to_its_task_and_works_later(
         assert namespace.did == []
         await local.ready()
         assert namespace.did == ["ensure", "sync 0", "whole table", "opened"]
+
+    tell(story, monkeypatch)
+
+
+def test_a_kernel_that_lacks_something_is_named_and_not_what_it_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(local: LocalOverlay, namespace: FakeNamespace) -> None:
+        namespace.fails, namespace.lacks = 1, "this kernel has no numgen"
+        with pytest.raises(NetworkFailed, match="network set-up failed: overlay n: this kernel has no numgen"):
+            await local.ready()
 
     tell(story, monkeypatch)
 

@@ -41,6 +41,11 @@ def leave_for_new() -> None:
     _check(_LIBC.unshare(_CLONE_NEWNET))
 
 
+def enter_unseen() -> None:
+    """Make a namespace that ends with the calling thread, and enter it.  Raises `OSError`."""
+    _check(_LIBC.unshare(_CLONE_NEWNET))
+
+
 def enter(path: Path) -> None:
     """Enter a namespace that is there.  Raises `OSError`."""
     with path.open("rb") as namespace:

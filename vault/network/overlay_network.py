@@ -20,6 +20,7 @@ from vault.network.namespaces import in_thread
 from vault.network.overlay_device import DeviceSpec, OverlayNamespace
 from vault.network.overlay_names import DEVICE, PORT, gateway_of, mtu_of, node_mac, port_of, ranges
 from vault.network.overlay_netlink import Vxlan
+from vault.network.overlay_probe import missing
 from vault.network.overlay_reach import Reach
 from vault.network.overlay_state import EndpointKey, Overlay, OverlayState
 from vault.network.overlay_vips import changed_table, whole_table
@@ -110,6 +111,7 @@ class LocalOverlay:
         self._turn = asyncio.Lock()
         self._closed = asyncio.Event()
         self._complained = ""
+        self._lacks: list[str] | None = None  # What a look at the kernel found, once something had failed.
 
     @property
     def namespace(self) -> OverlayNamespace:
@@ -198,8 +200,12 @@ class LocalOverlay:
         news, self._news = self._news, _News()
         try:
             await in_thread(lambda: self._programmed(self.overlay, news))
-        except Exception:
+        except Exception as error:
             self._news.everything = True  # Part of it may hold: the next time everything is compared.
+            if isinstance(error, NetworkFailed) and self._spec is None:
+                self._lacks = await in_thread(missing) if self._lacks is None else self._lacks
+                if self._lacks:
+                    raise NetworkFailed(f"overlay {self.overlay.network.name}", self._lacks[0]) from None
             raise
         if not self._said_open:
             self._said_open = True
