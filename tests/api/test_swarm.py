@@ -144,3 +144,11 @@ def test_a_nodes_stored_status_is_not_changed_by_showing_it() -> None:
     before = msgspec.json.encode(daemon.manager.store().committed.nodes[NODE_ID])
     daemon.get("/nodes")
     assert msgspec.json.encode(daemon.manager.store().committed.nodes[NODE_ID]) == before
+
+
+def test_keys_of_encrypted_networks_are_not_rotated_while_there_are_none() -> None:
+    answer = Daemon().with_swarm().post("/vault/v1/networks/keys/rotate")
+    assert (answer.status, answer.message.partition(" desc = ")[2]) == (
+        400,
+        "there are no keys to rotate: no node has a task on an encrypted network",
+    )

@@ -13,15 +13,18 @@ from vault.crypto.node_seal import NodeKey
 from vault.crypto.wireguard_seal import WireGuardKey, open_wireguard_key
 from vault.dispatcher.encryption import NODES_AT_ONCE, PERIOD, Encryption
 from vault.model.cluster import DEFAULT_SPEC, Cluster, EncryptionEpochs
+from vault.model.errors import FailedPrecondition
 from vault.model.ids import Kind
 from vault.model.network import Network, NetworkAttachment, NetworkSpec
 from vault.model.node import EncryptionKey, EncryptionMeans, Node, NodeAttachment, NodeStatus
 from vault.model.secret import Driver
 from vault.model.task import State, Task, TaskStatus
 from vault.store.changes import AnyObject, Delete, Put, kind_of
+from vault.store.rules_network import keys_to_rotate
 from vault.store.snapshot import Snapshot
 
 PERIOD_S = PERIOD.total_seconds()
+START_S = 1_000_000.0
 
 
 def network(network_id: str = "secret", *, encrypted: bool = True, ingress: bool = False) -> Network:
@@ -40,7 +43,7 @@ class World:
     """A store, with the decider behind it."""
 
     def __init__(self, *objects: AnyObject) -> None:
-        self.now_s = 1000.0
+        self.now_s = START_S
         self.snap = Snapshot()
         self._index = count(1)
         self.decide = Encryption()
@@ -169,7 +172,7 @@ def test_a_rotation_waits_until_every_node_uses_the_new_keys_and_then_withdraws_
     old = {key.public for one in ("n1", "n2") for key in world.node(one).encryption.keys}  # type: ignore[union-attr]
     world.uses("n1", 1)
     world.uses("n2", 1)
-    assert world.ask_again_s == 1000 + PERIOD_S
+    assert world.ask_again_s == START_S + PERIOD_S
     world.later(PERIOD_S)
     assert (world.epochs("n1"), world.epochs("n2")) == ([1, 2], [1, 2])
     world.uses("n1", 2)
@@ -181,6 +184,22 @@ def test_a_rotation_waits_until_every_node_uses_the_new_keys_and_then_withdraws_
     new = {key.public for one in ("n1", "n2") for key in world.node(one).encryption.keys}  # type: ignore[union-attr]
     assert not old & new
     assert world.state == EncryptionEpochs(newest=2, rotating=False, begun_at=world.state.begun_at)  # type: ignore[union-attr]
+
+
+def test_keys_are_rotated_when_an_operator_asks_and_once_at_a_time() -> None:
+    world = World(node("n1"))
+    with pytest.raises(FailedPrecondition, match="there are no keys to rotate"):
+        keys_to_rotate(world.snap)
+    world.put(on("t1", "n1"))
+    world.uses("n1", 1)
+    world._apply(list(keys_to_rotate(world.snap)))  # type: ignore[arg-type]
+    world.settle()
+    assert world.epochs("n1") == [1, 2]
+    with pytest.raises(FailedPrecondition, match="being rotated already: wait until every node uses epoch 2"):
+        keys_to_rotate(world.snap)
+    world.uses("n1", 2)
+    assert world.epochs("n1") == [2]
+    assert world.ask_again_s == START_S + PERIOD_S
 
 
 def test_no_third_epoch_begins_before_the_second_is_used_and_nothing_is_asked_for_meanwhile() -> None:

@@ -47,6 +47,7 @@ class Networks:
                 reach=Reach.BOTH,
             ),
             Endpoint("DELETE", "/networks/{id}", self.remove, 204, reach=Reach.BOTH),
+            Endpoint("POST", "/vault/v1/networks/keys/rotate", self.rotate_keys, 204),
         ]
 
     async def listing(self, request: Request) -> Response:
@@ -93,6 +94,11 @@ class Networks:
         await self.context.manager.store().submit(
             lambda snapshot: rules_network.removed_network(snapshot, find_network(snapshot, reference).id)
         )
+        return answers.gone()
+
+    async def rotate_keys(self, request: Request) -> Response:
+        """Begin to rotate the keys of encrypted networks; nodes move to the new ones in the background."""
+        await self.context.manager.store().submit(rules_network.keys_to_rotate)
         return answers.gone()
 
     def _snapshot(self) -> Snapshot | None:

@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 import msgspec
 
+from vault.model.base import EPOCH
 from vault.model.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, VaultError
 from vault.model.ids import Kind, NewID
 from vault.model.names import check_service_name
@@ -72,6 +73,23 @@ def _check_encryption(snapshot: Snapshot, spec: NetworkSpec) -> None:
             f"network {spec.name} cannot be encrypted: no node has WireGuard. Load the kernel module wireguard on the "
             "nodes, or install the package wireguard-go there"
         )
+
+
+def keys_to_rotate(snapshot: Snapshot) -> tuple[Change, ...]:
+    """Return the change by which the keys of encrypted networks are due for rotation now.
+
+    Raises `FailedPrecondition` while there are none, or while they are being rotated.
+    """
+    cluster = snapshot.cluster
+    if cluster is None or cluster.encryption is None or not any(node.encryption for node in snapshot.nodes.values()):
+        raise FailedPrecondition("there are no keys to rotate: no node has a task on an encrypted network")
+    if cluster.encryption.rotating:
+        raise FailedPrecondition(
+            f"the keys are being rotated already: wait until every node uses epoch {cluster.encryption.newest}, "
+            "as node inspect shows it"
+        )
+    due = msgspec.structs.replace(cluster.encryption, begun_at=EPOCH)
+    return (Put(msgspec.structs.replace(cluster, encryption=due)),)
 
 
 def removed_network(snapshot: Snapshot, network_id: str) -> tuple[Change, ...]:

@@ -1,4 +1,4 @@
-"""`vault network`: create, inspect, ls, rm."""
+"""`vault network`: create, inspect, ls, rm, rotate-keys."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -35,6 +35,7 @@ _HERE = "vault.cli.commands.network:"
         "inspect": (_HERE + "inspect", "Display detailed information on one or more networks"),
         "ls": (_HERE + "ls", "List networks"),
         "rm": (_HERE + "rm", "Remove one or more networks"),
+        "rotate-keys": (_HERE + "rotate_keys", "Rotate the keys of encrypted networks now"),
     },
     synonyms={"list": "ls", "remove": "rm"},
     help="Manage networks",
@@ -158,3 +159,11 @@ def rm(client: Client, references: tuple[str, ...], force: bool) -> None:
                 raise
 
     remove_each(references, remove)
+
+
+@command("", name="rotate-keys", text="Rotate the keys of encrypted networks now")
+@pass_client
+def rotate_keys(client: Client) -> None:
+    """Begin to rotate keys, as happens by itself every 12 hours; no packet is lost meanwhile."""
+    client.post("/vault/v1/networks/keys/rotate")
+    click.echo("Rotation has begun.  `vault node inspect` shows the epoch that each node uses.")
