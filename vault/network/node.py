@@ -94,7 +94,8 @@ class NodeNetworks:
             self._ready.append(ready)
         listener.told(self.state)
         for network_id, path in self._open.items():
-            listener.opened(network_id, path)
+            if self._overlays.has(network_id):
+                listener.opened(network_id, path)
         for task in self._attached.values():
             listener.attached(task)
 
@@ -154,7 +155,6 @@ class NodeNetworks:
         if self.state is before:
             return
         self._overlays.apply(self.state, change)
-        self._open = {network_id: path for network_id, path in self._open.items() if self._overlays.has(network_id)}
         for listener in self._listeners:
             listener.told(self.state)
         self._save()
