@@ -148,7 +148,7 @@ class Daemon:
             await networks.close()
             await names.close()
             meshing.cancel()
-            await asyncio.wait({meshing})
+            await asyncio.wait({meshing, encrypting})
         return 1 if self._failed else 0
 
     @asynccontextmanager
