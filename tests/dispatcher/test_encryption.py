@@ -282,6 +282,20 @@ def test_many_nodes_are_given_keys_in_several_decisions() -> None:
     assert len(addresses) == 100
 
 
+def test_what_was_refused_is_decided_again() -> None:
+    """A node's status may be written in the same moment."""
+    world = World(node("n1"), on("t0", "n1"), node("n2"))
+    before, world._before = world._before, world.snap
+    world._apply([Put(on("t1", "n2"))])
+    first = world.decide(before, world.snap, now_s=world.now_s, new_id=lambda: "")
+    again = world.decide(before, world.snap, now_s=world.now_s, new_id=lambda: "")
+    named = [[change.obj.id for change in one.changes if isinstance(change, Put)] for one in (first, again)]
+    assert named == [["n2"], ["n2"]]
+    world.settle()
+    assert world.epochs("n2") == [1]
+    assert world.ask_again_s == START_S + PERIOD_S
+
+
 def test_what_concerns_no_encrypted_network_is_not_looked_at() -> None:
     world = World(node("n1"), on("t1", "n1"))
     looked: list[None] = []

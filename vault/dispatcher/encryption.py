@@ -57,7 +57,7 @@ class Encryption:
             return Decision()
         puts = _keys(after, after.cluster, epochs, wanted)
         next_s = (epochs.begun_at + PERIOD).timestamp() if wanted and not epochs.rotating else None
-        self._ask_again_s = now_s if len(puts) == NODES_AT_ONCE else next_s
+        self._ask_again_s = now_s if puts else next_s  # Some of it may be refused, or there may be more.
         return Decision(changes=puts, ask_again_s=self._ask_again_s)
 
     def _count(self, snap: Snapshot, changed: set[Key] | None) -> bool:
