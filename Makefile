@@ -2,12 +2,13 @@
 
 BIN := .venv/bin
 
-.PHONY: help setup images demo test lint bench bench-cluster bench-network faults
+.PHONY: help setup images demo demo-wordpress test lint bench bench-cluster bench-network faults
 
 help:
 	@echo 'make setup   install Debian packages and .venv/bin/vault, .venv/bin/vaultd (as root)'
 	@echo 'make images  build busybox, mysql and wordpress images from Debian packages into .cache/images'
 	@echo 'make demo    run the main job from start to end, as a person would type it'
+	@echo 'make demo-wordpress  WordPress on a cluster of three nodes, seen by a headless chromium through each of them'
 	@echo 'make test    check the code and run every test'
 	@echo 'make lint    ruff, mypy and the import contracts'
 	@echo 'make bench   measure, and compare with Docker Swarm where Docker Engine is at hand'
@@ -23,6 +24,10 @@ images: setup
 
 demo: setup images
 	@deploy/demo/run
+
+demo-wordpress: images
+	@deploy/setup.sh chromium
+	@$(BIN)/python deploy/demo/wordpress.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make this checkout runnable: Debian packages, the virtual environment, the seccomp profile.
+# Make this checkout runnable: Debian packages (and any named as arguments), the virtual environment, the seccomp profile.
 #
 # Run by `make setup`, as root, on Debian 12 with nothing but git, make and Python 3.11.  Does only what
 # is missing, so a second run takes less than a second.  Starts no daemon and never installs Docker.
@@ -14,7 +14,7 @@ readonly STAMP=.venv/.setup-stamp
 # managers, what tests need (the checker of unit files, and the other tool for packet rules, whose rules must not be
 # touched), what labs need: disks of their own, clocks that are wrong; and WireGuard in user space, with the tool that checks
 # our keys.
-readonly PACKAGES="crun conmon iproute2 nftables conntrack tini util-linux mount procps ca-certificates zstd systemd iptables e2fsprogs faketime etcd-server wireguard-go wireguard-tools"
+readonly PACKAGES="crun conmon iproute2 nftables conntrack tini util-linux mount procps ca-certificates zstd systemd iptables e2fsprogs faketime etcd-server wireguard-go wireguard-tools $*"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
