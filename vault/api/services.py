@@ -19,7 +19,6 @@ from vault.model.service import Service, ServiceSpec
 from vault.store import rules_service
 from vault.store.changes import Change
 from vault.store.rules_defaults import with_defaults
-from vault.store.rules_later import warnings
 from vault.store.snapshot import Snapshot
 
 FILTERS = ("id", "name", "names", "label", "mode", "runtime")
@@ -74,19 +73,14 @@ class Services:
             named_so = store.committed.by_name
             name = name_from(service_id, lambda name: named_so(Kind.SERVICE, name) is not None)
             posted = msgspec.structs.replace(posted, name=name)
-        told: list[str] = []
 
         def build(snapshot: Snapshot) -> tuple[Change, ...]:
             if made_already(request, snapshot, Kind.SERVICE, service_id):
-                made = snapshot.services.get(service_id)
-                told[:] = _warnings(snapshot, made) if made is not None else ()
                 return ()
-            change = rules_service.new_service(snapshot, service_id, posted)
-            told[:] = _warnings(snapshot, change.obj)
-            return (change,)
+            return (rules_service.new_service(snapshot, service_id, posted),)
 
         await store.submit(build)
-        return answers.json(ServiceCreated(id=service_id, warnings=tuple(told)), 201)
+        return answers.json(ServiceCreated(id=service_id), 201)
 
     async def inspect(self, request: Request) -> Response:
         """Show a service."""
@@ -114,18 +108,15 @@ class Services:
         body = await read(request)
         posted = None if rollback == "previous" else _posted(request, body)
         reference, now_s = request.path_params["id"], self.context.now_s()
-        told: list[str] = []
 
         def build(snapshot: Snapshot) -> tuple[Change, ...]:
             service_id = find_service(snapshot, reference).id
             if posted is None:
                 return (rules_service.rolled_back(snapshot, service_id, version=version, now_s=now_s),)
-            change = rules_service.updated_service(snapshot, service_id, posted, version=version)
-            told[:] = _warnings(snapshot, change.obj)
-            return (change,)
+            return (rules_service.updated_service(snapshot, service_id, posted, version=version),)
 
         await store.submit(build)
-        return answers.json(ServiceUpdated(warnings=tuple(told) or None))
+        return answers.json(ServiceUpdated())
 
 
 def _posted(request: Request, body: bytes) -> ServiceSpec:
@@ -138,11 +129,6 @@ def _posted(request: Request, body: bytes) -> ServiceSpec:
     if networks == spec.task_template.networks:
         return spec
     return msgspec.structs.replace(spec, task_template=msgspec.structs.replace(spec.task_template, networks=networks))
-
-
-def _warnings(snapshot: Snapshot, service: object) -> list[str]:
-    assert isinstance(service, Service)
-    return warnings(service.spec, rules_service.networks_of(snapshot, service.spec))
 
 
 def _passes(filters: Filters, service: Service) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from vault.model.container import ContainerSpec
 from vault.model.errors import Unimplemented
-from vault.model.network import ENCRYPTED, MTU_OPTION, VXLAN_OPTION, Network, NetworkSpec
+from vault.model.network import ENCRYPTED, MTU_OPTION, VXLAN_OPTION, NetworkSpec
 from vault.model.service import ServiceSpec, TaskSpec, UpdateConfig
 
 MOUNT_TYPES = ("bind", "volume", "tmpfs")
@@ -28,22 +28,6 @@ def check_network_supported(spec: NetworkSpec) -> None:
         raise Unimplemented(f"network option {option} is not supported yet")
     if spec.ipam_options and spec.ipam_options.driver and spec.ipam_options.driver.name not in ("", "default"):
         raise Unimplemented(f"IPAM driver {spec.ipam_options.driver.name} is not supported yet")
-
-
-def warnings(spec: ServiceSpec, networks: list[Network]) -> list[str]:
-    """Return a sentence for each part of `spec` that is accepted, and takes effect only with a later version."""
-    texts = [
-        f"network {network.spec.name}: tasks are not yet connected to each other"
-        for network in networks
-        if network.driver == "overlay"
-    ]
-    ports = spec.endpoint_spec.ports if spec.endpoint_spec else ()
-    texts.extend(
-        f"port {port.published_port or port.target_port}: ingress ports are not published yet"
-        for port in ports
-        if port.publish_mode == "ingress"
-    )
-    return texts
 
 
 def _unsupported(spec: ServiceSpec) -> Iterator[str]:

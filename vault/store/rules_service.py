@@ -111,12 +111,6 @@ def prepared(snapshot: Snapshot, posted: ServiceSpec) -> ServiceSpec:
     )
 
 
-def networks_of(snapshot: Snapshot, spec: ServiceSpec) -> list[Network]:
-    """Return the networks a stored spec refers to."""
-    ids = [attachment.target for attachment in spec.task_template.networks]
-    return [network for network in map(snapshot.networks.get, ids) if network is not None]
-
-
 def _at_version(snapshot: Snapshot, service_id: str, version: int) -> Service:
     """Return the service; raise `OutOfSequence` when its spec changed after `version`."""
     service = snapshot.services.get(service_id)

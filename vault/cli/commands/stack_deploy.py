@@ -168,7 +168,6 @@ class _Work:
         self._with_auth = with_auth
         self._secrets = {name: secret.id for name, secret in existing.secrets.items()}
         self._configs = {name: found.id for name, found in existing.configs.items()}
-        self._told: set[str] = set()
 
     def take(self, step: Step) -> None:
         """Carry out one step.  Raises `CommandError` saying which object it failed for."""
@@ -222,10 +221,7 @@ class _Work:
         except ApiError as error:
             raise CommandError(f"{failure}: {error}") from None
         for warning in (answer or {}).get("Warnings") or ():
-            text = f"service {spec.name}: {warning}" if warning.startswith("port ") else warning
-            if text not in self._told:
-                self._told.add(text)
-                click.echo(text, err=True)
+            click.echo(f"service {spec.name}: {warning}", err=True)
         return answer
 
 
