@@ -126,10 +126,12 @@ class Browser:
         self._on(selector, "element.click()")
 
     def fill(self, selector: str, text: str) -> None:
-        """Put text into a field, in place of what is in it, as if it were typed."""
-        self._on(selector, "element.focus(); element.select()")
-        self._call("Input.insertText", text=text)
-        if self._on(selector, "return element.value") != text:
+        """Put text into a field, in place of what is in it, as if it were typed.
+
+        In one script, since pages move the focus by themselves a moment after they have loaded.
+        """
+        typed = f'document.execCommand("insertText", false, {json.dumps(text)})'
+        if self._on(selector, f"element.focus(); element.select(); {typed}; return element.value") != text:
             raise BrowserFailed(f"the field {selector} did not take what was typed into it")
 
     def has(self, selector: str) -> bool:

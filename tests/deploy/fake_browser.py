@@ -82,11 +82,11 @@ def main() -> None:
             line, _, unread = unread.partition(b"\0")
             message = json.loads(line)
             method = message["method"]
-            if method.startswith(("Page", "Network", "Runtime", "Input")):
+            if method.startswith(("Page", "Network", "Runtime")):
                 assert message["sessionId"] == f"session of {FRAME}"
             if MANNER == "silent" and not method.startswith("Target") and not method.endswith("enable"):
                 continue
-            if method == "Input.insertText" and MANNER == "busy":
+            if method == "Page.captureScreenshot" and MANNER == "busy":
                 send({"id": message["id"], "error": {"code": -32000, "message": "Not now"}})
                 continue
             send({"id": message["id"], "result": answer(method, message["params"])})

@@ -17,7 +17,9 @@ import pytest
 HERE = Path(__file__).resolve().parent
 DEMO = HERE.parents[1] / "deploy" / "demo"
 FORM = b"""<title>Form</title><form method=post action=/sent>
-<input id=name name=name value=old><button id=send>Send</button></form><iframe src=/frame></iframe>"""
+<input id=name name=name value=old><input id=other>
+<button id=send>Send</button></form><iframe src=/frame></iframe>
+<script>setInterval(() => document.getElementById("other").focus(), 1)</script>"""
 
 Start = Callable[[str], Any]
 
@@ -71,7 +73,7 @@ def test_a_click_that_leads_to_a_page_returns_that_page_and_a_picture_can_be_tak
         ),
         ("quick", lambda shown: shown.click("#missing"), "Error: no #missing"),
         ("quick", lambda shown: shown.fill("#other", "typed"), "the field #other did not take what was typed into it"),
-        ("busy", lambda shown: shown.fill("#field", "typed"), "Input.insertText: Not now"),
+        ("busy", lambda shown: shown.screenshot(Path("no file")), "Page.captureScreenshot: Not now"),
         ("dying", lambda shown: shown.visit("http://site/"), "the browser has ended: see chromium.log"),
         ("silent", lambda shown: shown.visit("http://site/"), "Page.navigate: the browser has not answered within"),
     ],
