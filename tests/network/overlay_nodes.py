@@ -62,6 +62,7 @@ class Node:
             networks.identify(self.id)
             for listener in listeners:
                 networks.listen(listener)
+            await networks.settle()
             return networks
 
         self.networks = self.run(opened())

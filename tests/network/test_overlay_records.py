@@ -1,12 +1,15 @@
 """What a node keeps of its overlay networks for the next vaultd."""
 
+import asyncio
+import threading
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from vault.model.network import IPAMConfig
 from vault.model.overlay import OverlayChange, OverlayEndpoint, OverlayNetwork
-from vault.network.overlay_records import LinkRecord, Records, TaskRecord
+from vault.network.overlay_records import LinkRecord, Records, StateKeeper, TaskRecord
 from vault.network.overlay_state import OverlayState
 
 NETWORK = OverlayNetwork(id="n", name="n", vxlan_id=4097, configs=(IPAMConfig(subnet="10.0.1.0/24"),))
@@ -56,3 +59,28 @@ def test_an_address_that_is_none_makes_a_record_unreadable(tmp_path: Path) -> No
     bad = LinkRecord(network=NETWORK, device="eth0", addresses=("10.0.1.5; reboot",))
     records.put_task(TaskRecord(task_id="t2", links=(bad,)))
     assert list(records.tasks()) == []
+
+
+def test_states_that_come_while_one_is_written_are_written_once_and_the_newest_last(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    written: list[OverlayState] = []
+    go = threading.Event()
+
+    def put(node_id: str, state: OverlayState) -> None:
+        assert go.wait(5)
+        written.append(state)
+
+    records.put_state = put  # type: ignore[method-assign]
+
+    async def main() -> None:
+        keeper = StateKeeper(records, OverlayState())
+        states = [STATE.applied(OverlayChange(put_networks=(replace(NETWORK, mtu=mtu),))) for mtu in range(1, 30)]
+        keeper.put("a", states[0])
+        await asyncio.sleep(0)
+        for state in states[1:]:
+            keeper.put("a", state)
+        go.set()
+        await keeper.settle()
+        assert written == [states[0], states[-1]]
+
+    asyncio.run(main())

@@ -279,6 +279,6 @@ def test_listeners_hear_all_in_order_and_a_new_vaultds_hear_all_there_is(node: N
     assert first.heard == ["told 0", "told 0", "told 1", "opened front", "attached w1 to ('front',) by 172."]
     node.stop()
     node.start(second)
-    assert second.heard == ["told 1", "opened front", "attached w1 to ('front',) by 172."]
+    assert second.heard == ["told 1", "attached w1 to ('front',) by 172.", "opened front"]
     node.run(node.networks.remove(path.name))
     assert second.heard[3:] == ["detached w1", "told 0"]

@@ -8,7 +8,6 @@ such ports has that link too: what was asked for by name wins.)
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from vault.network.links_kernel import NetworkFailed
 from vault.network.overlay_listener import AttachedTask, OverlayListener
 from vault.network.overlay_names import FILE_PREFIX
 from vault.network.overlay_network import Tunnels
-from vault.network.overlay_records import LinkRecord, Records, TaskRecord
+from vault.network.overlay_records import LinkRecord, Records, StateKeeper, TaskRecord
 from vault.network.overlay_state import EndpointKey, OverlayState
 from vault.network.overlays import Overlays
 
@@ -60,15 +59,14 @@ class NodeNetworks:
         self._attached: dict[str, AttachedTask] = {}
         self._ended: dict[tuple[str, str, str], OverlayEndpoint] = {}  # They ended here, and managers still name them.
         self._jobs: dict[str, asyncio.Task[TaskNetwork | None]] = {}  # Creations under way.
-        self._saving: asyncio.Task[None] | None = None
-        self._saved = self.state
+        self._keeper = StateKeeper(self._records, self.state)
 
     @classmethod
     async def open(cls, run_root: Path, tunnels: Tunnels | None = None) -> Self:
         """Take over what an earlier vaultd left."""
         networks = cls(run_root, tunnels)
         networks._node_id, networks.state = networks._records.state()
-        networks._saved = networks.state
+        networks._keeper = StateKeeper(networks._records, networks.state)
         if tunnels is not None:
             tunnels.told(networks.state)
         lost = await networks._overlays.adopt(networks._node_id, networks.state)
@@ -139,13 +137,11 @@ class NodeNetworks:
     async def settle(self) -> None:
         """Return when the kernel has all that was said."""
         await self._overlays.settle()
-        if self._saving is not None:
-            await asyncio.wait({self._saving})
+        await self._keeper.settle()
 
     async def close(self) -> None:
         """Stop; all links stay, for the next vaultd."""
-        if self._saving is not None:
-            await asyncio.wait({self._saving})
+        await self._keeper.settle()
         await self._overlays.close()
 
     def _take(self, change: OverlayChange) -> None:
@@ -157,7 +153,7 @@ class NodeNetworks:
         self._overlays.apply(self.state, change)
         for listener in self._listeners:
             listener.told(self.state)
-        self._save()
+        self._keeper.put(self._node_id, self.state)
 
     def _encrypt(self, change: OverlayChange) -> None:
         """Tell the tunnels who is reached through them, and by which keys, before anything is sent there."""
@@ -303,17 +299,6 @@ class NodeNetworks:
     def _spared(self, name: str) -> bool:
         """Whether a namespace is none of `links`'."""
         return name.startswith(FILE_PREFIX) or name in self._overlays.tasks
-
-    def _save(self) -> None:
-        """Write what was told, in the background; what comes meanwhile is written once."""
-        if self._saving is None or self._saving.done():
-            self._saving = asyncio.create_task(self._written(), name="save overlays")
-
-    async def _written(self) -> None:
-        while self._saved is not self.state:
-            self._saved = self.state
-            with contextlib.suppress(OSError):
-                await asyncio.to_thread(self._records.put_state, self._node_id, self._saved)
 
 
 def _own_addresses(record: TaskRecord) -> tuple[str, ...]:

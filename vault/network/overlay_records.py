@@ -4,9 +4,11 @@ Not pure.  Used by `overlays` and `node`.  RUN_ROOT is in memory, so all of it e
 task's record is written before its links are made and removed after they are gone.
 """
 
+import asyncio
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Iterator
 from ipaddress import ip_interface
 from pathlib import Path
@@ -20,6 +22,7 @@ from vault.network.overlay_state import OverlayState
 logger = logging.getLogger(__name__)
 _STATE: Final = "state"
 _VERSION: Final = 1
+_PAUSE: Final = 10
 
 
 class LinkRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,3 +111,40 @@ class Records:
         with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
             file.write(data)
         fresh.rename(self._directory / name)
+
+
+class StateKeeper:
+    """Writes what a node was told, in the background; what comes meanwhile is written once.
+
+    Writing a large state takes some 10 ms of processor time, so it pauses ten times as long after each.
+    """
+
+    def __init__(self, records: Records, state: OverlayState) -> None:
+        """state: as it was read."""
+        self._records = records
+        self._node_id, self._state, self._written = "", state, state
+        self._job: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
+
+    def put(self, node_id: str, state: OverlayState) -> None:
+        """Have a state written."""
+        self._node_id, self._state = node_id, state
+        if self._job is None or self._job.done():
+            self._job = asyncio.create_task(self._write(), name="keep overlays")
+
+    async def settle(self) -> None:
+        """Return when the newest state is written, without pauses."""
+        self._hurry.set()
+        if self._job is not None:
+            await asyncio.wait({self._job})
+        self._hurry.clear()
+
+    async def _write(self) -> None:
+        while self._written is not self._state:
+            self._written, began_s = self._state, time.monotonic()
+            try:
+                await asyncio.to_thread(self._records.put_state, self._node_id, self._written)
+            except OSError as error:
+                logger.warning("overlay_state_not_kept", extra={"err": error.strerror})
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), _PAUSE * (time.monotonic() - began_s))

@@ -45,6 +45,7 @@ class Overlays:
         self._local: dict[str, LocalOverlay] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
         self._turns: dict[str, asyncio.Lock] = {}  # Of tasks that come and go.
+        self._mending: set[asyncio.Task[None]] = set()
 
     async def adopt(self, node_id: str, state: OverlayState) -> list[str]:
         """Take over what an earlier vaultd left; return the tasks that are no longer there."""
@@ -65,7 +66,8 @@ class Overlays:
                 self._take_part(overlay.network)
         for local in self._local.values():
             local.start()
-        await asyncio.gather(*(self._mend(record) for record in list(self.tasks.values())))
+        # Not waited for: an encrypted network may have to wait for its keys, and nobody else should.
+        self._mending = {asyncio.create_task(self._mend(record)) for record in self.tasks.values()}
         return lost
 
     def identify(self, node_id: str) -> None:
@@ -115,6 +117,8 @@ class Overlays:
 
     async def detach(self, task_id: str) -> None:
         """Remove a task's links and its namespace; none is no error.  Safe to repeat."""
+        if task_id not in self.tasks:
+            return
         async with self._turn(task_id):
             record = self.tasks.get(task_id)
             if record is None:
@@ -147,6 +151,8 @@ class Overlays:
 
     async def settle(self) -> None:
         """Return when all that was told is programmed."""
+        if self._mending:
+            await asyncio.wait(self._mending)
         for local in list(self._local.values()):
             await local.settle()
         await self.settle_ends()
@@ -158,6 +164,9 @@ class Overlays:
 
     async def close(self) -> None:
         """Stop programming; everything stays as it is."""
+        for job in self._mending:
+            job.cancel()
+        await asyncio.gather(*self._mending, return_exceptions=True)
         await asyncio.gather(*(local.close(remove=False) for local in self._local.values()))
         await self.settle_ends()
         self._node.links.close()
@@ -199,15 +208,18 @@ class Overlays:
 
     async def _mend(self, record: TaskRecord) -> None:
         """Make links again that went with their network's namespace, while the task lived on."""
-        try:
-            for link in record.links:
-                local = self._local[link.network.id]
-                await local.ready()
-                if not await local.has(link_name(record.task_id)):
-                    step = _step(record.task_id, link, local)
-                    await in_thread(partial(_make_task, self._namespaces / record.task_id, [step]))
-        except NetworkFailed as failed:
-            logger.warning("link_not_mended", extra={"task_id": record.task_id, "err": failed.message})
+        async with self._turn(record.task_id):
+            if self.tasks.get(record.task_id) is not record:
+                return
+            try:
+                for link in record.links:
+                    local = self._local[link.network.id]
+                    await local.ready()
+                    if not await local.has(link_name(record.task_id)):
+                        step = _step(record.task_id, link, local)
+                        await in_thread(partial(_make_task, self._namespaces / record.task_id, [step]))
+            except NetworkFailed as failed:
+                logger.warning("link_not_mended", extra={"task_id": record.task_id, "err": failed.message})
 
     def _tidy(self) -> None:
         self._records.tidy()
