@@ -31,10 +31,11 @@ def free_port() -> int:
 
 def test_a_published_port_leads_to_every_task_and_goes_on_while_vaultd_is_away(fresh: Node) -> None:
     port = free_port()
-    fresh.vault(
+    said = fresh.vault(
         "service", "create", "--detach", "--name", "web", "--publish", f"{port}:80", "--replicas", "2", "busybox", "sh",
         "-c", SERVES,
     )  # fmt: skip
+    assert said.err == ""
     fresh.until_running("web", 2)
     names = {container[:12] for container in fresh.running("web")}
     fresh.until(lambda: {answer("127.0.0.1", port) for _ in range(2)} == names, "both tasks answer")

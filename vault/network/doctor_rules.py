@@ -62,7 +62,7 @@ def firewalls(rules: Mapping[str, str], *, links: tuple[str, ...]) -> list[Findi
 
     rules: what `nft list chains` and `iptables-legacy -S FORWARD` print.  links: ours, as iptables names them.
     """
-    subject, found = "forwarding to published ports", []
+    subject, found = "forwarding for tasks and published ports", []
     for chain in _dropping(rules.get("nft", ""), "forward"):
         found.append(Finding(subject, Verdict.NOTE, *_through(chain, links)))
     if _LEGACY_DROPS.search(rules.get("iptables-legacy", "")):
@@ -93,7 +93,7 @@ def published(ports: Iterable[Published]) -> list[Finding]:
 def _through(chain: str, links: tuple[str, ...]) -> tuple[str, str]:
     said = (
         f"{chain} drops what none of its rules lets through: "
-        "without one for it, published ports answer on this node itself and not from outside"
+        "without one for ours, tasks do not reach the world, and published ports answer on this node itself only"
     )
     both = ", ".join(f"iptables -I DOCKER-USER {way} {link} -j ACCEPT" for link in links for way in ("-i", "-o"))
     return said, f"with Docker: {both}; with another firewall, its own words for that"
