@@ -1,5 +1,6 @@
 """Overlay networks when vaultd ends, is killed half-way, or the machine was restarted; that nothing is left behind."""
 
+import asyncio
 import errno
 import socket
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from tests.network.hosts import ask, inside, scratch_host, sh
 from tests.network.overlay_nodes import BACK, FRONT, VIP, Cluster, Node, backend, endpoints_of, nodes, service, task_of
 from vault.model.overlay import OverlayChange
 from vault.network import namespaces, netlink, nftables, overlay_device, overlay_network
+from vault.network import node as node_module
 from vault.network.links_kernel import NetworkFailed
 from vault.network.links_names import Names
 from vault.network.links_netlink import Netlink
@@ -250,6 +252,25 @@ def test_a_vaultd_killed_at_any_step_leaves_what_the_next_one_repairs(
             assert {ask(VIP, 80, at=paths[0])[:2] for _ in range(2)} == {"w1", "w2"}, f"step {step}"
         end()
         assert traces(node) == [], f"step {step}"
+
+
+def test_a_large_change_is_taken_like_a_small_one_and_not_what_ended_meanwhile(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_module, "MANY", 0)
+    cluster = Cluster([node], services=(service(),))
+    path = cluster.run(node, "w1", (ONE,), service="web")
+    told = node.networks.state
+
+    async def ends_meanwhile() -> None:
+        applying = asyncio.create_task(node.networks.apply(told.as_change()))
+        await asyncio.sleep(0)
+        await node.networks.remove(path.name)
+        await applying
+
+    node.run(ends_meanwhile())
+    assert len(told.overlays["front"].endpoints) == 1
+    assert len(node.networks.state.overlays["front"].endpoints) == 0
 
 
 class Ear:

@@ -31,6 +31,7 @@ from vault.network.overlay_state import EndpointKey, OverlayState
 from vault.network.overlays import Overlays
 
 logger = logging.getLogger(__name__)
+MANY = 2_000  # Endpoints in a change; more would hold the event loop for too long (34 ms for 10,000).
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,10 @@ class NodeNetworks:
 
         The kernel is told in the background, in this order; a task that is created afterwards waits for its networks.
         """
-        self._take(change)
+        before, after = self.state, None
+        if len(change.put_endpoints) > MANY:
+            after = await asyncio.to_thread(before.applied, self._without_ended(change))
+        self._take(change, after if self.state is before else None)  # A task may have ended meanwhile.
 
     async def create(self, task: Task) -> TaskNetwork | None:
         """Make a task's namespace with all its links and ports; None when it has neither networks nor ports.
@@ -144,9 +148,10 @@ class NodeNetworks:
         await self._keeper.settle()
         await self._overlays.close()
 
-    def _take(self, change: OverlayChange) -> None:
+    def _take(self, change: OverlayChange, after: OverlayState | None = None) -> None:
+        """Take a change; `after` is what comes of it, where that is known."""
         change = self._without_ended(change)
-        before, self.state = self.state, self.state.applied(change)
+        before, self.state = self.state, after if after is not None else self.state.applied(change)
         self._encrypt(change)
         if self.state is before:
             return

@@ -82,7 +82,7 @@ class Overlays:
         self._state = state
         if state.ingress is not None:
             self._take_part(state.ingress.network).start()
-        touched = _touched(change)
+        touched = {} if change.full else _touched(change)  # After a full set everything is compared.
         for network_id, local in list(self._local.items()):
             overlay = state.get(network_id)
             if overlay is None:
