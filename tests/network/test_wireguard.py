@@ -22,7 +22,7 @@ from vault.network.links_kernel import NetworkFailed
 from vault.network.wireguard import WireGuard
 from vault.network.wireguard_plan import POOL, PORTS, VXLAN_PORT
 from vault.network.wireguard_probe import Probe, probe
-from vault.network.wireguard_process import PROGRAM, SOCKETS, ProcessDevice
+from vault.network.wireguard_process import PROGRAM, SOCKETS, ProcessDevice, prefix_of, remove_sockets
 
 pytestmark = pytest.mark.machine
 PAYLOAD = b"a payload that must be in no frame on the wire"
@@ -305,3 +305,15 @@ def test_the_probe_says_what_this_machine_can_and_leaves_nothing() -> None:
     assert found.by in ("kernel", PROGRAM)
     assert found.missing == ""
     assert sh("ip -o link") == before
+
+
+def test_sockets_of_processes_that_were_killed_are_found_by_the_run_root(tmp_path: Path) -> None:
+    SOCKETS.mkdir(exist_ok=True)
+    mine, other = (SOCKETS / f"{prefix_of(tmp_path / name)}0.sock" for name in ("mine", "other"))
+    try:
+        for path in (mine, other):
+            path.touch()
+        remove_sockets(tmp_path / "mine")
+        assert (mine.exists(), other.exists()) == (False, True)
+    finally:
+        other.unlink()

@@ -15,6 +15,7 @@ from vault.lab import cgroups, clocks, disks, links
 from vault.lab.namespaces import identity
 from vault.lab.plan import DEFAULT_BASE, Place, Site
 from vault.lab.processes import end_all, in_networks
+from vault.network.wireguard_process import remove_sockets
 from vault.tmpfs.mount import mounts_under, unmount_all
 
 _NODE: Final = re.compile(r"(?:manager|worker)[0-9]{1,2}")
@@ -34,6 +35,7 @@ def take_down(at: Site) -> None:
         cgroups.remove_tasks(node)
         cgroups.remove(node)
         clocks.forget(node)
+        remove_sockets(node.run_root)
     _unmount(at)
     for node in nodes:
         disks.remove(node)
@@ -48,6 +50,7 @@ def cut_power(node: Place) -> None:
     """Leave of a node what a power cut leaves: its data root."""
     end_all(lambda: chain(cgroups.daemons(node), cgroups.task_processes(node)))
     cgroups.remove_tasks(node)
+    remove_sockets(node.run_root)
     for each in reversed(mounts_under(node.run_root)):
         unmount_all(each.point)
     shutil.rmtree(node.run_root)

@@ -33,7 +33,7 @@ from vault.network.wireguard_links import Links
 from vault.network.wireguard_messages import State
 from vault.network.wireguard_plan import OVERHEAD_BYTES, Device, Peer, Plan, applied, epoch_in_use, planned, ways
 from vault.network.wireguard_probe import KERNEL, MISSING, Probe, probe
-from vault.network.wireguard_process import ProcessDevice
+from vault.network.wireguard_process import ProcessDevice, prefix_of
 
 logger = logging.getLogger(__name__)
 READY_S: Final = 10.0  # How long a task waits for the underlay.
@@ -77,7 +77,7 @@ class WireGuard:
         self._record = self._directory / "told.json"
         self._look = look
         self._by = ""
-        self._prefix = "w" + Names(run_root).link_prefix[1:]
+        self._prefix = prefix_of(run_root)
         self._links = Links(self._prefix, Names(run_root).table)
         self._told = _read(self._record)
         self._inside = _inside(self._told)

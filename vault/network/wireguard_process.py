@@ -15,6 +15,7 @@ from typing import Final
 from vault.crypto.wireguard_seal import WireGuardKey
 from vault.network import wireguard_uapi as uapi
 from vault.network.links_kernel import NetworkFailed
+from vault.network.links_names import Names
 from vault.network.wireguard_messages import State
 from vault.network.wireguard_plan import Peer
 
@@ -119,3 +120,14 @@ class ProcessDevice:
 def process_can() -> bool:
     """Whether the program, and the device it needs, are there."""
     return shutil.which(PROGRAM) is not None and TUN.exists()
+
+
+def prefix_of(run_root: Path) -> str:
+    """Return how the names of a vaultd's devices begin."""
+    return "w" + Names(run_root).link_prefix[1:]
+
+
+def remove_sockets(run_root: Path) -> None:
+    """Remove what processes leave that were killed; they must be gone."""
+    for path in SOCKETS.glob(f"{prefix_of(run_root)}*.sock"):
+        path.unlink(missing_ok=True)
