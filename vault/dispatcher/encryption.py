@@ -1,7 +1,7 @@
 """Keys of encrypted overlay networks: which nodes have some, of which epoch, and when all of them are rotated.
 
 Pure but for chance (keys) and a count of tasks that any snapshot can rebuild.  A decider for the leader's loop; all
-that it decides is in the store, so that a new leader goes on where the old one stopped (docs/decisions/0009).
+that it decides is in the store, so that a new leader goes on where the old one stopped (docs/decisions/0010).
 
 A node has keys while it takes part in an encrypted network: it has a task there, or a place of its own.  A key is
 sealed to its node as soon as it is made; nobody else can open it, the managers included.  A rotation gives every such

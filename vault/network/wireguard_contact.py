@@ -1,7 +1,7 @@
 """When to speak to a peer that was not met yet: one of the two first, the other after a while, both ever more rarely.
 
-Pure.  Used by `vault.network.wireguard`.  WireGuard itself tries anew after 5 s only.  And when both speak at the same
-moment, wireguard-go may end up with two halves of different sessions, and hear nothing for 15 s.
+Pure.  Used by `vault.network.wireguard`.  WireGuard itself tries anew after 5 s only.  And where both spoke at the
+same moment, wireguard-go was seen to stand still for seconds; the cause was not isolated.
 """
 
 from collections.abc import Collection, Mapping

@@ -2,7 +2,7 @@
 
 Pure.  Used by `vault.network.wireguard`.  There is one device for each epoch of keys: one, and two while keys are
 rotated.  Both take in packets all the while; a peer is sent to by the newest device that has exchanged keys with it, so
-that no packet waits for, or is lost to, a rotation, however far the other node is (docs/decisions/0009).
+that no packet waits for, or is lost to, a rotation, however far the other node is (docs/decisions/0010).
 """
 
 from collections.abc import Collection, Mapping
