@@ -249,15 +249,23 @@ def test_a_task_that_ended_is_out_of_the_virtual_address_at_once_with_no_manager
             assert node.networks.state == before, "a manager that has not heard of it does not bring it back"
 
 
+def test_what_others_still_send_to_a_task_that_ended_is_refused_at_once(three: list[Node]) -> None:
+    with web(cluster_of(three)) as paths:
+        assert ask("10.0.1.12", 80, at=paths[0])
+        three[1].run(three[1].networks.remove(paths[1].name))
+        with pytest.raises(ConnectionRefusedError):
+            ask("10.0.1.12", 80, at=paths[0], timeout_s=1)
+
+
 def test_nobody_is_reached_any_longer_where_a_task_was(three: list[Node]) -> None:
     cluster = cluster_of(three)
     with web(cluster) as paths:
         assert ask("10.0.1.12", 80, at=paths[0])
         cluster.withdraw(three[1], "w2")
         listed = inside(three[0].overlay(FRONT), lambda: sh("ip neigh show dev vxlan0; bridge fdb show dev vxlan0"))
-        assert "10.0.1.12" not in listed
+        assert "10.0.1.12 lladdr" not in listed
         assert "02:42:0a:09:00:02" not in listed, "nobody else is on that node"
-        assert "10.0.1.13" in listed
+        assert "10.0.1.13 lladdr" in listed
 
 
 def test_nodes_that_share_one_machine_on_loopback_addresses_have_the_same_networks(tmp_path: Path) -> None:

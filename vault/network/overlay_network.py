@@ -111,6 +111,7 @@ class LocalOverlay:
         self._turn = asyncio.Lock()
         self._closed = asyncio.Event()
         self._complained = ""
+        self._own = ""  # The address by which other nodes know this one.
         self._lacks: list[str] | None = None  # What a look at the kernel found, once something had failed.
 
     @property
@@ -217,7 +218,9 @@ class LocalOverlay:
             self._namespace = OverlayNamespace.open(overlay.network.name, self._path, node.links)
             news.everything = True
         if news.everything or any(key.node_id == node.id for key in news.endpoints):
-            spec = _spec(overlay, node)
+            # Where it was last known: between two tasks this node has no endpoint that says it.
+            self._own = _own_address(overlay, node.id) or self._own
+            spec = _spec(overlay, node, self._own)
             if news.everything or spec != self._spec:
                 self._spec = None
                 self._whole(overlay, node, spec)
@@ -248,10 +251,12 @@ class LocalOverlay:
             self._withdrawn = set()
 
 
-def _spec(overlay: Overlay, node: Node) -> DeviceSpec:
-    """Return what a network's namespace has on this node; raises `NetworkFailed`."""
+def _spec(overlay: Overlay, node: Node, own: str) -> DeviceSpec:
+    """Return what a network's namespace has on this node; raises `NetworkFailed`.
+
+    own: the address by which other nodes know this one; empty while that is not known.
+    """
     network, here = overlay.network, node.links
-    own = _own_address(overlay, node.id)
     local, grows_bytes = own, 0
     if network.encrypted:
         tunnels = _tunnels(network, node)

@@ -3,6 +3,7 @@
 Pure: nft scripts, each one transaction.  Used by `overlays`.  Maps and chains of `table inet vault`:
 - `to4`, `to6`: virtual address -> chain of the service; the chain picks its backends in turn.  Sources are kept.
 - `vips4`, `vips6`: every virtual address; what is for one and was led nowhere is refused at once.
+- What another node sends to a task that is no longer here is refused at once, too, and never sent on.
 - `own4`, `own6`: (address, same address) of the tasks here.  A task that reaches itself through a virtual address
   would answer itself directly, so such a flow takes the gateway's address.
 """
@@ -84,6 +85,7 @@ table {TABLE} {{
     type filter hook forward priority filter; policy accept;
     ip daddr @vips4 goto refuse
     ip6 daddr @vips6 goto refuse
+    iifname "{device}" oifname "{device}" goto refuse
   }}
   chain refuse {{
     meta l4proto tcp reject with tcp reset
