@@ -1,7 +1,7 @@
 """What was removed lately is known, exactly as far back as it says, and not what was only proposed."""
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vault.model.ids import Kind
@@ -36,6 +36,7 @@ def test_what_no_client_creates_comes_and_goes_without_being_remembered() -> Non
     assert "n" not in first.apply([Delete(Kind.NODE, "n", 1)], index=2, now_s=0).removals
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 2)), max_size=60), st.integers(0, 20))
 def test_every_removal_after_since_is_known_however_many_were_forgotten(
     removed: list[tuple[int, int]], begun: int
