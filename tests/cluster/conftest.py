@@ -10,16 +10,16 @@ from tests.cluster.reforming import Shared, place
 from tests.cluster.world import World
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def labs() -> Iterator[Path]:
     """A directory for labs."""
     with place() as root:
         yield root
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared(labs: Path) -> Iterator[Shared]:
-    """Three managers on etcd and two workers, for the whole session."""
+    """Three managers on etcd and two workers, until the last test of this directory."""
     made = Shared(labs, "c", managers=3, workers=2)
     try:
         yield made
@@ -35,7 +35,7 @@ def cluster(shared: Shared, request: pytest.FixtureRequest) -> Iterator[World]:
         shared.spoil()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_pair(labs: Path) -> Iterator[Shared]:
     """Two nodes that may become managers."""
     made = Shared(labs, "p", managers=2, workers=0, join=False)
