@@ -84,7 +84,7 @@ class Browser:
     def __enter__(self) -> Browser:
         try:
             self._open_page()
-        except BaseException:
+        except BaseException:  # Interrupted too: chromium is not left running.
             self.close()
             raise
         return self
