@@ -235,6 +235,17 @@ def test_a_network_that_is_not_there_is_named() -> None:
     assert world.snap.tasks["t"].status.err.startswith("network gone not found")
 
 
+def test_addresses_that_were_set_aside_are_given_to_nobody() -> None:
+    world = World()
+    web = service("web", "net")
+    aside = {"router": "10.9.0.2", "printer": "10.9.0.4", "out of the range": "10.9.0.9"}
+    asked = IPAMConfig(subnet="10.9.0.0/24", ip_range="10.9.0.0/29", aux_addresses=aside)
+    world.write(network("net", ranges=(asked,)), web, *(task(f"t{n}", web) for n in range(4)))
+    given = [*world.vips("web"), *(addr for n in range(4) for addr in world.addresses(f"t{n}"))]
+    assert given == [f"10.9.0.{n}/24" for n in (3, 5, 6, 7)]
+    assert world.snap.tasks["t3"].status.err.startswith("no free address in network net (10.9.0.0/29)")
+
+
 def test_nothing_is_taken_outside_of_the_range_that_was_asked_for_nor_is_the_gateway() -> None:
     world = World()
     asked = IPAMConfig(subnet="10.9.0.0/24", ip_range="10.9.0.8/30", gateway="10.9.0.9")

@@ -323,8 +323,8 @@ def test_an_update_may_not_rename_or_change_the_mode(daemon: Daemon) -> None:
             "POST",
             "/networks/create",
             {"Name": "n", "Options": {"com.docker.network.bridge.name": "br0"}},
-            501,
-            "rpc error: code = Unimplemented desc = network option com.docker.network.bridge.name is not supported yet",
+            400,
+            BAD + "network option com.docker.network.bridge.name means nothing to the overlay driver: leave it out",
         ),
         (
             "POST",

@@ -138,3 +138,34 @@ def test_the_ingress_network_shows_published_ports_and_every_node_that_is_up() -
     assert answer["Services"].keys() == {"web"}
     assert answer["Services"]["web"]["Ports"] == ["Target: 80, Publish: 8080"]
     assert {"10.77.0.1", "10.77.0.2"} <= {peer["IP"] for peer in answer["Peers"]}
+
+
+def test_settings_for_other_networks_are_kept_shown_and_taken() -> None:
+    daemon = Daemon().with_swarm()
+    ranges = [{"Subnet": "10.7.0.0/24", "AuxiliaryAddresses": {"router": "10.7.0.9"}}]
+    ipam = {"Driver": "default", "Options": {"k": "v"}, "Config": ranges}
+    settings = {"Name": "settings", "ConfigOnly": True, "IPAM": ipam, "Labels": {"a": "b"}}
+    assert daemon.post("/networks/create", settings).status == 201
+    taken = {"Name": "back", "Driver": "overlay", "ConfigFrom": {"Network": "settings"}, "IPAM": {"Driver": "default"}}
+    assert daemon.post("/networks/create", taken).status == 201
+    source, back = (daemon.get(f"/networks/{name}").json() for name in ("settings", "back"))
+    assert (source["Scope"], source["Driver"], source["ConfigOnly"]) == ("local", "null", True)
+    assert (back["Scope"], back["Driver"], back["ConfigOnly"]) == ("swarm", "overlay", False)
+    assert (source["ConfigFrom"], back["ConfigFrom"]) == ({"Network": ""}, {"Network": "settings"})
+    assert source["IPAM"] == back["IPAM"] == ipam
+    assert back["Labels"] == {"a": "b"}
+    assert daemon.get("/networks/settings?scope=swarm").status == 404
+    assert daemon.get("/networks/settings?scope=local").status == daemon.get("/networks/back?scope=swarm").status == 200
+    assert "settings" in {one["Name"] for one in daemon.filtered("/networks", {"type": ["custom"]})}
+    refused = daemon.delete("/networks/settings")
+    assert (refused.status, refused.message) == (403, 'configuration network "settings" is in use')
+    assert [daemon.delete(f"/networks/{name}").status for name in ("back", "settings")] == [204, 204]
+
+
+def test_ipv4_can_be_asked_for_by_name_and_not_be_left_out() -> None:
+    daemon = Daemon().with_swarm()
+    assert daemon.post("/networks/create", {"Name": "n", "EnableIPv4": True, "EnableIPv6": True}).status == 201
+    shown_ = daemon.get("/networks/n").json()
+    assert (shown_["EnableIPv4"], shown_["EnableIPv6"]) == (True, True)
+    refused = daemon.post("/networks/create", {"Name": "m", "EnableIPv4": False, "EnableIPv6": True})
+    assert (refused.status, refused.message) == (400, "IPv4 cannot be disabled in a Swarm scoped network")

@@ -170,6 +170,24 @@ def test_network_ls_and_create(daemon: FakeDaemon, vault: Vault) -> None:
     assert (wrong.code, wrong.err) == (1, "no matching subnet for gateway 1.1.1.1\n")
 
 
+def test_network_create_with_settings_of_another_or_for_others(daemon: FakeDaemon, vault: Vault) -> None:
+    daemon.on("POST", "/networks/create", {"Id": "net", "Warning": ""}, status=201)
+    words = ["--subnet", "10.9.0.0/24", "--subnet", "fd00::/64", "--aux-address", "a=10.9.0.7", "--aux-address"]
+    assert vault("network", "create", "--config-only", *words, "b=fd00::7", "--ipam-opt", "k=v", "s").out == "net\n"
+    assert vault("network", "create", "--config-from", "s", "--ipam-driver", "mine", "--ipv4=false", "n").out == "net\n"
+    only, taken = (one.body for one in daemon.asked("POST", "/networks/create"))
+    pools = [
+        {"Subnet": "10.9.0.0/24", "AuxiliaryAddresses": {"a": "10.9.0.7"}},
+        {"Subnet": "fd00::/64", "AuxiliaryAddresses": {"b": "fd00::7"}},
+    ]
+    assert only["IPAM"] == {"Driver": "default", "Options": {"k": "v"}, "Config": pools}
+    assert (only["ConfigOnly"], only["ConfigFrom"], "EnableIPv4" in only) == (True, None, False)
+    assert (taken["ConfigOnly"], taken["ConfigFrom"], taken["EnableIPv4"]) == (False, {"Network": "s"}, False)
+    assert taken["IPAM"]["Driver"] == "mine"
+    for aside in ("a=10.8.0.1", "a=nowhere", "a"):
+        assert vault("network", "create", "--subnet", "10.9.0.0/24", "--aux-address", aside, "n").code == 1
+
+
 def test_a_network_is_inspected_with_the_endpoints_of_all_nodes_when_asked(daemon: FakeDaemon, vault: Vault) -> None:
     daemon.on("GET", "/networks/back", {"Name": "back"})
     assert vault("network", "inspect", "--format", "{{.Name}}", "back").out == "back\n"

@@ -3,14 +3,29 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from vault.model.base import EPOCH
+from vault.model.cluster import Cluster, EncryptionEpochs
+from vault.model.container import ContainerSpec
 from vault.model.errors import VaultError
-from vault.model.network import ENCRYPTED, MTU_OPTION, VXLAN_OPTION, IPAMConfig, IPAMOptions, Network, NetworkSpec
-from vault.model.node import EncryptionMeans, Node, NodeDescription
+from vault.model.network import (
+    ENCRYPTED,
+    MTU_OPTION,
+    VXLAN_OPTION,
+    ConfigReference,
+    IPAMConfig,
+    IPAMOptions,
+    Network,
+    NetworkSpec,
+)
+from vault.model.node import EncryptionMeans, Node, NodeDescription, NodeEncryption, NodeStatus
 from vault.model.secret import Driver
+from vault.model.service import NetworkAttachmentConfig, ServiceSpec, TaskSpec
 from vault.store.changes import Put
-from vault.store.rules_network import new_network
+from vault.store.rules_network import keys_to_rotate, new_network, removed_network
 from vault.store.rules_network_spec import check_network_spec
+from vault.store.rules_service import new_service
 from vault.store.snapshot import Snapshot
 
 
@@ -22,6 +37,10 @@ def spec(*configs: IPAMConfig, options: dict[str, str] | None = None, **fields: 
 
 def subnet(text: str, **fields: str) -> IPAMConfig:
     return IPAMConfig(subnet=text, **fields)
+
+
+def aside(text: str, address: str, **fields: str) -> IPAMConfig:
+    return IPAMConfig(subnet=text, aux_addresses={"a": address}, **fields)
 
 
 def world(*specs: NetworkSpec) -> Snapshot:
@@ -43,6 +62,7 @@ def world(*specs: NetworkSpec) -> Snapshot:
         spec(options={MTU_OPTION: "1200"}),
         spec(options={MTU_OPTION: "68"}),
         spec(options={VXLAN_OPTION: "5000"}),
+        spec(aside("10.1.0.0/24", "10.1.0.1", gateway="10.1.0.2")),
     ],
 )
 def test_what_a_network_may_ask_for(wanted: NetworkSpec) -> None:
@@ -67,6 +87,11 @@ def test_what_a_network_may_ask_for(wanted: NetworkSpec) -> None:
         (subnet("10.1.0.0/24", gateway="nowhere"), "invalid gateway nowhere: invalid address"),
         (subnet("10.1.0.0/24", gateway="10.1.0.0"), "the first and last address of 10.1.0.0/24 are nobody's"),
         (subnet("10.1.0.0/24", gateway="10.1.0.255"), "the first and last address of 10.1.0.0/24 are nobody's"),
+        (aside("10.1.0.0/24", "nowhere"), "invalid auxiliary address a: invalid address"),
+        (aside("10.1.0.0/24", "10.2.0.1"), "parent subnet 10.1.0.0/24 doesn't contain this address"),
+        (aside("10.1.0.0/24", "fd00::1"), "invalid auxiliary address a: parent subnet is an IPv4 block"),
+        (aside("10.1.0.0/24", "10.1.0.1"), "invalid auxiliary address a: 10.1.0.1 is the gateway"),
+        (aside("10.1.0.0/24", "10.1.0.7", gateway="10.1.0.7"), "invalid auxiliary address a: 10.1.0.7 is the gateway"),
     ],
 )
 def test_a_range_that_no_task_could_use_is_refused_in_one_sentence(config: IPAMConfig, why: str) -> None:
@@ -88,6 +113,8 @@ def test_a_range_that_no_task_could_use_is_refused_in_one_sentence(config: IPAMC
         (spec(options={VXLAN_OPTION: "16777216"}), "from 1 to 16777215"),
         (spec(scope="local"), 'network scope "local" is not supported: use swarm'),
         (spec(ingress=True, attachable=True), "ingress network cannot be attachable"),
+        (spec(ipv4_enabled=False, ipv6_enabled=True), "IPv4 cannot be disabled in a Swarm scoped network"),
+        (spec(options={"bridge.name": "br0"}), "network option bridge.name means nothing to the overlay driver"),
     ],
 )
 def test_options_that_no_network_can_have_are_refused(wanted: NetworkSpec, why: str) -> None:
@@ -135,3 +162,166 @@ def test_an_encrypted_network_needs_a_node_that_can_encrypt(options: dict[str, s
     put = new_network(without.apply([Put(able)], index=2, now_s=1.0), "net", wanted)
     assert isinstance(put.obj, Network)
     assert put.obj.spec.encrypted is refused
+
+
+def ipam_by(name: str, **options: str) -> IPAMOptions:
+    return IPAMOptions(driver=Driver(name=name, options=options))
+
+
+@pytest.mark.parametrize(
+    ("driver", "status", "why"),
+    [
+        ("nosuch", 404, 'plugin "nosuch" not found'),
+        (
+            "macvlan",
+            400,
+            'rpc error: code = InvalidArgument desc = network driver "macvlan" is not supported: use overlay',
+        ),
+        ("host", 403, 'only one instance of "host" network is allowed'),
+        ("null", 403, 'only one instance of "null" network is allowed'),
+    ],
+)
+def test_a_driver_that_makes_no_network_is_refused_in_dockers_words(driver: str, status: int, why: str) -> None:
+    with pytest.raises(VaultError) as refused:
+        new_network(Snapshot(), "new", NetworkSpec(name="n", driver_configuration=Driver(name=driver)))
+    assert (refused.value.status, refused.value.message) == (status, why)
+
+
+def test_addresses_are_managed_by_the_default_driver_alone_and_its_options_are_kept() -> None:
+    for name in ("default", "Default", ""):
+        made = new_network(Snapshot(), "new", NetworkSpec(name="n", ipam_options=ipam_by(name, serial="true"))).obj
+        assert isinstance(made, Network)
+        assert made.spec.ipam_options == ipam_by(name, serial="true")
+    with pytest.raises(VaultError, match=r"code = InvalidArgument desc = error during lookup of plugin infoblox$"):
+        new_network(Snapshot(), "new", NetworkSpec(name="n", ipam_options=ipam_by("infoblox")))
+
+
+SETTINGS = NetworkSpec(
+    name="settings",
+    config_only=True,
+    labels={"a": "b"},
+    ipv6_enabled=True,
+    driver_configuration=Driver(name="nosuch", options={MTU_OPTION: "1300"}),
+    ipam_options=IPAMOptions(
+        driver=Driver(name="default", options={"k": "v"}), configs=(aside("10.7.0.0/24", "10.7.0.9"),)
+    ),
+)
+
+
+def taking(**fields: Any) -> NetworkSpec:
+    return NetworkSpec(**({"name": "n", "config_from": ConfigReference(network="settings")} | fields))
+
+
+def settings(spec: NetworkSpec = SETTINGS) -> Snapshot:
+    return Snapshot().apply([new_network(Snapshot(), "source", spec)], index=1, now_s=1.0)
+
+
+def test_a_network_takes_its_settings_from_one_that_holds_them() -> None:
+    made = new_network(settings(), "new", taking(internal=True)).obj
+    assert isinstance(made, Network)
+    assert (made.driver, made.options, made.spec.labels) == ("overlay", {MTU_OPTION: "1300"}, {"a": "b"})
+    assert (made.spec.ipv6_enabled, made.spec.internal, made.spec.scope) == (True, True, "swarm")
+    assert made.spec.ipam_options == SETTINGS.ipam_options
+    assert made.spec.config_from == ConfigReference(network="settings")
+    assert not made.spec.config_only
+
+
+def test_one_that_holds_settings_takes_nothing_from_others_and_is_no_network_itself() -> None:
+    snapshot = settings()
+    source = snapshot.networks["source"]
+    assert (source.driver, source.spec.scope) == ("null", "local")
+    own = NetworkSpec(name="own", ipam_options=IPAMOptions(configs=(subnet("10.7.0.0/24"),)))
+    assert new_network(snapshot, "own", own), "its subnet is in nobody's way"
+    template = TaskSpec(
+        container_spec=ContainerSpec(image="busybox"), networks=(NetworkAttachmentConfig(target="settings"),)
+    )
+    on_it = ServiceSpec(name="web", task_template=template)
+    with pytest.raises(VaultError, match=r"^The network settings cannot be used with services\.") as refused:
+        new_service(snapshot, "web", on_it)
+    assert refused.value.status == 403
+
+
+def test_settings_stay_while_a_network_has_them() -> None:
+    snapshot = settings()
+    used = snapshot.apply([new_network(snapshot, "new", taking())], index=2, now_s=1.0)
+    with pytest.raises(VaultError) as refused:
+        removed_network(used, "source")
+    assert (refused.value.status, refused.value.message) == (403, 'configuration network "settings" is in use')
+    assert removed_network(snapshot, "source")
+
+
+OWN = "user-specified configurations are not supported if the network depends on a configuration network"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "why"),
+    [
+        (taking(config_from=ConfigReference(network="nosuch")), 404, 'configuration network "nosuch" does not exist'),
+        (taking(labels={"x": "y"}), 403, OWN),
+        (taking(ipv6_enabled=True), 403, OWN),
+        (taking(ipv4_enabled=False), 403, OWN),
+        (taking(ipam_options=IPAMOptions(configs=(subnet("10.8.0.0/24"),))), 403, OWN),
+        (taking(ipam_options=ipam_by("default", k="v")), 403, OWN),
+        (
+            taking(driver_configuration=Driver(options={MTU_OPTION: "1300"})),
+            403,
+            "network driver options are not supported if the network depends on a configuration network",
+        ),
+        (
+            taking(config_only=True),
+            403,
+            "a configuration network cannot depend on another configuration network",
+        ),
+        (
+            NetworkSpec(name="c", config_only=True, internal=True),
+            403,
+            "configuration network can only contain network specific fields. "
+            "Network operator fields like [ ingress | internal | attachable | scope ] are not supported.",
+        ),
+        (
+            NetworkSpec(name="c", config_only=True, ipam_options=IPAMOptions(configs=(subnet("10.1.0.7/24"),))),
+            400,
+            "invalid network config:\ninvalid subnet 10.1.0.7/24: it should be 10.1.0.0/24",
+        ),
+    ],
+)
+def test_what_does_not_go_with_settings_of_others(wanted: NetworkSpec, status: int, why: str) -> None:
+    with pytest.raises(VaultError) as refused:
+        new_network(settings(), "new", wanted)
+    assert (refused.value.status, refused.value.message) == (status, why)
+
+
+def test_settings_that_no_overlay_can_have_are_refused_when_they_are_used() -> None:
+    for bad, why in (
+        ({"ipv4_enabled": False}, "IPv4 cannot be disabled in a Swarm scoped network"),
+        ({"ipam_options": ipam_by("infoblox")}, "error during lookup of plugin infoblox"),
+        ({"driver_configuration": Driver(options={"parent": "eth0"})}, "network option parent means nothing"),
+    ):
+        with pytest.raises(VaultError, match=why):
+            new_network(settings(replace(SETTINGS, **bad)), "new", taking())
+
+
+def test_two_networks_cannot_have_one_subnet_from_the_same_settings() -> None:
+    snapshot = settings()
+    used = snapshot.apply([new_network(snapshot, "new", taking())], index=2, now_s=1.0)
+    with pytest.raises(VaultError, match=r"^Pool overlaps .*: 10.7.0.0/24 and 10.7.0.0/24 of network n, choose"):
+        new_network(used, "other", taking(name="m"))
+
+
+def test_who_asks_for_other_keys_while_they_are_rotated_is_told_whom_that_waits_for() -> None:
+    held = NodeEncryption(address="198.18.0.1", keys=(), sealed_to=b"")
+
+    def node(name: str, epoch: int, state: str = "ready") -> Node:
+        means = EncryptionMeans(by="kernel", epoch=epoch)
+        said = NodeDescription(hostname=name, encryption=means)
+        return Node(id=name, description=said, encryption=held, status=NodeStatus(state=state))
+
+    cluster = Cluster(id="c", encryption=EncryptionEpochs(newest=2, rotating=True, begun_at=EPOCH))
+    made = (cluster, node("done", 2), node("late", 1), node("gone", 1, "down"))
+    snapshot = Snapshot().apply([Put(one) for one in made], index=1, now_s=1.0)
+    with pytest.raises(VaultError) as refused:
+        keys_to_rotate(snapshot)
+    assert refused.value.message.endswith(
+        "wait until every node uses epoch 2, as node inspect shows it. "
+        "Not yet: late (is UDP 7946 or 7947 blocked there?)"
+    )

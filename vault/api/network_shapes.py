@@ -11,7 +11,7 @@ import msgspec
 from vault.api import network_endpoints
 from vault.api.network_endpoints import Attached, EndpointService, Peer
 from vault.model.base import EPOCH, Shape, always, no_labels
-from vault.model.network import IPAMConfig, IPAMOptions, Network, NetworkSpec
+from vault.model.network import ConfigReference, IPAMConfig, IPAMOptions, Network, NetworkSpec
 from vault.model.secret import Driver
 from vault.store.snapshot import Snapshot
 
@@ -22,6 +22,7 @@ class PostedIPAMConfig(Shape, frozen=True, kw_only=True):
     subnet: str = ""
     ip_range: str = msgspec.field(name="IPRange", default="")
     gateway: str = ""
+    auxiliary_addresses: dict[str, str] = msgspec.field(default_factory=dict)  # By name; given to nobody.
 
 
 class PostedIPAM(Shape, frozen=True, kw_only=True):
@@ -36,25 +37,20 @@ class ShownIPAM(PostedIPAM, frozen=True, kw_only=True, omit_defaults=False):
     """The address ranges, as shown: none of them left out."""
 
 
-class ConfigFrom(Shape, frozen=True, kw_only=True):
-    """A network that another takes its settings from; not offered."""
-
-    network: str = always("")
-
-
 class PostedNetwork(Shape, frozen=True, kw_only=True):
     """`POST /networks/create`."""
 
     name: str = ""
     driver: str = ""
     scope: str = ""
+    enable_ipv4: bool = msgspec.field(name="EnableIPv4", default=True)
     enable_ipv6: bool = msgspec.field(name="EnableIPv6", default=False)
     ipam: PostedIPAM | None = msgspec.field(name="IPAM", default=None)
     internal: bool = False
     attachable: bool = False
     ingress: bool = False
     config_only: bool = False
-    config_from: ConfigFrom | None = None
+    config_from: ConfigReference | None = None
     options: dict[str, str] = msgspec.field(default_factory=dict)
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     check_duplicate: bool = False
@@ -81,7 +77,7 @@ class ShownNetwork(Shape, frozen=True, kw_only=True, omit_defaults=False):
     internal: bool = False
     attachable: bool = False
     ingress: bool = False
-    config_from: ConfigFrom = msgspec.field(default_factory=lambda: ConfigFrom())
+    config_from: ConfigReference = msgspec.field(default_factory=lambda: ConfigReference())
     config_only: bool = False
     containers: dict[str, Attached] | None = None
     options: dict[str, str] = msgspec.field(default_factory=dict)
@@ -92,46 +88,74 @@ class ShownNetwork(Shape, frozen=True, kw_only=True, omit_defaults=False):
 
 def spec_of(posted: PostedNetwork) -> NetworkSpec:
     """Return SwarmKit's spec of a posted network; `vault.store.rules_network` judges it."""
-    ranges = posted.ipam.config if posted.ipam else ()
-    configs = tuple(IPAMConfig(subnet=one.subnet, ip_range=one.ip_range, gateway=one.gateway) for one in ranges)
-    driver = posted.ipam.driver if posted.ipam else ""
     return NetworkSpec(
         name=posted.name,
         labels=posted.labels,
         driver_configuration=Driver(name=posted.driver, options=posted.options),
+        ipv4_enabled=posted.enable_ipv4,
         ipv6_enabled=posted.enable_ipv6,
         internal=posted.internal,
         attachable=posted.attachable,
         ingress=posted.ingress,
-        ipam_options=IPAMOptions(driver=Driver(name=driver), configs=configs) if configs or driver else None,
+        ipam_options=_ipam_of(posted.ipam) if posted.ipam else None,
         scope=posted.scope,
+        config_from=posted.config_from if posted.config_from and posted.config_from.network else None,
+        config_only=posted.config_only,
     )
+
+
+def _ipam_of(posted: PostedIPAM) -> IPAMOptions | None:
+    configs = tuple(
+        IPAMConfig(subnet=one.subnet, ip_range=one.ip_range, gateway=one.gateway, aux_addresses=one.auxiliary_addresses)
+        for one in posted.config
+    )
+    driver = Driver(name=posted.driver, options=posted.options or {})
+    return IPAMOptions(driver=driver, configs=configs) if configs or driver != Driver() else None
 
 
 def shown_network(network: Network, snapshot: Snapshot | None = None, *, verbose: bool = False) -> ShownNetwork:
     """Return a network in the Engine's shape; with a snapshot, also who is on it, and verbose, all endpoints."""
     spec = network.spec
-    allocated = network.ipam_options or spec.ipam_options
-    ranges = allocated.configs if allocated else ()
-    config = tuple(PostedIPAMConfig(subnet=one.subnet, ip_range=one.ip_range, gateway=one.gateway) for one in ranges)
     options = dict(network.options)
     options |= network.driver_state.options if network.driver_state else {}
     return ShownNetwork(
         name=spec.name,
         id=network.id,
         created=network.created_at,
-        scope="swarm",
+        scope=scope_of(network),
         driver=network.driver,
+        enable_ipv4=spec.ipv4_enabled,
         enable_ipv6=spec.ipv6_enabled,
-        ipam=ShownIPAM(config=config),
+        ipam=_shown_ipam(network.ipam_options or spec.ipam_options or IPAMOptions()),
         internal=spec.internal,
         attachable=spec.attachable,
         ingress=spec.ingress,
+        config_from=spec.config_from or ConfigReference(),
+        config_only=spec.config_only,
         containers=None if snapshot is None else network_endpoints.attached(snapshot, network),
         options=options,
         labels=spec.labels,
         peers=(tuple(network_endpoints.peers(snapshot, network)) if snapshot else ()) or msgspec.UNSET,
         services=network_endpoints.services(snapshot, network) if snapshot and verbose else msgspec.UNSET,
+    )
+
+
+def scope_of(network: Network) -> str:
+    """Return where a network is, as the Engine says it: one that holds settings for others is nowhere but here."""
+    return "local" if network.spec.config_only else "swarm"
+
+
+def _shown_ipam(ipam: IPAMOptions) -> ShownIPAM:
+    driver = ipam.driver or Driver()
+    return ShownIPAM(
+        driver=driver.name or "default",
+        options=driver.options or None,
+        config=tuple(
+            PostedIPAMConfig(
+                subnet=one.subnet, ip_range=one.ip_range, gateway=one.gateway, auxiliary_addresses=one.aux_addresses
+            )
+            for one in ipam.configs
+        ),
     )
 
 

@@ -10,7 +10,15 @@ from vault.api.bodies import decode, read
 from vault.api.context import Context, Endpoint, Reach, flag, id_for
 from vault.api.filters import Filters, named, one_of, parse_filters, switch
 from vault.api.lookup import find_network, made_already, only
-from vault.api.network_shapes import LOCAL, NetworkCreated, PostedNetwork, ShownNetwork, shown_network, spec_of
+from vault.api.network_shapes import (
+    LOCAL,
+    NetworkCreated,
+    PostedNetwork,
+    ShownNetwork,
+    scope_of,
+    shown_network,
+    spec_of,
+)
 from vault.model.errors import NotAManager, NotFound
 from vault.model.ids import Kind
 from vault.store import rules_network
@@ -80,10 +88,12 @@ class Networks:
         if local is not None:
             return answers.json(local)
         snapshot = self._snapshot()
-        if snapshot is None or scope == "local":
+        if snapshot is None:
             raise NotFound(Kind.NETWORK, reference)
-        verbose = flag(request, "verbose")
-        return answers.json(shown_network(find_network(snapshot, reference), snapshot, verbose=verbose))
+        network = find_network(snapshot, reference)
+        if scope not in ("", scope_of(network)):
+            raise NotFound(Kind.NETWORK, reference)
+        return answers.json(shown_network(network, snapshot, verbose=flag(request, "verbose")))
 
     async def remove(self, request: Request) -> Response:
         """Remove a network that no service or task is on."""
@@ -119,7 +129,7 @@ def _local(reference: str) -> ShownNetwork | None:
 
 def _passes(filters: Filters, network: ShownNetwork, snapshot: Snapshot | None) -> bool:
     scopes, drivers, types = filters.get("scope", ()), filters.get("driver", ()), filters.get("type", ())
-    kind = "builtin" if network.scope == "local" else "custom"
+    kind = "builtin" if network in LOCAL else "custom"
     if "dangling" in filters:
         users = snapshot is not None and any(snapshot.services_using(Kind.NETWORK, network.id))
         unused = network.scope == "swarm" and not users and not network.ingress

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from vault.model.base import Object, Shape, no_labels
+from vault.model.base import Object, Shape, always, no_labels
 from vault.model.secret import Driver
 
 VXLAN_OPTION: Final = "com.docker.network.driver.overlay.vxlanid_list"
@@ -18,6 +18,7 @@ class IPAMConfig(Shape, frozen=True, kw_only=True):
     subnet: str = ""
     ip_range: str = msgspec.field(name="Range", default="")
     gateway: str = ""
+    aux_addresses: dict[str, str] = msgspec.field(name="AuxiliaryAddresses", default_factory=dict)  # Given to nobody.
 
 
 class IPAMOptions(Shape, frozen=True, kw_only=True):
@@ -27,18 +28,27 @@ class IPAMOptions(Shape, frozen=True, kw_only=True):
     configs: tuple[IPAMConfig, ...] = ()
 
 
+class ConfigReference(Shape, frozen=True, kw_only=True):
+    """The configuration-only network from which another one has its settings, by name."""
+
+    network: str = always("")
+
+
 class NetworkSpec(Shape, frozen=True, kw_only=True):
     """What a user says of a network."""
 
     name: str = ""
     labels: dict[str, str] = no_labels()
     driver_configuration: Driver | None = None  # None = overlay.
+    ipv4_enabled: bool = msgspec.field(name="IPv4Enabled", default=True)
     ipv6_enabled: bool = msgspec.field(name="IPv6Enabled", default=False)
     internal: bool = False
     attachable: bool = False
     ingress: bool = False
     ipam_options: IPAMOptions | None = msgspec.field(name="IPAMOptions", default=None)
     scope: str = ""
+    config_from: ConfigReference | None = None
+    config_only: bool = False  # It holds settings for others, and nothing else.
 
     @property
     def encrypted(self) -> bool:

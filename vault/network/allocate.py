@@ -122,7 +122,7 @@ class Draft:
         new = replace(
             network,
             driver_state=Driver(name="overlay", options={**network.options, VXLAN_OPTION: str(vxlan_id)}),
-            ipam_options=IPAMOptions(driver=Driver(name="default"), configs=configs),
+            ipam_options=IPAMOptions(driver=_ipam_driver(network), configs=configs),
         )
         self._pools.add_network(new)
         return new
@@ -223,6 +223,12 @@ class Draft:
             return network
         reason = self._stuck.get((Kind.NETWORK, network.id))
         raise Exhausted(reason) if reason else NotYet
+
+
+def _ipam_driver(network: Network) -> Driver:
+    """Return who manages a network's addresses, with the options that its maker gave."""
+    asked = network.spec.ipam_options.driver if network.spec.ipam_options else None
+    return Driver(name="default", options=asked.options if asked is not None else {})
 
 
 def ready_ingress(snap: Snapshot) -> tuple[str, ...]:

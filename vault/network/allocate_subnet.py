@@ -66,9 +66,11 @@ class Subnet:
         return int(part.network_address) - start, int(part.broadcast_address) - start
 
     def _kept_back(self, config: IPAMConfig) -> frozenset[int]:
-        """Return what nobody gets: the range's own address, the gateway and, in IPv4, the broadcast address."""
-        gateway = ipaddress.ip_address(config.gateway or default_gateway(config.subnet))
-        kept = {0, int(gateway) - int(self.range.network_address)}
+        """Return what nobody gets: the range's own address, in IPv4 the broadcast address, the gateway, and those that
+        were set aside (in the range or not).
+        """
+        aside = (config.gateway or default_gateway(config.subnet), *config.aux_addresses.values())
+        kept = {0, *(int(ipaddress.ip_address(one)) - int(self.range.network_address) for one in aside)}
         return frozenset(kept | {self.range.num_addresses - 1} if self.range.version == 4 else kept)
 
 

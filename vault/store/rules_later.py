@@ -1,6 +1,6 @@
-"""What a service or network may not ask for yet: refused by name, never accepted and ignored.  Pure.
+"""What a service may not ask for yet: refused by name, never accepted and ignored.  Pure.
 
-Called by `vault.store.rules_service` and `rules_network`.  An entry leaves this module with the change that brings
+Called by `vault.store.rules_spec`.  An entry leaves this module with the change that brings
 its effect.
 """
 
@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 from vault.model.container import ContainerSpec
 from vault.model.errors import Unimplemented
-from vault.model.network import ENCRYPTED, MTU_OPTION, VXLAN_OPTION, NetworkSpec
 from vault.model.service import ServiceSpec, TaskSpec, UpdateConfig
 
 MOUNT_TYPES = ("bind", "volume", "tmpfs")
@@ -19,15 +18,6 @@ def check_service_supported(spec: ServiceSpec) -> None:
     """Raise `Unimplemented` naming the first field of `spec` whose effect is still to come."""
     for field in _unsupported(spec):
         raise Unimplemented(f"{field} is not supported yet")
-
-
-def check_network_supported(spec: NetworkSpec) -> None:
-    """Raise `Unimplemented` naming the first option of `spec` whose effect is still to come."""
-    options = spec.driver_configuration.options if spec.driver_configuration else {}
-    for option in sorted(options.keys() - {ENCRYPTED, MTU_OPTION, VXLAN_OPTION}):
-        raise Unimplemented(f"network option {option} is not supported yet")
-    if spec.ipam_options and spec.ipam_options.driver and spec.ipam_options.driver.name not in ("", "default"):
-        raise Unimplemented(f"IPAM driver {spec.ipam_options.driver.name} is not supported yet")
 
 
 def _unsupported(spec: ServiceSpec) -> Iterator[str]:

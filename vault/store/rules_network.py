@@ -5,6 +5,7 @@ Called by `vault.api` inside `Store.submit`; `predefined` by `vault.daemon` at `
 
 import ipaddress
 from http import HTTPStatus
+from typing import Final
 
 import msgspec
 
@@ -15,21 +16,34 @@ from vault.model.names import check_service_name
 from vault.model.network import Network, NetworkSpec
 from vault.model.secret import Driver
 from vault.model.task import State
+from vault.store import rules_network_config as configuration
 from vault.store.changes import Change, Delete, Put
-from vault.store.rules_later import check_network_supported
-from vault.store.rules_network_spec import check_network_spec, overlap
+from vault.store.rules_network_spec import check_network_spec, check_ranges, overlap
 from vault.store.snapshot import Snapshot
 
 PREDEFINED_LABEL = "com.docker.swarm.predefined"
 PREDEFINED = ("bridge", "host", "none")  # Names of every node's own networks.
 INGRESS = "ingress"
 DRIVERS = ("", "overlay")
+NAMED: Final = 8  # Nodes, in a sentence.
+_OF_NODES: Final = ("bridge", "ipvlan", "macvlan")  # Drivers of the Engine whose networks are a single node's.
+_ONE_OF_EACH: Final = ("host", "null")  # Drivers of networks that every node has already.
 
 
 class Predefined(VaultError):
     """A network that every node has, and that nobody makes or removes."""
 
     status = HTTPStatus.FORBIDDEN
+
+
+class NoSuchDriver(VaultError):
+    """Nobody has a network driver of that name."""
+
+    status = HTTPStatus.NOT_FOUND
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f'plugin "{name}" not found')
+        self.name = name
 
 
 class PoolOverlaps(VaultError):
@@ -49,13 +63,14 @@ def new_network(snapshot: Snapshot, network_id: str, spec: NetworkSpec) -> Put:
     check_service_name(spec.name)
     if spec.name in PREDEFINED:
         raise Predefined(f"operation is not permitted on predefined {spec.name} network")
-    driver = spec.driver_configuration.name if spec.driver_configuration else ""
-    if driver not in DRIVERS:
-        raise InvalidArgument(f'network driver "{driver}" is not supported: use overlay')
-    check_network_supported(spec)
-    check_network_spec(spec)
     if snapshot.by_name(Kind.NETWORK, spec.name) is not None:
         raise Conflict(f"network with name {spec.name} already exists")
+    if spec.config_only:
+        check_ranges(spec)
+        return Put(Network(id=network_id, spec=configuration.held(spec)))
+    _check_driver(spec.driver_configuration.name if spec.driver_configuration else "")
+    spec = configuration.filled_in(snapshot, spec)
+    check_network_spec(spec)
     _check_overlap(snapshot, spec)
     _check_vxlan_id(snapshot, spec)
     if spec.ingress and any(network.spec.ingress for network in snapshot.networks.values()):
@@ -64,6 +79,16 @@ def new_network(snapshot: Snapshot, network_id: str, spec: NetworkSpec) -> Put:
     options = spec.driver_configuration.options if spec.driver_configuration else {}
     stored = msgspec.structs.replace(spec, driver_configuration=Driver(name="overlay", options=options), scope="swarm")
     return Put(Network(id=network_id, spec=stored))
+
+
+def _check_driver(name: str) -> None:
+    """Raise `InvalidArgument`, `Predefined` or `NoSuchDriver` for a driver that makes no network here."""
+    if name in _OF_NODES:
+        raise InvalidArgument(f'network driver "{name}" is not supported: use overlay')
+    if name in _ONE_OF_EACH:
+        raise Predefined(f'only one instance of "{name}" network is allowed')
+    if name not in DRIVERS:
+        raise NoSuchDriver(name)
 
 
 def _check_encryption(snapshot: Snapshot, spec: NetworkSpec) -> None:
@@ -86,10 +111,25 @@ def keys_to_rotate(snapshot: Snapshot) -> tuple[Change, ...]:
     if cluster.encryption.rotating:
         raise FailedPrecondition(
             f"the keys are being rotated already: wait until every node uses epoch {cluster.encryption.newest}, "
-            "as node inspect shows it"
+            f"as node inspect shows it{_behind(snapshot, cluster.encryption.newest)}"
         )
     due = msgspec.structs.replace(cluster.encryption, begun_at=EPOCH)
     return (Put(msgspec.structs.replace(cluster, encryption=due)),)
+
+
+def _behind(snapshot: Snapshot, epoch: int) -> str:
+    """Return which nodes do not use an epoch of keys yet, for the end of a sentence."""
+    names = sorted(
+        node.description.hostname or node.id
+        for node in snapshot.nodes.values()
+        if node.encryption is not None
+        and node.status.state != "down"
+        and (node.description.encryption is None or node.description.encryption.epoch < epoch)
+    )
+    if not names:
+        return ""
+    some = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    return f". Not yet: {some} (is UDP 7946 or 7947 blocked there?)"
 
 
 def removed_network(snapshot: Snapshot, network_id: str) -> tuple[Change, ...]:
@@ -99,6 +139,8 @@ def removed_network(snapshot: Snapshot, network_id: str) -> tuple[Change, ...]:
         raise NotFound(Kind.NETWORK, network_id)
     if is_predefined(network):
         raise Predefined(f"{network.spec.name} is a pre-defined network and cannot be removed")
+    if network.spec.config_only:
+        configuration.check_unused(snapshot, network)
     for service in snapshot.services_using(Kind.NETWORK, network_id):
         raise FailedPrecondition(f"network {network.spec.name} is in use by service {service.spec.name}")
     for service in snapshot.services.values():
@@ -134,6 +176,8 @@ def _check_overlap(snapshot: Snapshot, spec: NetworkSpec) -> None:
     """Raise `PoolOverlaps` when a subnet that was asked for overlaps one that a network has or has asked for."""
     asked = [ipaddress.ip_network(one.subnet) for one in (spec.ipam_options.configs if spec.ipam_options else ())]
     for network in snapshot.networks.values() if asked else ():
+        if network.spec.config_only:
+            continue
         options = network.ipam_options or network.spec.ipam_options
         for config in options.configs if options else ():
             taken = ipaddress.ip_network(config.subnet, strict=False)
@@ -146,7 +190,7 @@ def _check_vxlan_id(snapshot: Snapshot, spec: NetworkSpec) -> None:
     """Raise `InvalidArgument` when the overlay number that was asked for is another network's."""
     asked = Network(id="", spec=spec).vxlan_id
     for network in snapshot.networks.values() if asked else ():
-        if network.vxlan_id == asked:
+        if network.vxlan_id == asked and not network.spec.config_only:
             raise InvalidArgument(
                 f"vxlan id '{asked}' is already in use by network '{network.spec.name}' ({network.id})"
             )

@@ -7,8 +7,11 @@ import ipaddress
 from typing import Final
 
 from vault.model.errors import BadRequest, InvalidArgument
-from vault.model.network import MTU_OPTION, VXLAN_OPTION, IPAMConfig, NetworkSpec
+from vault.model.network import ENCRYPTED, MTU_OPTION, VXLAN_OPTION, IPAMConfig, NetworkSpec
 
+DEFAULT_IPAM: Final = "default"
+_OPTIONS: Final = frozenset((ENCRYPTED, MTU_OPTION, VXLAN_OPTION))
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 _PLAIN: Final = {4: "an IPv4", 6: "an IPv6"}
 _SMALLEST: Final = {4: 30, 6: 126}  # Its own address, the gateway, one to give away, and the broadcast address.
@@ -26,6 +29,17 @@ def check_network_spec(spec: NetworkSpec) -> None:
         raise InvalidArgument(f'network scope "{spec.scope}" is not supported: use swarm')
     if spec.ingress and spec.attachable:
         raise InvalidArgument("ingress network cannot be attachable: leave one of the two out")
+    if not spec.ipv4_enabled:
+        raise BadRequest("IPv4 cannot be disabled in a Swarm scoped network")
+    check_ranges(spec)
+    driver = spec.ipam_options.driver if spec.ipam_options else None
+    if driver is not None and driver.name.lower() not in ("", DEFAULT_IPAM):
+        raise InvalidArgument(f"error during lookup of plugin {driver.name}")
+    _check_options(spec)
+
+
+def check_ranges(spec: NetworkSpec) -> None:
+    """Raise `BadRequest` with the Engine's text for the first address range that no network can have."""
     seen: list[IPNetwork] = []
     for config in spec.ipam_options.configs if spec.ipam_options else ():
         try:
@@ -38,7 +52,6 @@ def check_network_spec(spec: NetworkSpec) -> None:
             if overlap(subnet, other):
                 raise BadRequest(f"invalid network config:\ninvalid subnet {subnet}: it overlaps {other}")
         seen.append(subnet)
-    _check_options(spec)
 
 
 def overlap(one: IPNetwork, other: IPNetwork) -> bool:
@@ -48,6 +61,8 @@ def overlap(one: IPNetwork, other: IPNetwork) -> bool:
 
 def _check_options(spec: NetworkSpec) -> None:
     options = spec.driver_configuration.options if spec.driver_configuration else {}
+    for unknown in sorted(options.keys() - _OPTIONS):
+        raise InvalidArgument(f"network option {unknown} means nothing to the overlay driver: leave it out")
     mtu, smallest = options.get(MTU_OPTION), SMALLEST_MTU[spec.ipv6_enabled]
     if mtu is not None and not (_is_number(mtu) and smallest <= int(mtu) <= LARGEST_MTU):
         raise InvalidArgument(f"invalid MTU value: {mtu}: {MTU_OPTION} is a number from {smallest} to {LARGEST_MTU}")
@@ -72,6 +87,10 @@ def _checked_range(config: IPAMConfig) -> IPNetwork:
         _check_ip_range(_network("ip-range", config.ip_range), subnet)
     if config.gateway:
         _check_gateway(config.gateway, subnet)
+    gateway = ipaddress.ip_address(config.gateway) if config.gateway else subnet[1]
+    for name, text in config.aux_addresses.items():
+        if _address_in(f"auxiliary address {name}", text, subnet) == gateway:
+            raise ValueError(f"invalid auxiliary address {name}: {gateway} is the gateway")
     return subnet
 
 
@@ -97,13 +116,19 @@ def _check_ip_range(ip_range: IPNetwork, subnet: IPNetwork) -> None:
 
 
 def _check_gateway(text: str, subnet: IPNetwork) -> None:
-    try:
-        gateway = ipaddress.ip_address(text)
-    except ValueError:
-        raise ValueError(f"invalid gateway {text}: invalid address") from None
-    if gateway.version != subnet.version:
-        raise ValueError(f"invalid gateway {text}: parent subnet is {_PLAIN[subnet.version]} block")
-    if gateway not in subnet:
-        raise ValueError(f"invalid gateway {text}: parent subnet {subnet} doesn't contain this address")
+    gateway = _address_in(f"gateway {text}", text, subnet)
     if gateway == subnet[0] or (subnet.version == 4 and gateway == subnet[-1]):
         raise ValueError(f"invalid gateway {text}: the first and last address of {subnet} are nobody's")
+
+
+def _address_in(what: str, text: str, subnet: IPNetwork) -> IPAddress:
+    """Return an address of a subnet."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError(f"invalid {what}: invalid address") from None
+    if address.version != subnet.version:
+        raise ValueError(f"invalid {what}: parent subnet is {_PLAIN[subnet.version]} block")
+    if address not in subnet:
+        raise ValueError(f"invalid {what}: parent subnet {subnet} doesn't contain this address")
+    return address

@@ -24,6 +24,7 @@ from vault.model.service import (
 from vault.model.task import State, Task
 from vault.store.changes import Change, Delete, Put
 from vault.store.rules import check_name_free
+from vault.store.rules_network_config import NotForServices
 from vault.store.rules_references import check_references
 from vault.store.rules_spec import check_spec
 from vault.store.snapshot import Snapshot
@@ -151,6 +152,8 @@ def _with_id(snapshot: Snapshot, attachment: NetworkAttachmentConfig) -> Network
         raise NotFound(Kind.NETWORK, attachment.target)
     if network.spec.ingress:
         raise InvalidArgument(f"Service cannot be explicitly attached to the ingress network {network.spec.name}")
+    if network.spec.config_only:
+        raise NotForServices(network.spec.name)
     return msgspec.structs.replace(attachment, target=network.id)
 
 

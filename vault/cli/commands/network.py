@@ -1,6 +1,7 @@
 """`vault network`: create, inspect, ls, rm, rotate-keys."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -47,11 +48,17 @@ def network() -> None:
 @command("[OPTIONS] NETWORK", name="create", text="Create a network")
 @argument("name")
 @switch("--attachable", text="Enable manual container attachment")
+@option("--aux-address", kind=LIST, many=True, text="Auxiliary IPv4 or IPv6 addresses used by Network driver")
+@option("--config-from", default="", text="The network from which to copy the configuration")
+@switch("--config-only", text="Create a configuration only network")
 @option("-d", "--driver", default="overlay", shown='"overlay"', text="Driver to manage the Network")
 @option("--gateway", kind=STRINGS, many=True, text="IPv4 or IPv6 Gateway for the master subnet")
 @switch("--ingress", text="Create swarm routing-mesh network")
 @switch("--internal", text="Restrict external access to the network")
 @option("--ip-range", kind=STRINGS, many=True, text="Allocate container ip from a sub-range")
+@option("--ipam-driver", default="default", shown='"default"', text="IP Address Management Driver")
+@option("--ipam-opt", kind=LIST, many=True, text="Set IPAM driver specific options")
+@switch("--ipv4", default=None, shown="true", text="Enable or disable IPv4 address assignment")
 @switch("--ipv6", text="Enable or disable IPv6 address assignment")
 @option("--label", "labels", kind=LABEL, many=True, text="Set metadata on a network")
 @option("-o", "--opt", kind=LIST, many=True, text="Set driver specific options")
@@ -60,7 +67,7 @@ def network() -> None:
 @pass_client
 def create(client: Client, /, name: str, **given: Any) -> None:
     """Create a network and print its id."""
-    pools = address_pools(given["subnet"], given["ip_range"], given["gateway"])
+    pools = address_pools(given["subnet"], given["ip_range"], given["gateway"], pairs(given["aux_address"]))
     body = {
         "Name": name,
         "CheckDuplicate": True,
@@ -72,33 +79,49 @@ def create(client: Client, /, name: str, **given: Any) -> None:
         "Scope": given["scope"],
         "Options": pairs(given["opt"]),
         "Labels": pairs(given["labels"]),
-        "IPAM": {"Driver": "default", "Config": pools},
+        "IPAM": {"Driver": given["ipam_driver"], "Options": pairs(given["ipam_opt"]), "Config": pools},
+        "ConfigOnly": given["config_only"],
+        "ConfigFrom": {"Network": given["config_from"]} if given["config_from"] else None,
     }
+    if given["ipv4"] is not None:
+        body["EnableIPv4"] = given["ipv4"]
     answer = client.post("/networks/create", body)
     if answer.get("Warning"):
         click.echo(f"WARNING: {answer['Warning']}", err=True)
     click.echo(answer["Id"])
 
 
-def address_pools(subnets: Sequence[str], ranges: Sequence[str], gateways: Sequence[str]) -> list[dict[str, str]]:
-    """Return subnets, each with the range and the gateway that lie in it.  Pure."""
+def address_pools(
+    subnets: Sequence[str],
+    ranges: Sequence[str],
+    gateways: Sequence[str],
+    aside: Mapping[str, str] = MappingProxyType({}),
+) -> list[dict[str, Any]]:
+    """Return subnets, each with the range, the gateway, and the addresses set aside that lie in it.  Pure."""
     import ipaddress
 
+    pools: dict[Any, dict[str, Any]] = {}
+
+    def pool_of(what: str, text: str) -> dict[str, Any]:
+        address = ipaddress.ip_address(text.partition("/")[0])
+        pool = next((pool for net, pool in pools.items() if address in net), None)
+        if pool is None:
+            raise CommandError(f"no matching subnet for {what} {text}")
+        return pool
+
     try:
-        pools: dict[Any, dict[str, str]] = {
-            ipaddress.ip_network(text, strict=False): {"Subnet": text} for group in subnets for text in group.split(",")
-        }
-        for field, groups in (("IPRange", ranges), ("Gateway", gateways)):
+        for text in (part for group in subnets for part in group.split(",")):
+            pools[ipaddress.ip_network(text, strict=False)] = {"Subnet": text}
+        for what, field, groups in (("range", "IPRange", ranges), ("gateway", "Gateway", gateways)):
             for text in (part for group in groups for part in group.split(",")):
-                address = ipaddress.ip_address(text.partition("/")[0])
-                pool = next((pool for net, pool in pools.items() if address in net), None)
-                if pool is None:
-                    raise CommandError(f"no matching subnet for {'range' if field == 'IPRange' else 'gateway'} {text}")
+                pool = pool_of(what, text)
                 if field in pool:
                     raise CommandError(
                         f"cannot configure multiple {field.lower()}s on the same subnet ({pool['Subnet']})"
                     )
                 pool[field] = text
+        for name, text in aside.items():
+            pool_of("aux-address", text).setdefault("AuxiliaryAddresses", {})[name] = text
     except ValueError as error:
         raise CommandError(f"invalid address: {error}") from None
     return list(pools.values())
