@@ -92,6 +92,8 @@ def test_without_wireguard_only_encrypted_networks_are_missed(monkeypatch: pytes
     subject = "WireGuard (for networks with --opt encrypted)"
     assert verdicts(doctor.examine(tmp_path, Probe(by="")))[subject] is Verdict.NOTE
     assert verdicts(doctor.examine(tmp_path, Probe(by=KERNEL)))[subject] is Verdict.OK
+    silent = doctor.examine(tmp_path, Probe(by=KERNEL, silent=(("192.0.2.7", 7947),)))
+    assert verdicts(silent)["encrypted networks: UDP port 7947 of 192.0.2.7"] is Verdict.NOTE
 
 
 @pytest.mark.machine

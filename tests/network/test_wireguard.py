@@ -6,6 +6,7 @@ Each node has a namespace and a vaultd's underlay of its own; the wire between t
 import asyncio
 import base64
 import json
+import logging
 import os
 import signal
 import socket
@@ -21,7 +22,7 @@ from vault.model.overlay import OverlayEncryption
 from vault.network.links_kernel import NetworkFailed
 from vault.network.wireguard import WireGuard
 from vault.network.wireguard_plan import POOL, PORTS, VXLAN_PORT
-from vault.network.wireguard_probe import Probe, probe
+from vault.network.wireguard_probe import Probe, probe, probe_of
 from vault.network.wireguard_process import PROGRAM, SOCKETS, ProcessDevice, prefix_of, remove_sockets
 
 pytestmark = pytest.mark.machine
@@ -120,6 +121,38 @@ def test_a_rotation_that_not_every_node_hears_of_leaves_traffic_as_it_was(tmp_pa
             eventually(lambda: there.sent > 1500)
             assert one.epoch == 1
         assert (there.lost, back.lost) == (0, 0)
+
+
+def test_a_port_that_is_blocked_is_told_of_by_the_log_and_by_the_doctor(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds a rotation up, and costs no packet."""
+    monkeypatch.setattr("vault.network.wireguard_silence.OVERDUE_S", 0.5)
+    caplog.set_level(logging.INFO, "vault.network.wireguard")
+    with nodes(2, tmp_path) as (_, (one, two)):
+        connect(one, two)
+        assert one.ping(two)
+        two.sh("nft 'table ip wall { chain a { type filter hook input priority 0; udp dport 7947 drop; }; }'")
+        with Stream(one, two) as stream:
+            for node, other in ((one, two), (two, one)):
+                node.give(2)
+                node.tell(other)
+            one.tell(two)
+            eventually(lambda: bool(told_of(caplog, "encryption_peers_silent")))
+            (said, *_) = told_of(caplog, "encryption_peers_silent")
+            assert {"epoch": 2, "udp_port": 7947, "count": 1}.items() <= said.__dict__.items()
+            silent = one.wait(probe_of(one.run_root)).silent
+            assert silent == ((two.addr, 7947),)
+            two.sh("nft delete table ip wall")
+            eventually(lambda: one.epoch == two.epoch == 2)
+            eventually(lambda: bool(told_of(caplog, "encryption_peers_answer")))
+            assert one.wait(probe_of(one.run_root)).silent == ()
+        assert stream.lost == 0
+
+
+def told_of(caplog: pytest.LogCaptureFixture, event: str) -> list[logging.LogRecord]:
+    """Return what the log says of an event."""
+    return [record for record in caplog.records if record.message == event]
 
 
 def test_a_removed_peer_can_no_longer_send(tmp_path: Path) -> None:

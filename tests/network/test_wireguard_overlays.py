@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.network.hosts import ask, inside, scratch_host, sh
 from tests.network.overlay_nodes import Cluster, Node, backend, endpoints_of, nodes, task_of
+from tests.network.traffic import Datagrams, Talk
 from tests.network.wireguard_nodes import CLUSTER, eventually, user_space
 from vault.crypto.node_seal import NodeKey
 from vault.crypto.wireguard_seal import WireGuardKey, open_wireguard_key, seal_wireguard_key
@@ -46,10 +48,23 @@ class Encrypted:
             node.stop()
             self.start(node)
 
-    def _sealed(self, node_id: str, key: WireGuardKey) -> EncryptionKey:
+    def _sealed(self, node_id: str, key: WireGuardKey, epoch: int = 1) -> EncryptionKey:
         public = self._node_keys[node_id].public()
-        sealed = seal_wireguard_key(public, key, cluster_id=CLUSTER, node_id=node_id, epoch=1)
-        return EncryptionKey(epoch=1, public=key.public(), sealed=sealed)
+        sealed = seal_wireguard_key(public, key, cluster_id=CLUSTER, node_id=node_id, epoch=epoch)
+        return EncryptionKey(epoch=epoch, public=key.public(), sealed=sealed)
+
+    def rotate(self, *epochs: int) -> None:
+        """Let every node have keys of these epochs, those it has and new ones, as the leader does."""
+        for node_id, own in self.own.items():
+            had = {key.epoch: key for key in own.keys}
+            keys = (had.get(epoch) or self._sealed(node_id, WireGuardKey.generate(), epoch) for epoch in epochs)
+            self.own[node_id] = replace(own, keys=tuple(keys))
+        for node in self.nodes:
+            node.tell(OverlayChange(encryption=self.keys_for(node)))
+
+    def epochs(self) -> set[int]:
+        """Return what nodes say that they use."""
+        return {one.means.epoch for one in self.wireguards.values() if one.means is not None}
 
     def start(self, node: Node) -> None:
         """Begin as a vaultd does."""
@@ -84,7 +99,7 @@ class Encrypted:
                 node_id=other.id,
                 node_addr=other.address,
                 address=self.own[other.id].address,
-                keys=(EncryptionKey(epoch=1, public=self.own[other.id].keys[0].public),),
+                keys=tuple(EncryptionKey(epoch=key.epoch, public=key.public) for key in self.own[other.id].keys),
             )
             for other in self.nodes
             if other is not node
@@ -171,6 +186,37 @@ def test_tasks_on_different_nodes_reach_each_other_and_the_wire_shows_nothing_of
         assert len(frames) > 10
         assert not any(PAYLOAD in frame or b"t1 10.0" in frame for frame in frames)
         assert "mtu 1370" in inside(left, lambda: sh("ip link show eth0"))
+
+
+def test_tasks_go_on_talking_while_keys_are_rotated_and_nothing_is_lost_or_shown(tmp_path: Path) -> None:
+    with encrypted(tmp_path) as one:
+        cluster = cluster_of(one)
+        left, right = (
+            cluster.run(node, f"t{place}", (address,), networks=(SECRET,))
+            for place, (node, address) in enumerate(zip(one.nodes, (ONE, TWO), strict=True))
+        )
+        with backend(right):
+            eventually(lambda: reached(TWO, left))
+        with (
+            wire() as frames,
+            Datagrams.between(left, right, TWO, 5000, mark=PAYLOAD) as there,
+            Datagrams.between(right, left, ONE, 5000, mark=PAYLOAD) as back,
+            Talk(left, right, TWO, 5001) as talk,
+        ):
+            for newest in (2, 3):
+                one.rotate(newest - 1, newest)
+                eventually(lambda newest=newest: one.epochs() == {newest})  # type: ignore[misc]
+                one.rotate(newest)
+                seen = there.sent
+                eventually(lambda seen=seen: there.sent > seen + 100)  # type: ignore[misc]
+        assert (there.lost, back.lost, talk.broken) == (0, 0, "")
+        assert there.sent > 500
+        assert talk.answered > 50
+        assert not any(PAYLOAD in frame for frame in frames)
+        ports = {
+            int.from_bytes(frame[36:38], "big") for frame in frames if frame[12:14] == b"\x08\x00" and frame[23] == 17
+        }
+        assert ports == {7946, 7947}
 
 
 def test_keys_that_come_after_the_task_are_waited_for(tmp_path: Path) -> None:

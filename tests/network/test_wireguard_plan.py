@@ -13,6 +13,7 @@ from vault.network import wireguard_uapi as uapi
 from vault.network.wireguard_contact import LISTEN_S, SPEAK_S, Contacts
 from vault.network.wireguard_messages import Seen
 from vault.network.wireguard_plan import Peer, Plan, applied, epoch_in_use, planned, port_of, ways
+from vault.network.wireguard_silence import OVERDUE_S, SHOWN, Silence
 
 OWN = "198.18.0.2"
 
@@ -180,3 +181,38 @@ def test_addresses_of_version_6_stand_in_brackets() -> None:
     assert b"\nendpoint=[2001:db8::3]:7946\n" in asked
     assert b"keepalive" not in asked
     assert b"keepalive_interval=25\n\n" in uapi.change_peers([one], (), {b"k" * 32})
+
+
+def test_peers_that_are_silent_for_long_are_told_of_once_and_again_when_they_answer() -> None:
+    said = told(peer("a", 1, 4, 5), peer("b", 3, 4, 5, addr="192.0.2.8"), epochs=(4, 5))
+    plan, silence = plan_of(said, "a", "b"), Silence()
+    met: dict[str, Collection[bytes]] = {"wtag1": {key("a", 4), key("b", 4)}, "wtag0": ()}
+    assert silence.look(plan, met, 100.0) == ()
+    assert silence.look(plan, met, 100.0 + OVERDUE_S - 1) == ()
+    (both,) = silence.look(plan, met, 100.0 + OVERDUE_S)
+    assert both.fields == {"epoch": 5, "udp_port": 7946, "peers": ["192.0.2.8", "192.0.2.9"], "count": 2}
+    assert silence.look(plan, met, 200.0) == ()
+    (left,) = silence.look(plan, met | {"wtag0": {key("a", 5)}}, 201.0)
+    assert left.addresses == ("192.0.2.8",)
+    (nobody,) = silence.look(plan, met | {"wtag0": {key("a", 5), key("b", 5)}}, 202.0)
+    assert (nobody.epoch, nobody.port, nobody.addresses) == (5, 7946, ())
+    assert silence.look(plan, met, 203.0) == (), "it is waited for anew"
+
+
+def test_nothing_is_told_of_peers_that_are_peers_no_more() -> None:
+    silence, alone = Silence(), plan_of(told(peer("a", 1, 1)))
+    assert silence.look(plan_of(told(peer("a", 1, 1)), "a"), {}, 0.0) == ()
+    assert silence.look(alone, {}, OVERDUE_S) == ()
+    silence.look(plan_of(told(peer("a", 1, 1)), "a"), {}, 100.0)
+    assert silence.look(plan_of(told(peer("a", 1, 1)), "a"), {}, 100.0 + OVERDUE_S)
+    assert silence.look(None, {}, 200.0) == (), "it is on no encrypted network any more"
+    assert silence.overdue == {}
+
+
+def test_an_event_names_a_bounded_number_of_peers() -> None:
+    names = [f"n{n}" for n in range(SHOWN + 4)]
+    said = told(*(peer(name, n + 10, 1, addr=f"192.0.2.{n}") for n, name in enumerate(names)))
+    silence = Silence()
+    silence.look(plan_of(said, *names), {}, 0.0)
+    (one,) = silence.look(plan_of(said, *names), {}, OVERDUE_S)
+    assert (len(one.addresses), one.fields["count"], len(one.fields["peers"])) == (SHOWN + 4, SHOWN + 4, SHOWN)  # type: ignore[arg-type]

@@ -6,7 +6,6 @@ The switch between them is a namespace of its own, where a test can look at what
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 import threading
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.network.hosts import _CLONE_NEWNET, _LIBC, loopback_up, sh
+from tests.network.traffic import Datagrams, bound
 from vault.crypto.node_seal import NodeKey
 from vault.crypto.wireguard_seal import WireGuardKey, open_wireguard_key, seal_wireguard_key
 from vault.model.node import EncryptionKey, NodeEncryption
@@ -285,60 +285,14 @@ def eventually(check: Callable[[], bool], timeout_s: float = 15.0) -> None:
         time.sleep(0.02)
 
 
-class Stream:
-    """Numbered datagrams from one node to another, at an even rate, and which of them arrived."""
+class Stream(Datagrams):
+    """Numbered datagrams from one node to another over the overlay between them."""
 
-    def __init__(self, sender: Node, receiver: Node, every_s: float = 0.001) -> None:
-        self.sent = 0
-        self.arrived: set[int] = set()
-        self._ended = threading.Event()
-        self._in = receiver.do(lambda: _bound(receiver.inner, 5000 + sender.number))
-        self._out = sender.do(lambda: _bound(sender.inner, 0))
-        self._out.connect((receiver.inner, 5000 + sender.number))
-        self._every_s = every_s
-        self._threads = [threading.Thread(target=self._send), threading.Thread(target=self._receive)]
-
-    def __enter__(self) -> Stream:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        for thread in self._threads:
-            thread.join()
-        self._in.close()
-        self._out.close()
-
-    @property
-    def lost(self) -> int:
-        """How many did not arrive."""
-        return self.sent - len(self.arrived)
-
-    def _send(self) -> None:
-        due = time.monotonic()
-        while not self._ended.is_set():
-            with contextlib.suppress(OSError):  # No way to the peer; counted as lost.
-                self._out.send(self.sent.to_bytes(8, "big"))
-            self.sent += 1
-            due += self._every_s
-            time.sleep(max(0.0, due - time.monotonic()))
-
-    def _receive(self) -> None:
-        self._in.settimeout(0.5)
-        while True:
-            try:
-                self.arrived.add(int.from_bytes(self._in.recv(100), "big"))
-            except TimeoutError:
-                if self._ended.is_set():
-                    return
-
-
-def _bound(address: str, port: int) -> socket.socket:
-    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
-    one.bind((address, port))
-    return one
+    def __init__(self, sender: Node, receiver: Node) -> None:
+        into = receiver.do(lambda: bound(receiver.inner, 5000 + sender.number))
+        out = sender.do(lambda: bound(sender.inner, 0))
+        out.connect((receiver.inner, 5000 + sender.number))
+        super().__init__(out, into)
 
 
 def echoes(own: str, other: str, timeout_s: float) -> bool:

@@ -68,7 +68,7 @@ def examine(run_root: Path, encryption: Probe) -> list[Finding]:
     with ThreadPoolExecutor(1, "doctor") as thread:
         tried = thread.submit(_try_all).result()
     own = (*_switches(), *_firewalls(run_root), *_ports(run_root))
-    return [*tried, *_programs(), _encryption(encryption), *own]
+    return [*tried, *_programs(), _encryption(encryption), *doctor_rules.silent(encryption.silent), *own]
 
 
 def check(subject: str, attempt: Callable[[], None], advice: str) -> Finding:

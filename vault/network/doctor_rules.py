@@ -90,6 +90,17 @@ def published(ports: Iterable[Published]) -> list[Finding]:
     return found
 
 
+def silent(peers: Iterable[tuple[str, int]]) -> list[Finding]:
+    """Judge the nodes on encrypted networks with which this one has not exchanged keys, by address and UDP port."""
+    advice = (
+        "let UDP 7946 and 7947 through between the nodes, and see whether vaultd runs there; keys are rotated after it"
+    )
+    return [
+        Finding(f"encrypted networks: UDP port {port} of {address}", Verdict.NOTE, "no keys were exchanged yet", advice)
+        for address, port in peers
+    ]
+
+
 def _through(chain: str, links: tuple[str, ...]) -> tuple[str, str]:
     said = (
         f"{chain} drops what none of its rules lets through: "

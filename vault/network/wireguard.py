@@ -10,7 +10,7 @@ managers.  Devices and routes are the kernel's, or those of processes that live 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
@@ -34,6 +34,7 @@ from vault.network.wireguard_messages import State
 from vault.network.wireguard_plan import OVERHEAD_BYTES, Device, Peer, Plan, applied, epoch_in_use, planned, ways
 from vault.network.wireguard_probe import KERNEL, MISSING, Probe, probe
 from vault.network.wireguard_process import ProcessDevice, prefix_of
+from vault.network.wireguard_silence import Silence
 
 logger = logging.getLogger(__name__)
 READY_S: Final = 10.0  # How long a task waits for the underlay.
@@ -89,6 +90,7 @@ class WireGuard:
         self._ready = asyncio.Event()  # Set while packets can leave by a device.
         self._guarded_s: float | None = None
         self._epoch = 0
+        self._silence = Silence()
         self._trouble = ""
         self._changed: Callable[[], None] = lambda: None
         self._news = asyncio.Event()
@@ -226,6 +228,7 @@ class WireGuard:
         self._directory.mkdir(mode=0o700, exist_ok=True)
         await self._guard()
         met = {device.name: await self._bring(plan, device) for device in plan.devices}
+        self._tell_of_silence(plan, met)
         for name in await self._links.names():
             if name not in met:
                 await self._delete(name)
@@ -237,6 +240,14 @@ class WireGuard:
         self._ready.set()
         self._use(epoch_in_use(plan, found, met))
         return self._epoch == plan.devices[-1].epoch
+
+    def _tell_of_silence(self, plan: Plan, met: Mapping[str, frozenset[bytes]]) -> None:
+        """Say whom this node waits for: it does without them, and a rotation of keys does not end."""
+        for one in self._silence.look(plan, met, asyncio.get_running_loop().time()):
+            if one.addresses:
+                logger.warning("encryption_peers_silent", extra=one.fields)
+            else:
+                logger.info("encryption_peers_answer", extra={"epoch": one.epoch, "udp_port": one.port})
 
     async def _find_means(self) -> None:
         """Look again whether this machine can encrypt, while it cannot: somebody may install what is missing."""
@@ -323,6 +334,7 @@ class WireGuard:
     async def _clear(self) -> None:
         """Leave nothing: this node is on no encrypted network."""
         self._ready.clear()
+        self._silence = Silence()
         if not self._directory.exists():
             return
         for name in await self._links.names():

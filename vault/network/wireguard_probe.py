@@ -1,14 +1,16 @@
-"""Whether this machine can encrypt overlay networks, and by what.
+"""Whether this machine can encrypt overlay networks, and by what; and which other nodes it hears nothing of.
 
 Not pure.  Called by `vault.network.wireguard`, for what a node says of itself, and by `vault doctor network`.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+from vault.network.links_kernel import links_named
 from vault.network.namespaces import in_thread
-from vault.network.wireguard_kernel import kernel_can
-from vault.network.wireguard_process import PROGRAM, TUN, process_can
+from vault.network.wireguard_kernel import KernelDevice, kernel_can
+from vault.network.wireguard_process import PROGRAM, TUN, ProcessDevice, prefix_of, process_can
 
 KERNEL: Final = "kernel"
 MISSING: Final = (
@@ -22,6 +24,7 @@ class Probe:
     """What was found."""
 
     by: str  # kernel | wireguard-go; "" = it cannot.
+    silent: tuple[tuple[str, int], ...] = ()  # Address and UDP port of each node that keys were not exchanged with yet.
 
     @property
     def missing(self) -> str:
@@ -34,3 +37,14 @@ async def probe() -> Probe:
     if await in_thread(kernel_can):
         return Probe(by=KERNEL)
     return Probe(by=PROGRAM if process_can() else "")
+
+
+async def probe_of(run_root: Path) -> Probe:
+    """Look at the machine, and at the devices that the vaultd of a run root has there."""
+    found = await probe()
+    silent = []
+    for name in links_named(prefix_of(run_root)):
+        device = KernelDevice(name) if found.by == KERNEL else ProcessDevice(name, run_root)
+        state = await device.state()
+        silent += [(peer.endpoint, peer.port) for peer in (state.peers if state is not None else ()) if not peer.met]
+    return Probe(by=found.by, silent=tuple(sorted(silent)))

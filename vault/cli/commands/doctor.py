@@ -29,13 +29,14 @@ def network(client: Client) -> None:
     """Print what was found on this node; end with 1 when overlay networks cannot work here."""
     from vault.network.doctor import examine
     from vault.network.doctor_rules import Verdict, report
-    from vault.network.wireguard_probe import probe
+    from vault.network.wireguard_probe import probe_of
 
     if os.geteuid() != 0:
         raise CommandError("vault doctor network tries what the kernel can: run it as root on the node")
     if not client.host.startswith("unix://"):
         raise CommandError("vault doctor network looks at the machine it runs on: run it on the node itself")
-    findings = examine(Path(client.host.removeprefix("unix://")).parent, asyncio.run(probe()))
+    run_root = Path(client.host.removeprefix("unix://")).parent
+    findings = examine(run_root, asyncio.run(probe_of(run_root)))
     click.echo(report(findings), nl=False)
     if any(found.verdict is Verdict.MISSING for found in findings):
         raise Exit(1)

@@ -1,0 +1,104 @@
+"""An encrypted network in a whole swarm, from the command line: tasks talk in secret, and keys are rotated."""
+
+import json
+import secrets
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.cluster.world import World
+from tests.e2e.node import WAITS_FOR_TERM
+from tests.network.hosts import inside
+from tests.network.traffic import Datagrams, Talk
+from vault.network.wireguard_plan import PORTS
+from vault.network.wireguard_process import PROGRAM
+
+pytestmark = [pytest.mark.machine, pytest.mark.timeout(120)]
+
+
+@contextmanager
+def heard(world: World) -> Iterator[list[bytes]]:
+    """Yield the frames that cross the switch between the nodes."""
+    frames: list[bytes] = []
+    ended = threading.Event()
+    packets = inside(world.lab.site.switch, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)))
+    packets.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
+    packets.settimeout(0.05)
+
+    def listen() -> None:
+        while not ended.is_set():
+            try:
+                frames.append(packets.recv(65536))
+            except TimeoutError:
+                continue
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    try:
+        yield frames
+    finally:
+        ended.set()
+        thread.join()
+        packets.close()
+
+
+def tasks(world: World, service: str) -> list[dict[str, Any]]:
+    """Return the tasks of a service that are meant to run."""
+    filters = quote(json.dumps({"service": [service], "desired-state": ["running"]}))
+    return list(world.ask(world.leader(), "GET", f"/tasks?filters={filters}") or ())
+
+
+def place(world: World, task: dict[str, Any]) -> tuple[Path, str]:
+    """Return the namespace of a task, and its address on its only network."""
+    host = next(name for name, node in world.nodes().items() if node["ID"] == task["NodeID"])
+    address = task["NetworksAttachments"][0]["Addresses"][0].partition("/")[0]
+    return world.node(host).run_root / "netns" / task["ID"], address
+
+
+def epochs(world: World) -> list[int]:
+    """Return which keys each worker says that it uses."""
+    return [world.nodes()[name]["Description"]["Encryption"]["Epoch"] for name in world.workers]
+
+
+def test_tasks_talk_in_secret_and_go_on_while_keys_are_rotated(cluster: World) -> None:
+    name, mark, via = f"secret{secrets.token_hex(4)}", secrets.token_hex(24).encode(), cluster.leader()
+    assert {one["Description"]["Encryption"]["By"] for one in cluster.nodes().values()} <= {"kernel", PROGRAM}
+    cluster.vault(via, "network", "create", "-d", "overlay", "--opt", "encrypted", name)
+    cluster.vault(via, "service", "create", "-q", "--detach", "--name", name, "--network", name, "--mode", "global",
+                  "--constraint", "node.role==worker", "busybox", *WAITS_FOR_TERM)  # fmt: skip
+    try:
+        cluster.until(lambda: cluster.running(name) == len(cluster.workers), "a task runs on each worker")
+        (one, own), (other, to) = (place(cluster, task) for task in tasks(cluster, name))
+        cluster.until(lambda: all(epochs(cluster)), "both nodes have met")
+        first = epochs(cluster)
+        with (
+            heard(cluster) as frames,
+            Datagrams.between(one, other, to, 5000, every_s=0.002, mark=mark) as there,
+            Datagrams.between(other, one, own, 5000, every_s=0.002, mark=mark) as back,
+            Talk(one, other, to, 5001) as talk,
+        ):
+            cluster.vault(via, "network", "rotate-keys")
+            cluster.until(lambda: epochs(cluster) == [epoch + 1 for epoch in first], "both nodes use the new keys")
+            seen = there.sent
+            cluster.until(lambda: there.sent > seen + 500, "it goes on")
+        assert (there.lost, back.lost, talk.broken) == (0, 0, "")
+        assert min(there.sent, back.sent) > 500
+        assert talk.answered > 50
+        assert not any(mark in frame for frame in frames)
+        udp = {
+            int.from_bytes(frame[36:38], "big") for frame in frames if frame[12:14] == b"\x08\x00" and frame[23] == 17
+        }
+        assert udp == set(PORTS), "of two epochs, and nothing of it in plain VXLAN"
+    finally:
+        cluster.vault(via, "service", "rm", name)
+    cluster.until(lambda: not cluster.states(name), "its tasks are gone")
+    cluster.vault(via, "network", "rm", name)
+    for worker in cluster.workers:
+        node = cluster.node(worker)
+        cluster.until(lambda node=node: " w" not in node.run("ip", "-o", "link").out, "no device is left")  # type: ignore[misc]
