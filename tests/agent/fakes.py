@@ -35,16 +35,18 @@ class FakeExecutor:
     prepared: dict[str, tuple[Mapping[str, Plaintext], Mapping[str, Plaintext], NetworkView]] = field(
         default_factory=dict
     )
+    mounted: dict[str, dict[str, object]] = field(default_factory=dict)
     found: tuple[Adopted, ...] = ()
     calls: list[str] = field(default_factory=list)
     known: set[str] | None = None
     refuse: Exception | None = None
 
-    async def prepare(self, task, *, image, secrets, configs, network):  # type: ignore[no-untyped-def]
+    async def prepare(self, task, *, image, secrets, configs, network, mounted):  # type: ignore[no-untyped-def]
         self.calls.append(f"prepare {task.id}")
         if self.refuse:
             raise self.refuse
         self.prepared[task.id] = (secrets, configs, network)
+        self.mounted[task.id] = dict(mounted)
         return ContainerStatus(container_id="c" * 64)
 
     async def start(self, task_id: str) -> ContainerStatus:

@@ -11,7 +11,7 @@ import pytest
 from tests.agent.fakes import World
 from vault.agent.executors.port import HOST_NETWORK, Adopted, Exit, HostEntry, Phase, TaskRejected
 from vault.agent.worker import Gap, Replayed
-from vault.model.container import ContainerSpec
+from vault.model.container import ContainerSpec, Mount
 from vault.model.ids import Kind, TaskID
 from vault.model.network import Network, NetworkAttachment, NetworkSpec
 from vault.model.overlay import OverlayChange, OverlayEndpoint, OverlayNetwork
@@ -54,6 +54,32 @@ def test_a_task_is_prepared_started_and_reported_running() -> None:
         assert status.container_status == ContainerStatus(container_id="c" * 64, pid=7)
 
     assert run(story).executor.calls == ["prepare t1", "start t1"]
+
+
+def with_images(*sources: str) -> Task:
+    mounts = tuple(Mount(type="image", source=source, target=f"/{n}") for n, source in enumerate(sources))
+    fresh = task()
+    container = msgspec.structs.replace(fresh.spec.container_spec, mounts=mounts)
+    return msgspec.structs.replace(fresh, spec=msgspec.structs.replace(fresh.spec, container_spec=container))
+
+
+def test_the_images_that_a_task_mounts_are_fetched_for_it_once_each() -> None:
+    async def story(world: World) -> None:
+        await world.assign(with_images("tools", "{{.Node.Hostname}}", "tools"))
+        await world.until("t1", State.RUNNING)
+        assert list(world.executor.mounted["t1"]) == ["tools", "host"]
+        assert list(world.worker.runners["t1"].mounted) == ["tools", "host"]
+
+    run(story)
+
+
+def test_a_task_whose_mounted_image_cannot_be_had_is_rejected() -> None:
+    async def story(world: World) -> None:
+        await world.assign(with_images("missing"))
+        status = await world.until("t1", State.REJECTED)
+        assert status.err == "No such image: missing:latest"
+
+    run(story)
 
 
 def test_a_task_waits_prepared_until_it_should_run() -> None:

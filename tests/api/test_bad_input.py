@@ -147,7 +147,7 @@ SERVICES = [
     (
         service("new", Mounts=[{"Type": "bind", "Source": "rel", "Target": "/a"}]),
         400,
-        BAD + "invalid mount source, must be an absolute path: rel",
+        BAD + "invalid bind mount source, must be an absolute path: rel",
     ),
     (endpoint(PORT, PORT), 400, BAD + "EndpointSpec: duplicate published ports provided"),
     (
@@ -238,9 +238,6 @@ LATER = [
     ),
     (task(LogDriver={"Name": "syslog"}), "TaskTemplate.LogDriver syslog"),
     (task(Networks=[{"Target": "ingress", "DriverOpts": {"a": "b"}}]), "TaskTemplate.Networks.DriverOpts"),
-    (task(Runtime="plugin"), "TaskTemplate.Runtime plugin"),
-    (service("new", Privileges={"CredentialSpec": {"File": "x"}}), "ContainerSpec.Privileges.CredentialSpec"),
-    (service("new", Mounts=[{"Type": "cluster", "Source": "v", "Target": "/a"}]), "ContainerSpec.Mounts type cluster"),
 ]
 
 
@@ -249,6 +246,38 @@ def test_what_comes_later_is_refused_by_name(daemon: Daemon, posted: object, fie
     answer = daemon.post("/services/create", posted)
     expected = f"rpc error: code = Unimplemented desc = {field} is not supported yet"
     assert (answer.status, answer.message) == (501, expected)
+
+
+WINDOWS = " needs Windows nodes, and all nodes here run Linux: leave it out"
+CLUSTER_VOLUMES = (
+    " needs cluster volumes (CSI), which are not offered: use a volume of a network file system, "
+    "as driver_opts of the driver local say it"
+)
+RUNTIME = " is not offered: a service runs containers, leave the runtime out or use container"
+
+
+@pytest.mark.parametrize(
+    ("posted", "sentence"),
+    [
+        (task(Runtime="plugin"), "TaskTemplate.Runtime plugin" + RUNTIME),
+        (
+            service("new", Privileges={"CredentialSpec": {"File": "x"}}),
+            "ContainerSpec.Privileges.CredentialSpec" + WINDOWS,
+        ),
+        (service("new", Isolation="hyperv"), "ContainerSpec.Isolation hyperv" + WINDOWS),
+        (
+            service("new", Mounts=[{"Type": "npipe", "Source": "v", "Target": "/a"}]),
+            "ContainerSpec.Mounts type npipe" + WINDOWS,
+        ),
+        (
+            service("new", Mounts=[{"Type": "cluster", "Source": "v", "Target": "/a"}]),
+            "ContainerSpec.Mounts type cluster" + CLUSTER_VOLUMES,
+        ),
+    ],
+)
+def test_what_no_node_can_do_is_refused_with_the_reason(daemon: Daemon, posted: object, sentence: str) -> None:
+    answer = daemon.post("/services/create", posted)
+    assert (answer.status, answer.message) == (501, f"rpc error: code = Unimplemented desc = {sentence}")
 
 
 def test_an_update_may_not_rename_or_change_the_mode(daemon: Daemon) -> None:

@@ -108,6 +108,27 @@ def test_a_value_is_read(read: Callable[[str], Any], text: str, value: Any) -> N
         (mount, "type=bind,source=/a,target=/b,volume-nocopy", "cannot mix 'volume-*' options with mount type 'bind'"),
         (mount, "target", "invalid field 'target' must be a key=value pair"),
         (mount, "target=/a,bogus=1", "unknown option 'bogus' in 'bogus=1'"),
+        (mount, "target=/a,image-subpath=b", "cannot mix 'image-*' options with mount type 'volume'"),
+        (
+            mount,
+            "type=bind,source=/a,target=/b,bind-nonrecursive",
+            "bind-nonrecursive is deprecated, use bind-recursive=disabled instead",
+        ),
+        (
+            mount,
+            "type=bind,source=/a,target=/b,bind-recursive=no",
+            'invalid value for bind-recursive: no (must be "enabled", "disabled", "writable", or "readonly")',
+        ),
+        (
+            mount,
+            "type=bind,source=/a,target=/b,bind-recursive=writable",
+            "option 'bind-recursive=writable' requires 'readonly' to be specified in conjunction",
+        ),
+        (
+            mount,
+            "type=bind,source=/a,target=/b,ro,bind-recursive=readonly",
+            "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction",
+        ),
         (mount, "target=", "invalid value for 'target': value is empty"),
         (mount, "target=/a,tmpfs-size=x,type=tmpfs", "invalid value for tmpfs-size: x"),
     ],
@@ -203,6 +224,37 @@ def test_a_port_may_be_given_in_short_and_long(text: str, ports: list[tuple[Any,
                 "Source": "d",
                 "Target": "/x",
                 "VolumeOptions": {"NoCopy": True, "Labels": {"a": "b"}},
+            },
+        ),
+        (
+            'source=d,target=/x,volume-driver=local,volume-opt=type=nfs,"volume-opt=o=addr=10.0.0.9,ro"',
+            {
+                "Type": "volume",
+                "Source": "d",
+                "Target": "/x",
+                "VolumeOptions": {
+                    "DriverConfig": {"Name": "local", "Options": {"type": "nfs", "o": "addr=10.0.0.9,ro"}}
+                },
+            },
+        ),
+        (
+            "type=image,source=tools,target=/x,image-subpath=bin,consistency=cached",
+            {
+                "Type": "image",
+                "Source": "tools",
+                "Target": "/x",
+                "Consistency": "cached",
+                "ImageOptions": {"Subpath": "bin"},
+            },
+        ),
+        (
+            "type=bind,src=/a,dst=/b,ro,bind-recursive=readonly,bind-propagation=rprivate",
+            {
+                "Type": "bind",
+                "Source": "/a",
+                "Target": "/b",
+                "ReadOnly": True,
+                "BindOptions": {"ReadOnlyForceRecursive": True, "Propagation": "rprivate"},
             },
         ),
     ],

@@ -103,6 +103,7 @@ class Node:
         secrets: dict[str, bytes] | None = None,
         configs: dict[str, bytes] | None = None,
         network: NetworkView | None = None,
+        mounted: dict[str, FakeImage] | None = None,
     ) -> TaskID:
         await self.executor.prepare(
             task,
@@ -110,6 +111,7 @@ class Node:
             secrets={SecretID(key): Plaintext(value) for key, value in (secrets or {}).items()},
             configs={ConfigID(key): Plaintext(value) for key, value in (configs or {}).items()},
             network=network or NetworkView(),
+            mounted=mounted or {},
         )
         return TaskID(task.id)
 

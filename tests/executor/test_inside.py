@@ -12,9 +12,19 @@ from msgspec.structs import replace
 from tests.executor.conftest import Body, FakeConfig, FakeImage, Node, config, secret
 from tests.executor.test_adopt import record_of
 from vault.agent.executors.port import HOST_NETWORK, TaskRejected
-from vault.model.container import ContainerSpec, Mount, TmpfsOptions, Ulimit, VolumeOptions
+from vault.model.container import (
+    BindOptions,
+    ContainerSpec,
+    ImageOptions,
+    Mount,
+    Privileges,
+    SeccompOpts,
+    TmpfsOptions,
+    Ulimit,
+    VolumeOptions,
+)
 from vault.model.service import Limit, Resources
-from vault.tmpfs.mount import mounts_under
+from vault.tmpfs.mount import mount, mounts_under, unmount_all
 
 pytestmark = pytest.mark.machine
 OnNode = Callable[[Body], None]
@@ -277,7 +287,7 @@ def test_a_container_has_dockers_rights_and_no_more(on_node: OnNode) -> None:
         assert said.endswith("\n0\n0\n")
         assert "NoNewPrivs:\t1\n" in await node.said(
             "busybox", "grep", "NoNewPrivs", "/proc/self/status",
-            spec=ContainerSpec(privileges={"NoNewPrivileges": True}),
+            spec=ContainerSpec(privileges=Privileges(no_new_privileges=True)),
         )  # fmt: skip
 
     on_node(body)
@@ -305,6 +315,61 @@ def test_a_tmpfs_mount_has_its_size_and_mode(on_node: OnNode) -> None:
     on_node(body)
 
 
+def test_an_image_is_mounted_and_written_to_for_this_task_alone(on_node: OnNode) -> None:
+    async def body(node: Node) -> None:
+        mounts = (
+            Mount(type="image", source="tools", target="/tools"),
+            Mount(
+                type="image",
+                source="tools",
+                target="/only/etc",
+                read_only=True,
+                image_options=ImageOptions(subpath="etc"),
+            ),
+        )
+        script = "cat /tools/etc/passwd | wc -l; echo own > /tools/own; cat /tools/own; ls /only/etc; touch /only/etc/x"
+        for _ in range(2):
+            said = await node.said(
+                "sh", "-c", f"ls /tools/own; {script}", spec=ContainerSpec(mounts=mounts), mounted={"tools": node.image}
+            )
+            assert "ls: /tools/own: No such file or directory" in said
+            assert "own\n" in said
+            assert "passwd\n" in said
+            assert "touch: /only/etc/x: Read-only file system" in said
+        bad = Mount(type="image", source="tools", target="/x", image_options=ImageOptions(subpath="nosuch"))
+        with pytest.raises(TaskRejected, match="subpath 'nosuch' does not exist in image tools"):
+            await node.run("true", spec=ContainerSpec(mounts=(bad,)), mounted={"tools": node.image})
+
+    on_node(body)
+
+
+def test_what_is_mounted_below_a_read_only_directory_is_read_only_unless_wished_otherwise(
+    on_node: OnNode, tmp_path: Path
+) -> None:
+    below = tmp_path / "below"
+    below.mkdir()
+    mount("tmpfs", below, "tmpfs")
+
+    def bound(**options: bool) -> ContainerSpec:
+        wanted = Mount(
+            type="bind", source=str(tmp_path), target="/x", read_only=True, bind_options=BindOptions(**options)
+        )
+        return ContainerSpec(mounts=(wanted,))
+
+    async def body(node: Node) -> None:
+        script = "touch /x/below/y && rm /x/below/y && echo written"
+        assert "Read-only file system" in await node.said("sh", "-c", script, spec=bound())
+        assert "Read-only file system" in await node.said(
+            "sh", "-c", script, spec=bound(read_only_force_recursive=True)
+        )
+        assert await node.said("sh", "-c", script, spec=bound(read_only_non_recursive=True)) == "written\n"
+
+    try:
+        on_node(body)
+    finally:
+        unmount_all(below)
+
+
 def test_with_a_terminal_output_is_one_stream_with_carriage_returns(on_node: OnNode) -> None:
     async def body(node: Node) -> None:
         assert await node.said("sh", "-c", "tty; echo err >&2", spec=ContainerSpec(tty=True)) == "/dev/pts/0\r\nerr\r\n"
@@ -325,16 +390,16 @@ def test_open_input_without_a_terminal_is_waited_on_and_closed_input_ends_at_onc
 
 def test_a_service_may_bring_its_own_seccomp_profile_or_none(on_node: OnNode) -> None:
     def privileged(**seccomp: str) -> ContainerSpec:
-        return ContainerSpec(privileges={"Seccomp": seccomp})
+        return ContainerSpec(privileges=Privileges(seccomp=SeccompOpts(**seccomp)))
 
     async def body(node: Node) -> None:
         seen = "busybox", "grep", "Seccomp:", "/proc/self/status"
-        assert await node.said(*seen, spec=privileged(Mode="unconfined")) == "Seccomp:\t0\n"
+        assert await node.said(*seen, spec=privileged(mode="unconfined")) == "Seccomp:\t0\n"
         no_mkdir = b'{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": ['
         no_mkdir += b'{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]}'
-        own = privileged(Mode="custom", Profile=base64.b64encode(no_mkdir).decode())
+        own = privileged(mode="custom", profile=base64.b64encode(no_mkdir).decode())
         assert "Operation not permitted" in await node.said("mkdir", "/x", spec=own)
-        for bad in (privileged(Mode="custom", Profile="?"), privileged(Mode="wild"), privileged(Mode="custom")):
+        for bad in (privileged(mode="custom", profile="?"), privileged(mode="wild"), privileged(mode="custom")):
             with pytest.raises(TaskRejected, match="seccomp"):
                 await node.run("true", spec=bad)
 

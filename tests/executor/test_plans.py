@@ -11,15 +11,36 @@ from hypothesis import strategies as st
 from tests.executor.conftest import FakeConfig, config, secret
 from vault.agent.executors.oci.bundle import Facts, labels_of, runtime_config, working_dir_of
 from vault.agent.executors.oci.etc import hosts_text, resolv_text
+from vault.agent.executors.oci.guards import Guarded, Guards, guarded
 from vault.agent.executors.oci.limits import HostLimits, resources_of, rlimits_of
 from vault.agent.executors.oci.memory import plan_memory
-from vault.agent.executors.oci.mounts import BindMount, TmpfsMount, VolumeMount, plan_mounts, tmpfs_entry
+from vault.agent.executors.oci.mounts import (
+    BindMount,
+    ImageMount,
+    TmpfsMount,
+    VolumeMount,
+    bind_entry,
+    plan_mounts,
+    tmpfs_entry,
+)
 from vault.agent.executors.oci.paths import Roots
 from vault.agent.executors.oci.process import Identity
 from vault.agent.executors.oci.seccomp import Confinement
 from vault.agent.executors.port import HOST_NETWORK, LOOPBACK_ONLY, HostEntry, NetworkView, TaskRejected
 from vault.crypto.plaintext import Plaintext
-from vault.model.container import BindOptions, ContainerSpec, DNSConfig, Mount, TmpfsOptions, Ulimit, VolumeOptions
+from vault.model.container import (
+    AppArmorOpts,
+    BindOptions,
+    ContainerSpec,
+    DNSConfig,
+    ImageOptions,
+    Mount,
+    Privileges,
+    SELinuxContext,
+    TmpfsOptions,
+    Ulimit,
+    VolumeOptions,
+)
 from vault.model.ids import ConfigID, SecretID, TaskID
 from vault.model.service import Limit, Reservation, Resources, TaskSpec
 from vault.model.task import Task
@@ -136,6 +157,11 @@ def test_mounts_are_planned_parents_first_and_image_volumes_fill_the_gaps() -> N
             Mount(type="volume", source="a", target="/x", volume_options=VolumeOptions(subpath="../up")),
             "does not stay inside the volume",
         ),
+        (Mount(type="image", target="/x"), 'invalid mount config for type "image": field Source must not be empty'),
+        (
+            Mount(type="image", source="busybox", target="/x", image_options=ImageOptions(subpath="/etc/../..")),
+            "does not stay inside the image",
+        ),
     ],
 )
 def test_bad_mounts_are_refused_in_dockers_words(mount: Mount, text: str) -> None:
@@ -144,9 +170,81 @@ def test_bad_mounts_are_refused_in_dockers_words(mount: Mount, text: str) -> Non
     assert text in str(refusal.value)
 
 
+def test_what_lies_below_a_read_only_mount_is_read_only_too_unless_it_is_said_otherwise() -> None:
+    def options(*, read_only: bool, **bind: bool) -> tuple[BindMount, list[str]]:
+        mount = Mount(type="bind", source="/a", target="/x", read_only=read_only, bind_options=BindOptions(**bind))
+        (planned,) = plan_mounts((mount,), ())
+        assert isinstance(planned, BindMount)
+        entry = bind_entry(
+            "/a", planned.target, read_only=planned.read_only, recursive=planned.recursive, whole=planned.whole
+        )
+        return planned, entry["options"]
+
+    assert options(read_only=True)[1] == ["rbind", "ro", "rro", "rprivate"]
+    assert options(read_only=True, read_only_non_recursive=True)[1] == ["rbind", "ro", "rprivate"]
+    assert options(read_only=True, non_recursive=True)[1] == ["bind", "ro", "rprivate"]
+    assert options(read_only=False)[1] == ["rbind", "rw", "rprivate"]
+    assert options(read_only=True, read_only_force_recursive=True)[0].must_be_whole
+
+
+def test_a_tmpfs_is_executable_only_where_that_was_asked_for() -> None:
+    def words(*options: tuple[str, ...]) -> list[str]:
+        mount = TmpfsMount(target=PurePosixPath("/x"), options=TmpfsOptions(options=options))
+        found: list[str] = tmpfs_entry(mount)["options"][:3]
+        return found
+
+    assert words() == ["nosuid", "nodev", "noexec"]
+    assert words(("exec",)) == ["nosuid", "nodev", "exec"]
+    assert words(("exec",), ("noexec",)) == ["nosuid", "nodev", "noexec"]
+
+
+def test_an_image_is_mounted_with_its_subpath() -> None:
+    mount = Mount(
+        type="image", source="busybox", target="/x", read_only=True, image_options=ImageOptions(subpath="etc")
+    )
+    (planned,) = plan_mounts((mount,), ())
+    assert planned == ImageMount(source="busybox", target=PurePosixPath("/x"), read_only=True, subpath="etc")
+
+
+ARMOUR = Guards(apparmor=True, profiles=frozenset({"docker-default", "cups"}))
+
+
+def test_apparmor_confines_by_the_profile_that_is_loaded_unless_it_is_turned_off() -> None:
+    disabled = Privileges(apparmor=AppArmorOpts(mode="disabled"))
+    assert guarded(None, Guards()) == Guarded()
+    assert guarded(disabled, Guards()) == Guarded()
+    assert guarded(None, ARMOUR).apparmor_profile == "docker-default"
+    assert guarded(disabled, ARMOUR).apparmor_profile == "unconfined"
+    own = Guards(apparmor=True, profiles=frozenset({"docker-default", "vault-default"}))
+    assert guarded(None, own).apparmor_profile == "vault-default"
+
+
+def test_a_service_that_asks_for_apparmor_by_name_does_not_run_without_a_profile() -> None:
+    bare = Guards(apparmor=True)
+    assert guarded(None, bare).apparmor_profile == ""
+    with pytest.raises(TaskRejected, match="none of the profiles vault-default and docker-default is loaded"):
+        guarded(Privileges(apparmor=AppArmorOpts(mode="default")), bare)
+
+
+def test_an_selinux_context_labels_processes_and_files_where_there_is_selinux() -> None:
+    asked = Privileges(selinux_context=SELinuxContext(type="svirt_apache_t", level="s0:c1,c2"))
+    assert guarded(asked, Guards()) == Guarded()
+    found = guarded(asked, Guards(selinux=True))
+    assert found.process_label == "system_u:system_r:svirt_apache_t:s0:c1,c2"
+    assert found.mount_label == "system_u:object_r:container_file_t:s0:c1,c2"
+    assert guarded(Privileges(selinux_context=SELinuxContext(disable=True)), Guards(selinux=True)) == Guarded()
+    config = made(ContainerSpec(), guarded=found)
+    assert (config["process"]["selinuxLabel"], config["linux"]["mountLabel"]) == (
+        found.process_label,
+        found.mount_label,
+    )
+    with pytest.raises(TaskRejected, match="is no part of an SELinux label"):
+        guarded(Privileges(selinux_context=SELinuxContext(user='x",rw')), Guards(selinux=True))
+
+
 def test_two_mounts_on_one_target_are_refused() -> None:
     with pytest.raises(TaskRejected, match="Duplicate mount point: /x"):
-        plan_mounts((Mount(source="a", target="/x"), Mount(source="b", target="/x/")), ())
+        plan_mounts((Mount(type="volume", source="a", target="/x"), Mount(type="volume", source="b", target="/x/")), ())
 
 
 def test_limits_become_the_runtimes_with_as_much_swap_as_memory() -> None:
@@ -194,6 +292,7 @@ def facts(**changes: Any) -> Facts:
         "cgroup": "/vault/i/t",
         "identity": Identity(uid=0, gid=0, groups=(0,)),
         "capabilities": ("CAP_CHOWN",),
+        "guarded": Guarded(),
         "confinement": Confinement(seccomp=msgspec.Raw(b'{"defaultAction":"SCMP_ACT_ERRNO"}')),
         "network": LOOPBACK_ONLY,
         "mounts": (),
@@ -234,7 +333,7 @@ def test_a_user_without_roots_rights_holds_no_capability_but_keeps_the_bound() -
 
 
 def test_privileges_read_only_and_terminal_are_as_asked() -> None:
-    config = made(ContainerSpec(read_only=True, tty=True, privileges={"NoNewPrivileges": True}))
+    config = made(ContainerSpec(read_only=True, tty=True, privileges=Privileges(no_new_privileges=True)))
     assert config["root"] == {"path": "/r", "readonly": True}
     assert config["process"]["terminal"] is True
     assert config["process"]["noNewPrivileges"] is True

@@ -3,8 +3,9 @@
 import pytest
 
 from tests.stack.builders import service, stack
+from vault.model.secret import Driver
 from vault.stack.convert import convert
-from vault.stack.errors import NotSupportedYet, StackError
+from vault.stack.errors import NotOffered, NotSupportedYet, StackError
 
 CONTENTS = {"/stack/s": b"\0binary\xff\n", "/stack/empty": b"", "/stack/large": b"x" * 512_000}
 
@@ -30,14 +31,9 @@ CONTENTS = {"/stack/s": b"\0binary\xff\n", "/stack/empty": b"", "/stack/large": 
         ("deploy: {rollback_config: {max_failure_ratio: 0.1}}", "deploy.rollback_config"),
         ("healthcheck: {test: x}", "healthcheck"),
         ("healthcheck: {interval: 5s}", "healthcheck"),
-        ("credential_spec: {file: x}", "credential_spec"),
-        ("isolation: hyperv", "isolation"),
         ("ports: ['80:80', '81:81/sctp']", "ports.1.protocol sctp"),
         ("logging: {driver: syslog}", "logging.driver"),
         ("logging: {options: {tag: x}}", "logging.options.tag"),
-        ("volumes: [{type: npipe, source: a, target: /b}]", "volumes.0.type npipe"),
-        ("volumes: [/a, {type: cluster, source: a, target: /b}]", "volumes.1.type cluster"),
-        ("volumes: [{type: image, source: a, target: /b}]", "volumes.0.type image"),
         ("networks: {default: {driver_opts: {a: b}}}", "networks.default.driver_opts"),
     ],
 )
@@ -53,9 +49,6 @@ def test_a_service_key_whose_effect_comes_later_is_refused_by_name(keys: str, pa
         ("networks: {n: {driver: macvlan}}", "networks.n.driver"),
         ("networks: {n: {driver_opts: {other: 'true'}}}", "networks.n.driver_opts.other"),
         ("networks: {n: {ipam: {driver: x}}}", "networks.n.ipam.driver"),
-        ("volumes: {v: {driver: nfs}}", "volumes.v.driver"),
-        ("volumes: {v: {driver_opts: {type: tmpfs}}}", "volumes.v.driver_opts"),
-        ("volumes: {v: {x-cluster-spec: {}}}", "volumes.v.x-cluster-spec"),
         ("secrets: {s: {driver: x}}", "secrets.s.driver"),
         ("secrets: {s: {file: s, template_driver: golang}}", "secrets.s.template_driver"),
         ("configs: {c: {file: s, template_driver: other}}", "configs.c.template_driver"),
@@ -65,6 +58,56 @@ def test_a_top_level_key_whose_effect_comes_later_is_refused_by_name(section: st
     with pytest.raises(NotSupportedYet) as raised:
         convert(stack(f"services: {{}}\n{section}"), "demo")
     assert str(raised.value) == f"{path} is not supported yet"
+
+
+WINDOWS = "needs Windows nodes, and all nodes here run Linux: leave it out"
+CLUSTER_VOLUMES = "needs cluster volumes (CSI), which are not offered: use a volume of a network file system"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (service("credential_spec: {file: x}"), f"services.web.credential_spec {WINDOWS}"),
+        (service("isolation: hyperv"), f"services.web.isolation {WINDOWS}"),
+        (
+            service("volumes: [{type: npipe, source: a, target: /b}]"),
+            f"services.web.volumes.0.type npipe {WINDOWS}",
+        ),
+        (
+            service("volumes: [/a, {type: cluster, source: a, target: /b}]"),
+            f"services.web.volumes.1.type cluster {CLUSTER_VOLUMES}",
+        ),
+        (
+            "services: {}\nvolumes: {v: {x-cluster-spec: {}}}",
+            f"volumes.v.x-cluster-spec {CLUSTER_VOLUMES}",
+        ),
+    ],
+)
+def test_a_key_that_no_node_can_honour_is_refused_with_the_reason(text: str, told: str) -> None:
+    with pytest.raises(NotOffered) as raised:
+        convert(stack(text), "demo")
+    assert str(raised.value).startswith(told)
+
+
+def test_a_volume_of_the_stack_has_its_driver_and_options() -> None:
+    text = service("volumes: ['v:/data', 'own:/own']") + (
+        "\nvolumes: {v: {driver: local, driver_opts: {type: nfs, o: 'addr=10.0.0.9', device: ':/x'}}, "
+        "own: {external: true}}"
+    )
+    (spec,) = convert(stack(text), "demo").services
+    first, second = spec.task_template.container_spec.mounts
+    assert first.volume_options is not None
+    assert second.volume_options is not None
+    options = {"type": "nfs", "o": "addr=10.0.0.9", "device": ":/x"}
+    assert first.volume_options.driver_config == Driver(name="local", options=options)
+    assert second.volume_options.driver_config is None
+
+
+def test_an_image_is_a_mount_too() -> None:
+    text = service("volumes: [{type: image, source: 'tools:1', target: /tools, read_only: true}]")
+    (spec,) = convert(stack(text), "demo").services
+    (mount,) = spec.task_template.container_spec.mounts
+    assert (mount.type, mount.source, mount.target, mount.read_only) == ("image", "tools:1", "/tools", True)
 
 
 def test_options_of_the_overlay_driver_are_passed_on() -> None:

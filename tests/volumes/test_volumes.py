@@ -68,7 +68,7 @@ def test_an_unknown_volume_or_driver_is_told_in_dockers_words(store: VolumeStore
     assert str(missing.value) == "get ghost: no such volume"
     with pytest.raises(NotFound) as unknown:
         store.create("x1", driver="nfs")
-    assert str(unknown.value) == 'error looking up volume plugin nfs: plugin "nfs" not found'
+    assert str(unknown.value) == 'create x1: error looking up volume plugin nfs: plugin "nfs" not found'
 
 
 def test_a_volume_in_use_is_kept_until_its_last_user_lets_go(store: VolumeStore, tmp_path: Path) -> None:
@@ -91,8 +91,11 @@ def test_a_volume_in_use_is_kept_until_its_last_user_lets_go(store: VolumeStore,
     ("options", "text"),
     [
         ({"color": "red"}, 'invalid option: "color"'),
-        ({"type": "nfs"}, "missing device in volume options"),
-        ({"device": "/dev/sdb"}, "missing type in volume options"),
+        ({"type": "nfs"}, 'missing required option: "device"'),
+        ({"device": "/dev/sdb"}, 'missing required option: "type"'),
+        ({"o": "ro"}, 'missing required option: "device"'),
+        ({"o": "bind", "device": "/srv"}, 'missing required option: "type"'),
+        ({"type": "cifs", "device": "//host:445/share"}, "port not allowed in CIFS device URL"),
         ({"size": "10m"}, "quota size requested but no quota support"),
     ],
 )

@@ -4,6 +4,7 @@ Not pure.  Called by `vault.agent.worker`, one runner a task.  An error ends the
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from vault.agent.executors.port import (
 )
 from vault.agent.expand import expanded
 from vault.agent.step import Action, Local, ending, next_action
+from vault.agent.template import TemplateFailed
 from vault.agent.values import Values
 from vault.model.errors import VaultError
 from vault.model.ids import TaskID
@@ -106,7 +108,8 @@ class Runner:
         self.local = local
         self.container = local.task.status.container_status or ContainerStatus()
         self.started_at: datetime | None = None
-        self.image: Image | None = None  # What it was prepared from; looked up again after adoption.
+        self.image: Image | None = None  # What it was prepared from.
+        self.mounted: dict[str, Image] = {}  # The images that it mounts, by what its spec calls them.
         self._machine = machine
         self._report = report
         self._changed = asyncio.Event()
@@ -125,6 +128,14 @@ class Runner:
         """Take note of what is wanted now."""
         self.local = replace(self.local, task=task, dropped=False)
         self._changed.set()
+
+    def find_images(self) -> None:
+        """Look up what an earlier vaultd prepared it from."""
+        images = self._machine.images
+        self.image = images.find(self.local.task.spec.container_spec.image)
+        with contextlib.suppress(TemplateFailed):  # Then it was never prepared.
+            names = _mounted_images(expanded(self.local.task, self._machine.node))
+            self.mounted = {name: image for name in names if (image := images.find(name)) is not None}
 
     def resume(self) -> None:
         """Take note, and say, that its container runs."""
@@ -162,10 +173,13 @@ class Runner:
         self._observe(State.ACCEPTED, "accepted")
         self._observe(State.PREPARING, "preparing")
         self.image = image = await machine.images.ensure(task.spec.container_spec.image)
+        filled = expanded(task, machine.node)
+        for name in _mounted_images(filled):
+            self.mounted[name] = await machine.images.ensure(name)
         secrets, configs = machine.values.for_task(task, machine.node)
         network = await self._network(task)
         self.container = await machine.executor.prepare(
-            expanded(task, machine.node), image=image, secrets=secrets, configs=configs, network=network
+            filled, image=image, secrets=secrets, configs=configs, network=network, mounted=self.mounted
         )
         self.local = replace(self.local, phase=Phase.PREPARED)
         self._observe(State.READY, "prepared")
@@ -260,3 +274,8 @@ class Runner:
             port_status=PortStatus(ports=self.published_ports) if running else PortStatus(),
         )
         self._report(self.local.task.id, status)
+
+
+def _mounted_images(task: Task) -> list[str]:
+    """Return the images that a task mounts, once each, in the order of its mounts."""
+    return list(dict.fromkeys(mount.source for mount in task.spec.container_spec.mounts if mount.type == "image"))

@@ -7,32 +7,24 @@ executor after a restart.
 
 import re
 import shutil
+import socket
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from vault.agent.volume_options import check_options, device_mount, without_passwords
 from vault.model.base import Shape, always
 from vault.model.errors import BadRequest, Conflict, NotFound, VaultError
-from vault.tmpfs.mount import MountFlag, mount, mounts_under, unmount
+from vault.tmpfs.mount import mount, mounts_under, unmount
 
 FORMAT: Final = 1
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _NAME_MAX: Final = 255
-_OPTIONS: Final = ("type", "o", "device", "size")
 _RECORD_MAX_BYTES: Final = 1 << 20
-_FLAGS: Final = {
-    "ro": MountFlag.READ_ONLY,
-    "nosuid": MountFlag.NOSUID,
-    "nodev": MountFlag.NODEV,
-    "noexec": MountFlag.NOEXEC,
-    "bind": MountFlag.BIND,
-    "rbind": MountFlag.BIND | MountFlag.RECURSIVE,
-    "rw": MountFlag(0),
-}
 
 
 class Volume(Shape, frozen=True, kw_only=True):
@@ -66,8 +58,11 @@ class NoSuchVolume(NotFound):
 class NoSuchDriver(NotFound):
     """Only local volumes are offered."""
 
-    def __init__(self, driver: str) -> None:
-        VaultError.__init__(self, f'error looking up volume plugin {driver}: plugin "{driver}" not found')
+    def __init__(self, name: str, driver: str) -> None:
+        shown = driver[:64]
+        VaultError.__init__(
+            self, f'create {name[:64]}: error looking up volume plugin {shown}: plugin "{shown}" not found'
+        )
         self.kind = "plugin"
         self.reference = driver
 
@@ -75,10 +70,13 @@ class NoSuchDriver(NotFound):
 class VolumeStore:
     """The volumes of one node.  Safe for use from several threads."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, resolve: Callable[[str], str] | None = None) -> None:
+        """resolve: the address of the host name of a file server; raises `OSError`."""
         self._root = root  # DATA_ROOT/volumes
-        self._lock = threading.Lock()
+        self._resolve = resolve or _resolved
+        self._lock = threading.Lock()  # Held for moments only; taken last.
         self._users: dict[str, dict[str, str]] = {}  # Volume -> user -> container id, for the text.
+        self._mounting: dict[str, threading.Lock] = {}  # Of a volume's device; a file server may let one wait.
         self._filling: dict[str, threading.Lock] = {}
 
     def create(
@@ -91,9 +89,9 @@ class VolumeStore:
     ) -> Volume:
         """Return the volume of that name, made if it is missing.  Raises `BadRequest`, `Conflict`, `NotFound`."""
         if driver not in ("", "local", "default"):
-            raise NoSuchDriver(driver)
+            raise NoSuchDriver(name, driver)
         _check_name(name)
-        _check_options(name, options or {})
+        check_options(name, options or {})
         with self._lock:
             found = self._read(name)
             if found is None:
@@ -124,7 +122,7 @@ class VolumeStore:
 
     def remove(self, name: str, *, force: bool = False) -> None:
         """Delete a volume and its files.  Raises `Conflict` when in use, `NoSuchVolume` unless `force`."""
-        with self._lock:
+        with self._turn(name), self._lock:
             if (self._read(name) if _NAME.fullmatch(name) else None) is None:
                 if force:
                     return
@@ -142,14 +140,15 @@ class VolumeStore:
 
     def use(self, name: str, user: str, container_id: str) -> Path:
         """Note that a task uses the volume, mount its device if it has one, and return where its files are."""
-        with self._lock:
+        with self._turn(name):
             record = self._read(name)
             if record is None:
                 raise NoSuchVolume(name)
             place = self._root / name / "_data"
             if record.options.get("device") and not mounts_under(place):
-                _mount_device(name, place, record.options)
-            self._users.setdefault(name, {})[user] = container_id
+                _mount_device(place, record.options, self._resolve)
+            with self._lock:
+                self._users.setdefault(name, {})[user] = container_id
             return place
 
     def claim(self, name: str, user: str, container_id: str) -> None:
@@ -159,15 +158,21 @@ class VolumeStore:
 
     def release(self, names: Collection[str], user: str) -> None:
         """Note that a task uses the volumes no longer; the device of one without users is unmounted."""
-        with self._lock:
-            for name in names:
+        for name in names:
+            with self._turn(name), self._lock:
                 users = self._users.get(name, {})
                 users.pop(user, None)
-                if not users:
-                    self._users.pop(name, None)
-                    record = self._read(name)
-                    if record is not None and record.options.get("device"):
-                        unmount(self._root / name / "_data", detach=True)
+                if users:
+                    continue
+                self._users.pop(name, None)
+                record = self._read(name)
+                if record is not None and record.options.get("device"):
+                    unmount(self._root / name / "_data", detach=True)
+
+    def _turn(self, name: str) -> threading.Lock:
+        """Return the lock of a volume's device."""
+        with self._lock:
+            return self._mounting.setdefault(name, threading.Lock())
 
     def filling(self, name: str) -> threading.Lock:
         """Return the lock to hold while an image's files are copied into the volume."""
@@ -213,33 +218,31 @@ def _check_name(name: str) -> None:
         )
 
 
-def _check_options(name: str, options: Mapping[str, str]) -> None:
-    for option in options:
-        if option not in _OPTIONS:
-            raise BadRequest(f'create {name}: invalid option: "{option}"')
-    if "size" in options:
-        raise BadRequest(f"create {name}: quota size requested but no quota support")
-    if options and not options.get("device"):
-        raise BadRequest(f'create {name}: missing device in volume options: give "device" with "type" or "o"')
-    if options and not options.get("type") and "bind" not in options.get("o", ""):
-        raise BadRequest(f'create {name}: missing type in volume options: give "type", or "o" with bind')
-
-
-def _mount_device(name: str, place: Path, options: Mapping[str, str]) -> None:
-    """Mount what the options name, as `mount -t TYPE -o O DEVICE` does for the flags known here."""
-    flags, data = MountFlag(0), []
-    for option in filter(None, options.get("o", "").split(",")):
-        if option in _FLAGS:
-            flags |= _FLAGS[option]
-        else:
-            data.append(option)
-    fstype = options.get("type", "")
-    if fstype == "none":
-        fstype = ""
+def _mount_device(place: Path, options: Mapping[str, str], resolve: Callable[[str], str]) -> None:
+    """Mount what the options name.  Raises `BadRequest` with the kernel's reason; nothing is mounted then."""
     try:
-        mount(options["device"], place, fstype, flags, ",".join(data))
+        wanted = device_mount(options, resolve)
     except OSError as error:
+        reason = (error.strerror or str(error)).lower()
         raise BadRequest(
-            f"error while mounting volume '{place}': failed to mount local volume: "
-            f"mount {options['device']}:{place}, data: {options.get('o', '')}: {(error.strerror or '').lower()}"
-        ) from error
+            f"error while mounting volume '{place}': error resolving passed in network volume address: {reason}"
+        ) from None
+    try:
+        mount(wanted.device, place, wanted.fstype, wanted.flags, wanted.data)
+        if wanted.again:
+            mount(wanted.device, place, "", wanted.again)
+        if wanted.propagation:
+            mount("none", place, "", wanted.propagation)
+    except OSError as error:
+        unmount(place)
+        raise BadRequest(
+            f"error while mounting volume '{place}': failed to mount local volume: mount {wanted.device}:{place}, "
+            f"data: {without_passwords(wanted.data)}: {(error.strerror or '').lower()}"
+        ) from None
+
+
+def _resolved(host: str) -> str:
+    """Return an address of a host, IPv4 where it has one.  Raises `OSError`; blocks on the host's resolver."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    addresses = [str(address[0]) for *_, address in sorted(found, key=lambda one: one[0] is not socket.AF_INET)]
+    return addresses[0]

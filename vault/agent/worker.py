@@ -187,7 +187,7 @@ class Worker:
         runner = Runner(self.machine, local, self._observe)
         if found is not None:
             runner.container, runner.started_at = found.container, found.started_at
-            runner.image = self.machine.images.find(task.spec.container_spec.image)
+            runner.find_images()
             if found.phase is Phase.RUNNING and task.status.state < State.RUNNING:
                 runner.resume()  # The vaultd that started it did not come to tell.
         self.runners[task.id] = runner

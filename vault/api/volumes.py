@@ -3,6 +3,7 @@
 import re
 from datetime import datetime
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -15,7 +16,7 @@ from vault.api.filters import matches_labels, parse_filters
 from vault.api.ports import Volume
 from vault.api.system_shapes import Full
 from vault.model.base import Shape
-from vault.model.errors import BadRequest
+from vault.model.errors import BadRequest, Unimplemented
 
 FILTERS = ("name", "label", "driver", "dangling")
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}")
@@ -28,6 +29,7 @@ class PostedVolume(Shape, frozen=True, kw_only=True):
     driver: str = ""
     driver_opts: dict[str, str] = msgspec.field(default_factory=dict)
     labels: dict[str, str] = msgspec.field(default_factory=dict)
+    cluster_volume_spec: dict[str, Any] | None = None  # Known so that it can be refused by name.
 
 
 class ShownVolume(Full, frozen=True, kw_only=True):
@@ -88,12 +90,10 @@ class Volumes:
                 'only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
                 "If you intended to pass a host directory, use absolute path"
             )
-        if posted.driver not in ("", "local"):
-            raise BadRequest(f'volume driver "{posted.driver[:64]}" is not supported: use local')
-        if posted.driver_opts:
-            raise BadRequest("options of the local volume driver are not supported yet")
+        if posted.cluster_volume_spec is not None:
+            raise Unimplemented("cluster volumes are not offered: a volume is of the node on which its task runs")
         volume = await self.node.create_volume(
-            posted.name, driver="local", labels=posted.labels, options=posted.driver_opts
+            posted.name, driver=posted.driver, labels=posted.labels, options=posted.driver_opts
         )
         return answers.json(_shown(volume), HTTPStatus.CREATED)
 

@@ -74,7 +74,12 @@ class NodeImages:
     def _used(self) -> dict[str, str]:
         agent = self._agent()
         runners = agent.runners.values() if agent else ()
-        return {runner.image.id: runner.container.container_id for runner in runners if runner.image is not None}
+        return {
+            image.id: runner.container.container_id
+            for runner in runners
+            for image in (runner.image, *runner.mounted.values())
+            if image is not None
+        }
 
 
 async def _told(work: Callable[[Tell], Awaitable[Lines]]) -> AsyncIterator[api.Progress]:

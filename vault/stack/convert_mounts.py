@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from vault.model.container import BindOptions, Mount, TmpfsOptions, VolumeOptions
+from vault.model.secret import Driver
 from vault.stack import document as doc
 from vault.stack.errors import StackError
 from vault.stack.namespace import Namespace
@@ -32,6 +33,11 @@ def _mount(namespace: Namespace, volume: doc.ServiceVolume, known: Mapping[str, 
                 raise StackError("invalid tmpfs source, source must be empty")
             tmpfs = None if volume.tmpfs is None else TmpfsOptions(size_bytes=volume.tmpfs.size)
             return _base(volume, "", tmpfs_options=tmpfs)
+        case "image":
+            _only(volume, "image")
+            if not volume.source:
+                raise StackError("invalid image source, source cannot be empty")
+            return _base(volume, volume.source)
         case _:
             raise StackError("volume type must be volume, bind, tmpfs, npipe, or cluster")
 
@@ -50,10 +56,14 @@ def _volume_mount(namespace: Namespace, volume: doc.ServiceVolume, known: Mappin
     if volume.source not in known:
         raise StackError(f'undefined volume "{volume.source}"')
     stack_volume = known[volume.source]
+    driver = None
+    if not stack_volume.external and (stack_volume.driver or stack_volume.driver_opts):
+        driver = Driver(name=stack_volume.driver, options=dict(stack_volume.driver_opts))
     options = VolumeOptions(
         no_copy=volume.volume is not None and volume.volume.nocopy,
         subpath="" if volume.volume is None else volume.volume.subpath,
         labels={} if stack_volume.external else namespace.label(stack_volume.labels),
+        driver_config=driver,
     )
     return _base(volume, stack_volume.name or namespace.scope(volume.source), volume_options=options)
 

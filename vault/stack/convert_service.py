@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from vault.model.container import ContainerSpec, DNSConfig, HealthConfig, Ulimit
+from vault.model.container import ContainerSpec, DNSConfig, HealthConfig, Privileges, Ulimit
 from vault.model.secret import ConfigReference, Driver, FileTarget, SecretReference
 from vault.model.service import (
     EndpointSpec,
@@ -78,7 +78,7 @@ def _container(namespace: Namespace, service: doc.Service, document: doc.Documen
         env=tuple(sorted(key if value is None else f"{key}={value}" for key, value in service.environment.items())),
         dir=service.working_dir,
         user=service.user,
-        privileges={"NoNewPrivileges": False},
+        privileges=Privileges(),
         init=service.init,
         stop_signal=service.stop_signal,
         tty=service.tty,

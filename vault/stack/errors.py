@@ -48,5 +48,13 @@ class NotSupportedYet(StackError):
         self.path = path
 
 
+class NotOffered(StackError):
+    """A key that needs what no node here has; `why` says what, and what to do instead."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path} {why}")
+        self.path = path
+
+
 class NotDeployable(StackError):
     """The cluster lacks what the stack needs, or holds what the stack would have to change."""

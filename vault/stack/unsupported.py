@@ -1,4 +1,6 @@
-"""Keys whose effect comes with a later release.  Accepting one would be to ignore it, so the deploy stops here.
+"""Keys that cannot be honoured: they need Windows or cluster volumes, or their effect comes with a later release.
+
+Accepting one would be to ignore it, so the deploy stops here.
 
 Pure; called by `vault.stack.convert` before anything is read or made.  `stack config` prints such a file all the same.
 """
@@ -7,8 +9,9 @@ from collections.abc import Iterator
 
 from vault.model.network import ENCRYPTED, MTU_OPTION, VXLAN_OPTION
 from vault.stack import document as doc
-from vault.stack.errors import NotSupportedYet
+from vault.stack.errors import NotOffered, NotSupportedYet
 from vault.store.rules_later import LOG_DRIVERS
+from vault.store.rules_offered import CLUSTER_VOLUMES, WINDOWS
 
 _LOG_OPTIONS = frozenset(("max-size", "max-file"))
 _NETWORK_OPTIONS = frozenset((ENCRYPTED, MTU_OPTION, VXLAN_OPTION))
@@ -18,9 +21,29 @@ _DEFAULT_CHANGES = doc.ChangeConfig(
 
 
 def check_supported(document: doc.Document) -> None:
-    """Raise `NotSupportedYet` for the first key of the document that this release cannot honour."""
+    """Raise `NotOffered`, or `NotSupportedYet`, for the first key of the document that this release cannot honour."""
+    for path, why in _not_offered(document):
+        raise NotOffered(path, why)
     for path in _unsupported(document):
         raise NotSupportedYet(path)
+
+
+def _not_offered(document: doc.Document) -> Iterator[tuple[str, str]]:
+    """Yield the paths of keys that are not offered at all, each with the reason."""
+    for name, service in document.services.items():
+        where = f"services.{name}"
+        if service.credential_spec != doc.CredentialSpec():
+            yield f"{where}.credential_spec", WINDOWS
+        if service.isolation.lower() not in ("", "default"):
+            yield f"{where}.isolation", WINDOWS
+        for index, volume in enumerate(service.volumes):
+            if volume.type == "npipe":
+                yield f"{where}.volumes.{index}.type npipe", WINDOWS
+            if volume.type == "cluster":
+                yield f"{where}.volumes.{index}.type cluster", CLUSTER_VOLUMES
+    for name, described in document.volumes.items():
+        if "x-cluster-spec" in described.extensions:
+            yield f"volumes.{name}.x-cluster-spec", CLUSTER_VOLUMES
 
 
 def _unsupported(document: doc.Document) -> Iterator[str]:
@@ -31,13 +54,6 @@ def _unsupported(document: doc.Document) -> Iterator[str]:
     for name, network in document.networks.items():
         if not network.external:
             yield from (f"networks.{name}.{key}" for key in _in_network(network))
-    for name, volume in document.volumes.items():
-        if volume.driver not in ("", "local"):
-            yield f"volumes.{name}.driver"
-        if volume.driver_opts:
-            yield f"volumes.{name}.driver_opts"
-        if "x-cluster-spec" in volume.extensions:
-            yield f"volumes.{name}.x-cluster-spec"
     for name, secret in document.secrets.items():
         if secret.driver:
             yield f"secrets.{name}.driver"
@@ -60,18 +76,11 @@ def _in_service(service: doc.Service) -> Iterator[str]:
     yield from (f"deploy.{key}" for key in _in_deploy(service.deploy))
     if service.healthcheck is not None and not service.healthcheck.disable:
         yield "healthcheck"
-    if service.credential_spec != doc.CredentialSpec():
-        yield "credential_spec"
-    if service.isolation not in ("", "default"):
-        yield "isolation"
     if service.logging is not None:
         yield from (f"logging.{key}" for key in _in_logging(service.logging))
     for index, port in enumerate(service.ports):
         if port.protocol == "sctp":
             yield f"ports.{index}.protocol sctp"
-    for index, volume in enumerate(service.volumes):
-        if volume.type in ("npipe", "cluster", "image"):
-            yield f"volumes.{index}.type {volume.type}"
     for name, attachment in service.networks.items():
         if attachment is not None and attachment.driver_opts:
             yield f"networks.{name}.driver_opts"

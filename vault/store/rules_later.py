@@ -10,7 +10,6 @@ from vault.model.container import ContainerSpec
 from vault.model.errors import Unimplemented
 from vault.model.service import ServiceSpec, TaskSpec, UpdateConfig
 
-MOUNT_TYPES = ("bind", "volume", "tmpfs")
 LOG_DRIVERS = ("", "json-file", "local", "none")
 
 
@@ -44,8 +43,6 @@ def _update(config: UpdateConfig | None, name: str) -> Iterator[str]:
 
 
 def _task(task: TaskSpec) -> Iterator[str]:
-    if task.runtime not in ("", "container"):
-        yield f"TaskTemplate.Runtime {task.runtime}"
     if task.placement and task.placement.preferences:
         yield "TaskTemplate.Placement.Preferences"
     if task.placement and task.placement.max_replicas:
@@ -62,11 +59,3 @@ def _container(container: ContainerSpec) -> Iterator[str]:
     check = container.healthcheck
     if check is not None and check.test and check.test[0] != "NONE":
         yield "ContainerSpec.Healthcheck"
-    for key, value in (container.privileges or {}).items():
-        if key != "NoNewPrivileges" and value:
-            yield f"ContainerSpec.Privileges.{key}"
-    if container.isolation not in ("", "default"):
-        yield f"ContainerSpec.Isolation {container.isolation}"
-    for mount in container.mounts:
-        if mount.type not in MOUNT_TYPES:
-            yield f"ContainerSpec.Mounts type {mount.type or 'without a name'}"

@@ -3,7 +3,6 @@
 Called by `vault.store.rules_service`.  Texts are SwarmKit's where it has one.
 """
 
-import posixpath
 import re
 
 from vault.model.container import ContainerSpec
@@ -20,6 +19,9 @@ from vault.model.service import (
     UpdateConfig,
 )
 from vault.store.rules_later import check_service_supported
+from vault.store.rules_mounts import check_mounts
+from vault.store.rules_offered import check_offered
+from vault.store.rules_privileges import check_privileges
 
 MIN_NANO_CPUS = 1_000_000
 MIN_MEMORY_BYTES = 4 * 1024 * 1024
@@ -39,6 +41,7 @@ def check_spec(spec: ServiceSpec) -> None:
     """Raise `InvalidArgument` or `Unimplemented` unless a service may be made of `spec`."""
     check_service_name(spec.name)
     _check_mode(spec.mode)
+    check_offered(spec)
     check_service_supported(spec)
     task = spec.task_template
     if task.resources is not None:
@@ -105,18 +108,8 @@ def _check_container(container: ContainerSpec) -> None:
         raise InvalidArgument(f'ContainerSpec: "{container.image}" is not a valid repository/tag')
     if (container.stop_grace_period or 0) < 0:
         raise InvalidArgument("ContainerSpec: stop-grace-period cannot be negative")
-    targets = set()
-    for mount in container.mounts:
-        target = posixpath.normpath(mount.target) if mount.target else ""
-        if not target.startswith("/") or target.lstrip("/") == "" or "\0" in target:
-            raise InvalidArgument(f"invalid mount target, must be an absolute path: {mount.target}")
-        if target in targets:
-            raise InvalidArgument(f"ContainerSpec: duplicate mount point: {mount.target}")
-        targets.add(target)
-        if mount.type == "bind" and not posixpath.isabs(mount.source):
-            raise InvalidArgument(f"invalid mount source, must be an absolute path: {mount.source}")
-        if mount.type == "tmpfs" and mount.source:
-            raise InvalidArgument("invalid tmpfs source, source must be empty")
+    check_mounts(container.mounts)
+    check_privileges(container.privileges)
 
 
 def _check_update(config: UpdateConfig | None) -> None:

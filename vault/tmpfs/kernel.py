@@ -41,11 +41,12 @@ class KernelMemoryFiles:
                 self._scratch.rmdir()
             return self._support
 
-    def create(self, at: Path, files: Sequence[MemoryFile]) -> Backing:
+    def create(self, at: Path, files: Sequence[MemoryFile], *, label: str = "") -> Backing:
         """Mount at `at`, write the files, make all read-only."""
         check_files(files)
         backing = self.probe().choose(swap_on=_swap_is_on(), allow_swappable=self._allow_swappable)
         fstype, options = _mount_options(backing, files)
+        options += f',context="{label}"' if label else ""
         mount(fstype, at, fstype, _FLAGS, options)
         try:
             root = os.open(at, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -26,10 +26,19 @@ class MountFlag(IntFlag):
     NOSUID = 2
     NODEV = 4
     NOEXEC = 8
+    SYNC = 16
     REMOUNT = 32
+    DIRSYNC = 128
+    NOATIME = 1024
+    NODIRATIME = 2048
     BIND = 4096
     RECURSIVE = 16384
+    UNBINDABLE = 1 << 17
     PRIVATE = 1 << 18
+    SLAVE = 1 << 19
+    SHARED = 1 << 20
+    RELATIME = 1 << 21
+    STRICTATIME = 1 << 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

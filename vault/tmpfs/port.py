@@ -87,9 +87,10 @@ class MemoryFiles(Protocol):
         """Return what this kernel offers; asked once, then remembered."""
         ...
 
-    def create(self, at: Path, files: Sequence[MemoryFile]) -> Backing:
+    def create(self, at: Path, files: Sequence[MemoryFile], *, label: str = "") -> Backing:
         """Mount a read-only directory with these files at `at`, which must exist; nothing is left after an error.
 
+        label: the SELinux label of all files; "" on a kernel without SELinux.
         Raises `NoMemoryOnlyMount`, `TooMuchForMemory`, `UnsafePath`, `OSError`.
         """
         ...

@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import Enum
 from http import HTTPStatus
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from vault.agent.logs import LogLine, LogQuery
@@ -114,6 +115,7 @@ class NetworkView:
 
 RESOLVER = "127.0.0.11"  # Where names are answered for a task on overlay networks, in its own namespace; Docker's.
 LOOPBACK_ONLY = NetworkView()
+NOTHING_MOUNTED: Mapping[str, Image] = MappingProxyType({})
 HOST_NETWORK = NetworkView(host=True)
 
 
@@ -219,8 +221,11 @@ class Executor(Protocol):
         secrets: Mapping[SecretID, Plaintext],
         configs: Mapping[ConfigID, Plaintext],
         network: NetworkView = LOOPBACK_ONLY,
+        mounted: Mapping[str, Image] = NOTHING_MOUNTED,
     ) -> ContainerStatus:
         """Make all that the task needs but its processes.  Configs come with their templates filled in.
+
+        mounted: the images that the task mounts, by what its spec calls them.
 
         Raises `TaskRejected`; nothing is left behind then.  A task prepared before is prepared afresh.
         """

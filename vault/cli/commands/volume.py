@@ -10,7 +10,7 @@ from vault.cli.command import Group, argument, command, option, switch
 from vault.cli.removal import remove_each
 from vault.cli.shared_options import asked, format_option, list_options, pass_client, show
 from vault.cli.table import labels_text, natural_key
-from vault.cli.values.kinds import LABEL
+from vault.cli.values.kinds import LABEL, LIST
 from vault.cli.values.scalars import pairs
 
 HEADERS = {
@@ -42,10 +42,11 @@ def volume() -> None:
 @argument("name", required=False)
 @option("-d", "--driver", default="local", shown='"local"', text="Specify volume driver name")
 @option("--label", "labels", kind=LABEL, many=True, text="Set metadata for a volume")
+@option("-o", "--opt", "options", kind=LIST, many=True, text="Set driver specific options")
 @pass_client
-def create(client: Client, name: str | None, driver: str, labels: tuple[str, ...]) -> None:
+def create(client: Client, name: str | None, driver: str, labels: tuple[str, ...], options: tuple[str, ...]) -> None:
     """Create a volume and print its name."""
-    body = {"Name": name or "", "Driver": driver, "Labels": pairs(labels)}
+    body = {"Name": name or "", "Driver": driver, "Labels": pairs(labels), "DriverOpts": pairs(options)}
     click.echo(client.post("/volumes/create", body)["Name"])
 
 

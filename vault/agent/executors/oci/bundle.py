@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
+from vault.agent.executors.oci.guards import Guarded
 from vault.agent.executors.oci.limits import HostLimits, resources_of, rlimits_of
 from vault.agent.executors.oci.process import INIT_PATH, Identity, command_of, environment_of
 from vault.agent.executors.oci.seccomp import Confinement
@@ -43,6 +44,7 @@ class Facts:
     identity: Identity
     capabilities: tuple[str, ...]
     confinement: Confinement
+    guarded: Guarded
     network: NetworkView
     mounts: Sequence[dict[str, Any]]  # After the standard ones, parents first.
     hostname: str
@@ -105,10 +107,16 @@ def _process(spec: ContainerSpec, image: ImageConfig, facts: Facts) -> dict[str,
         "env": list(environment_of(spec, image, hostname=facts.hostname)),
         "cwd": str(working_dir_of(spec, image)),
         "capabilities": {"bounding": list(facts.capabilities), "effective": list(held), "permitted": list(held)},
-        "noNewPrivileges": bool((spec.privileges or {}).get("NoNewPrivileges")),
+        "noNewPrivileges": spec.privileges is not None and spec.privileges.no_new_privileges,
         "rlimits": rlimits_of(spec.ulimits, facts.host_limits),
         "oomScoreAdj": spec.oom_score_adj,
+        **_named(apparmorProfile=facts.guarded.apparmor_profile, selinuxLabel=facts.guarded.process_label),
     }
+
+
+def _named(**values: str) -> dict[str, str]:
+    """Return what is not empty."""
+    return {name: value for name, value in values.items() if value}
 
 
 def _linux(task: Task, facts: Facts) -> dict[str, Any]:
@@ -120,6 +128,7 @@ def _linux(task: Task, facts: Facts) -> dict[str, Any]:
         "maskedPaths": MASKED_PATHS,
         "readonlyPaths": READ_ONLY_PATHS,
         "sysctl": _sysctls(spec, facts.network),
+        **_named(mountLabel=facts.guarded.mount_label),
     }
     if facts.confinement.seccomp is not None:
         linux["seccomp"] = facts.confinement.seccomp

@@ -21,13 +21,14 @@ from vault.agent.executors.oci.paths import Roots, TaskPaths
 from vault.agent.executors.oci.prepare import Wanted, Workshop, host_limits, own_capabilities, prepare
 from vault.agent.executors.oci.record import Record, open_process, read_record
 from vault.agent.executors.oci.runtime import Runtime, RuntimeFailed
-from vault.agent.executors.oci.seccomp import FilterNotLoaded, Profile
+from vault.agent.executors.oci.seccomp import FilterNotLoaded, Profile, kernel_version
 from vault.agent.executors.oci.session import Session
 from vault.agent.executors.oci.stopping import signal_number
 from vault.agent.executors.oci.streams import until_exit
 from vault.agent.executors.oci.threads import Threads, Turns
 from vault.agent.executors.port import (
     LOOPBACK_ONLY,
+    NOTHING_MOUNTED,
     Adopted,
     ContainerNotRunning,
     ExecSession,
@@ -109,6 +110,7 @@ class OciExecutor:
                 hierarchy=runtime.hierarchy,
                 limits=host_limits(),
                 capabilities=own_capabilities(),
+                read_only_throughout=kernel_version(os.uname().release) >= (5, 12),
             )
             adoption.claim_volumes(roots, shop.volumes)
             return runtime, Conmon.find(), shop
@@ -124,10 +126,11 @@ class OciExecutor:
         secrets: Mapping[SecretID, Plaintext],
         configs: Mapping[ConfigID, Plaintext],
         network: NetworkView = LOOPBACK_ONLY,
+        mounted: Mapping[str, Image] = NOTHING_MOUNTED,
     ) -> ContainerStatus:
         """Make the bundle and its mounts."""
         paths = self._roots.task(TaskID(task.id))
-        wanted = Wanted(task=task, image=image, secrets=secrets, configs=configs, network=network)
+        wanted = Wanted(task=task, image=image, secrets=secrets, configs=configs, network=network, mounted=mounted)
 
         async def operation() -> ContainerStatus:
             await self._remove(paths)

@@ -25,6 +25,8 @@ class BindMount:
     propagation: str = "rprivate"
     recursive: bool = True
     create: bool = False  # Make the source if it is missing.
+    whole: bool = True  # Read-only means what is mounted below it too, as far as the kernel can.
+    must_be_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +48,17 @@ class TmpfsMount:
     options: TmpfsOptions = field(default_factory=lambda: TmpfsOptions())
 
 
-Planned = BindMount | VolumeMount | TmpfsMount
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageMount:
+    """The files of another image; what a container writes there goes with the task."""
+
+    source: str
+    target: PurePosixPath
+    read_only: bool = False
+    subpath: str = ""
+
+
+Planned = BindMount | VolumeMount | TmpfsMount | ImageMount
 
 
 def plan_mounts(mounts: Iterable[Mount], image_volumes: Iterable[str]) -> tuple[Planned, ...]:
@@ -69,9 +81,9 @@ def plan_mounts(mounts: Iterable[Mount], image_volumes: Iterable[str]) -> tuple[
 
 def _plan(mount: Mount, target: PurePosixPath) -> Planned:
     match mount.type:
-        case "bind":
+        case "bind" | "":
             return _plan_bind(mount, target)
-        case "volume" | "":
+        case "volume":
             options = mount.volume_options or VolumeOptions()
             if options.subpath and not _stays_inside(options.subpath):
                 raise _invalid("volume", f"subpath {options.subpath!r} does not stay inside the volume")
@@ -80,6 +92,13 @@ def _plan(mount: Mount, target: PurePosixPath) -> Planned:
             if mount.source:
                 raise _invalid("tmpfs", "field Source must not be specified")
             return TmpfsMount(target=target, read_only=mount.read_only, options=mount.tmpfs_options or TmpfsOptions())
+        case "image":
+            subpath = mount.image_options.subpath if mount.image_options else ""
+            if not mount.source:
+                raise _invalid("image", "field Source must not be empty")
+            if subpath and not _stays_inside(subpath):
+                raise _invalid("image", f"subpath {subpath!r} does not stay inside the image")
+            return ImageMount(source=mount.source, target=target, read_only=mount.read_only, subpath=subpath)
         case other:
             raise TaskRejected(f'invalid mount config for type "{other}": mount type unknown')
 
@@ -90,7 +109,7 @@ def _plan_bind(mount: Mount, target: PurePosixPath) -> BindMount:
     if not mount.source.startswith("/") or "\0" in mount.source:
         raise _invalid("bind", f"invalid mount path: '{mount.source}' mount path must be absolute")
     options = mount.bind_options
-    propagation = (options and options.propagation) or "rprivate"
+    propagation = ((options and options.propagation) or "rprivate").lower()
     if propagation not in _PROPAGATIONS:
         raise _invalid("bind", f"invalid propagation mode: {propagation}")
     return BindMount(
@@ -100,6 +119,8 @@ def _plan_bind(mount: Mount, target: PurePosixPath) -> BindMount:
         propagation=propagation,
         recursive=not (options and options.non_recursive),
         create=bool(options and options.create_mountpoint),
+        whole=not (options and options.read_only_non_recursive),
+        must_be_whole=bool(options and options.read_only_force_recursive),
     )
 
 
@@ -129,16 +150,28 @@ def _invalid(kind: str, why: str) -> TaskRejected:
 
 
 def bind_entry(
-    source: str, target: PurePosixPath, *, read_only: bool, propagation: str = "rprivate", recursive: bool = True
+    source: str,
+    target: PurePosixPath,
+    *,
+    read_only: bool,
+    propagation: str = "rprivate",
+    recursive: bool = True,
+    whole: bool = False,
 ) -> dict[str, Any]:
-    """Return the OCI mount of something that is on the host."""
-    options = ["rbind" if recursive else "bind", "ro" if read_only else "rw", propagation]
+    """Return the OCI mount of something that is on the host.
+
+    whole: what is mounted below a read-only source is read-only too; the kernel must be able to (Linux 5.12).
+    """
+    access = ["ro", "rro"] if read_only and recursive and whole else ["ro" if read_only else "rw"]
+    options = ["rbind" if recursive else "bind", *access, propagation]
     return {"destination": str(target), "type": "bind", "source": source, "options": options}
 
 
 def tmpfs_entry(mount: TmpfsMount) -> dict[str, Any]:
     """Return the OCI mount of a tmpfs."""
-    options = ["nosuid", "nodev", "noexec", "ro" if mount.read_only else "rw"]
+    wanted = [option[0] for option in mount.options.options if option]
+    executable = next((word for word in reversed(wanted) if word in ("exec", "noexec")), "noexec")
+    options = ["nosuid", "nodev", executable, "ro" if mount.read_only else "rw"]
     if mount.options.size_bytes:
         options.append(f"size={mount.options.size_bytes}")
     options.append(f"mode={(mount.options.mode & 0o7777) or 0o1777:o}")

@@ -136,6 +136,22 @@ class TaskPaths:
         """The overlay's work directory."""
         return self.data / "work"
 
+    def mounted_image(self, number: int) -> Path:
+        """Mount point of the files of another image, the number-th of the task."""
+        return self.run / "images" / str(number)
+
+    def mounted_images(self) -> list[Path]:
+        """Those mount points that there are."""
+        return sorted((self.run / "images").glob("[0-9]*"))
+
+    def image_upper(self, number: int) -> Path:
+        """What the task writes there."""
+        return self.data / "images" / str(number) / "upper"
+
+    def image_work(self, number: int) -> Path:
+        """The work directory of that overlay."""
+        return self.data / "images" / str(number) / "work"
+
     @property
     def log(self) -> Path:
         """What the container printed; older files have .1, .2 behind the name."""

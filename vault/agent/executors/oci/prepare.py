@@ -19,10 +19,12 @@ from msgspec.structs import replace
 from vault.agent.executors.oci import rootfs
 from vault.agent.executors.oci.bundle import Facts, hostname_of, init_mount, runtime_config, working_dir_of
 from vault.agent.executors.oci.etc import write_etc
+from vault.agent.executors.oci.guards import Guarded, find_guards, guarded
 from vault.agent.executors.oci.limits import HostLimits
 from vault.agent.executors.oci.memory import plan_memory
 from vault.agent.executors.oci.mounts import (
     BindMount,
+    ImageMount,
     Planned,
     TmpfsMount,
     VolumeMount,
@@ -60,6 +62,7 @@ class Wanted:
     secrets: Mapping[SecretID, Plaintext]
     configs: Mapping[ConfigID, Plaintext]
     network: NetworkView
+    mounted: Mapping[str, Image]  # Images that the task mounts, by what its spec calls them.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,7 @@ class Workshop:
     hierarchy: Hierarchy
     limits: HostLimits
     capabilities: tuple[str, ...]  # That vaultd may hand on.
+    read_only_throughout: bool  # The kernel can make read-only what is mounted below a bind mount (Linux 5.12).
 
 
 def host_limits() -> HostLimits:
@@ -94,25 +98,26 @@ def prepare(shop: Workshop, paths: TaskPaths, wanted: Wanted) -> None:
     # The cheap refusals come first.
     planned = plan_mounts(spec.mounts, image.volumes)
     memory = plan_memory(spec, secrets=wanted.secrets, configs=wanted.configs, at=paths.secrets)
+    guards = guarded(spec.privileges, find_guards())
     record = _record_of(paths, wanted, planned)
 
     paths.data.mkdir(mode=0o700, parents=True)
     paths.run.mkdir(mode=0o700, parents=True)
     paths.exits.mkdir()
     write_record(paths, record)  # Before the mounts: whoever finds them knows whose they are.
-    rootfs.mount_rootfs(paths, wanted.image.layers)
+    rootfs.mount_layers(wanted.image.layers, paths.rootfs, upper=paths.upper, work=paths.work, label=guards.mount_label)
     rootfs.make_directory(paths.rootfs, working_dir_of(spec, image))
     if memory.files:
         paths.secrets.mkdir()
-        shop.memory_files.create(paths.secrets, memory.files)
+        shop.memory_files.create(paths.secrets, memory.files, label=guards.mount_label)
     hostname = hostname_of(spec, paths.container_id)
     mounts = [
         *write_etc(paths, spec, wanted.network, hostname=hostname, taken={each.target for each in planned}),
-        *(_host_side(shop, paths, each, task) for each in planned),
+        *(_host_side(shop, paths, each, wanted, label=guards.mount_label) for each in planned),
         *memory.mounts,
         *([init_mount(_find_tini())] if spec.init else []),
     ]
-    facts = _facts_of(shop, paths, wanted, hostname=hostname, mounts=mounts)
+    facts = _facts_of(shop, paths, wanted, hostname=hostname, mounts=mounts, guards=guards)
     kept = facts.confinement
     write_record(paths, replace(record, seccomp_key=kept.key, seccomp_digest=kept.digest))
     paths.config.write_bytes(msgspec.json.encode(runtime_config(task, image, facts)))
@@ -145,7 +150,13 @@ def _record_of(paths: TaskPaths, wanted: Wanted, planned: Sequence[Planned]) -> 
 
 
 def _facts_of(
-    shop: Workshop, paths: TaskPaths, wanted: Wanted, *, hostname: str, mounts: Sequence[dict[str, Any]]
+    shop: Workshop,
+    paths: TaskPaths,
+    wanted: Wanted,
+    *,
+    hostname: str,
+    mounts: Sequence[dict[str, Any]],
+    guards: Guarded,
 ) -> Facts:
     """Look up, in the image and on this node, what the configuration needs."""
     spec, image = wanted.task.spec.container_spec, wanted.image.config
@@ -156,7 +167,8 @@ def _facts_of(
         cgroup=paths.cgroup,
         identity=identity_of(spec.user or image.user, accounts, extra_groups=spec.groups),
         capabilities=capabilities,
-        confinement=shop.profile.wanted(spec.privileges, capabilities),
+        confinement=shop.profile.wanted(spec.privileges.seccomp if spec.privileges else None, capabilities),
+        guarded=guards,
         network=wanted.network,
         mounts=mounts,
         hostname=hostname,
@@ -166,30 +178,57 @@ def _facts_of(
     )
 
 
-def _host_side(shop: Workshop, paths: TaskPaths, planned: Planned, task: Task) -> dict[str, Any]:
+def _host_side(shop: Workshop, paths: TaskPaths, planned: Planned, wanted: Wanted, *, label: str) -> dict[str, Any]:
     """Make sure that what is mounted exists on the host and in the container, and return its OCI mount."""
     if isinstance(planned, VolumeMount) or (isinstance(planned, BindMount) and os.path.isdir(planned.source)):
         # The runtime does this too, but not through a link in the image that leads nowhere.
         rootfs.make_directory(paths.rootfs, planned.target)
     match planned:
         case BindMount():
-            if not os.path.exists(planned.source):
-                if not planned.create:
-                    raise TaskRejected(
-                        f'invalid mount config for type "bind": bind source path does not exist: {planned.source}'
-                    )
-                os.makedirs(planned.source, mode=0o755)
-            return bind_entry(
-                planned.source,
-                planned.target,
-                read_only=planned.read_only,
-                propagation=planned.propagation,
-                recursive=planned.recursive,
-            )
+            return _bind(shop, planned)
         case VolumeMount():
-            return _volume(shop, paths, planned, task)
+            return _volume(shop, paths, planned, wanted.task)
         case TmpfsMount():
             return tmpfs_entry(planned)
+        case ImageMount():
+            return _image(paths, planned, wanted.mounted, label=label)
+
+
+def _bind(shop: Workshop, planned: BindMount) -> dict[str, Any]:
+    if not os.path.exists(planned.source):
+        if not planned.create:
+            raise TaskRejected(
+                f'invalid mount config for type "bind": bind source path does not exist: {planned.source}'
+            )
+        os.makedirs(planned.source, mode=0o755)
+    if planned.must_be_whole and not shop.read_only_throughout:
+        raise TaskRejected(
+            f"{planned.source} cannot be mounted read-only throughout: that needs Linux 5.12 or newer on this node"
+        )
+    return bind_entry(
+        planned.source,
+        planned.target,
+        read_only=planned.read_only,
+        propagation=planned.propagation,
+        recursive=planned.recursive,
+        whole=planned.whole and shop.read_only_throughout,
+    )
+
+
+def _image(paths: TaskPaths, planned: ImageMount, mounted: Mapping[str, Image], *, label: str) -> dict[str, Any]:
+    number = len(paths.mounted_images())
+    place = paths.mounted_image(number)
+    upper, work = paths.image_upper(number), paths.image_work(number)
+    rootfs.mount_layers(mounted[planned.source].layers, place, upper=upper, work=work, label=label)
+    source = rootfs.resolve_in_root(place, PurePosixPath(planned.subpath)) if planned.subpath else place
+    if not source.exists():
+        raise TaskRejected(
+            f'invalid mount config for type "image": subpath {planned.subpath!r} does not exist '
+            f"in image {planned.source}"
+        )
+    if source.is_dir():
+        rootfs.make_directory(paths.rootfs, planned.target)
+    return bind_entry(str(source), planned.target, read_only=planned.read_only)
 
 
 def _volume(shop: Workshop, paths: TaskPaths, planned: VolumeMount, task: Task) -> dict[str, Any]:

@@ -42,8 +42,15 @@ def forget_values(paths: TaskPaths) -> None:
 def end_container(runtime: Runtime, paths: TaskPaths) -> None:
     """Kill what still runs, and remove cgroup, runtime state and root mount of a container."""
     kill_all(runtime, paths)
-    unmount_all(paths.rootfs)
+    unmount_images(paths)
     remove_tree(paths.runtime_state)
+
+
+def unmount_images(paths: TaskPaths) -> None:
+    """Unmount the task's own image, and those it has mounted."""
+    unmount_all(paths.rootfs)
+    for place in paths.mounted_images():
+        unmount_all(place)
 
 
 def kill_all(runtime: Runtime, paths: TaskPaths) -> None:
@@ -113,7 +120,7 @@ def remove_all(runtime: Runtime, paths: TaskPaths, volumes: VolumeStore) -> None
         kill_all(runtime, paths)
         remove_tree(paths.runtime_state)
     unmount_all(paths.secrets)
-    unmount_all(paths.rootfs)
+    unmount_images(paths)
     if record is not None:
         release_volumes(record, volumes)
     remove_tree(paths.data)

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from vault.agent.executors.oci.paths import TaskPaths
 from vault.agent.executors.oci.process import Accounts
 from vault.agent.executors.port import TaskRejected
 from vault.tmpfs.mount import MountFlag, mount
@@ -29,46 +28,46 @@ _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _COPY_TIMEOUT_S: Final = 600
 
 
-def mount_rootfs(paths: TaskPaths, layers: Sequence[Path]) -> None:
-    """Mount the layers (lowermost first) and an empty writable one at `paths.rootfs`."""
+def mount_layers(layers: Sequence[Path], place: Path, *, upper: Path, work: Path, label: str = "") -> None:
+    """Mount the layers of an image (lowermost first) and an empty writable one at `place`; all three are made.
+
+    label: the SELinux label of all files; "" = the files' own.
+    """
     if not layers:
         raise TaskRejected("the image has no layers: load or pull it again")
-    for directory in (paths.rootfs, paths.upper, paths.work):
+    for directory in (place, upper, work):
         directory.mkdir(parents=True)
     shown = layers[-1].stat()
-    os.chown(paths.upper, shown.st_uid, shown.st_gid)
-    os.chmod(paths.upper, stat.S_IMODE(shown.st_mode))
+    os.chown(upper, shown.st_uid, shown.st_gid)
+    os.chmod(upper, stat.S_IMODE(shown.st_mode))
+    writable = f"upperdir={_escape(upper)},workdir={_escape(work)}" + (f',context="{label}"' if label else "")
     opened: list[int] = []
     try:
         names = [str(layer) for layer in reversed(layers)]
-        options = _overlay_options(names, paths)
+        options = f"lowerdir={':'.join(names)},{writable}"
         if len(options) > _OPTIONS_MAX_BYTES or any(c in "".join(names) for c in ":,\\"):
             opened = [os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for name in names]
-            options = _overlay_options([f"/proc/self/fd/{fd}" for fd in opened], paths)
-        _mount_overlay(paths, options)
+            options = f"lowerdir={':'.join(f'/proc/self/fd/{fd}' for fd in opened)},{writable}"
+        _mount_overlay(place, options, upper)
     finally:
         for fd in opened:
             os.close(fd)
 
 
-def _mount_overlay(paths: TaskPaths, options: str) -> None:
+def _mount_overlay(place: Path, options: str, upper: Path) -> None:
     try:
         # volatile: the layer goes with the task, so nothing need be synced when it is unmounted.
-        mount("overlay", paths.rootfs, "overlay", MountFlag(0), options + ",volatile")
+        mount("overlay", place, "overlay", MountFlag(0), options + ",volatile")
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
         try:
-            mount("overlay", paths.rootfs, "overlay", MountFlag(0), options)  # Linux before 5.10.
+            mount("overlay", place, "overlay", MountFlag(0), options)  # Linux before 5.10.
         except OSError as refusal:
             raise TaskRejected(
-                f"the file system of {paths.data.parent} cannot hold the writable layer of a task "
+                f"the file system of {upper.parent} cannot hold the writable layer of a task "
                 f"({refusal.strerror}): put the data root on ext4, xfs or btrfs"
             ) from refusal
-
-
-def _overlay_options(lower: Sequence[str], paths: TaskPaths) -> str:
-    return f"lowerdir={':'.join(lower)},upperdir={_escape(paths.upper)},workdir={_escape(paths.work)}"
 
 
 def _escape(path: Path) -> str:

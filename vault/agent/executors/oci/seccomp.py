@@ -16,6 +16,7 @@ import msgspec
 
 from vault.agent.executors.oci.withheld import withhold
 from vault.agent.executors.port import TaskRejected
+from vault.model.container import SeccompOpts
 from vault.model.errors import VaultError
 
 SEARCHED: Final = (
@@ -78,16 +79,16 @@ class Profile:
         self._converted: dict[frozenset[str], tuple[str, msgspec.Raw]] = {}
         self._compiled: dict[str, bytes] = {}
 
-    def wanted(self, privileges: Mapping[str, Any] | None, capabilities: Collection[str]) -> Confinement:
-        """Return what a service's privileges ask for: the default, none, or a profile of their own."""
-        asked = (privileges or {}).get("Seccomp") or {}
-        match asked.get("Mode") or "default":
+    def wanted(self, asked: SeccompOpts | None, capabilities: Collection[str]) -> Confinement:
+        """Return what a service asks for: the default, none, or a profile of its own."""
+        asked = asked or SeccompOpts()
+        match asked.mode or "default":
             case "default":
                 return self._default(capabilities)
             case "unconfined":
                 return Confinement(seccomp=None)
             case "custom":
-                own = _own_profile(asked.get("Profile"))
+                own = _own_profile(asked.profile)
                 return Confinement(seccomp=msgspec.Raw(msgspec.json.encode(_for_here(own, capabilities))))
             case other:
                 raise TaskRejected(f"invalid seccomp mode {other!r}: use default, unconfined or custom")
@@ -143,10 +144,10 @@ def _for_here(profile: Mapping[str, Any], capabilities: Collection[str]) -> dict
     return convert(profile, capabilities, machine=platform.machine(), kernel=kernel_version(platform.release()))
 
 
-def _own_profile(encoded: object) -> dict[str, Any]:
+def _own_profile(encoded: str) -> dict[str, Any]:
     """Read a profile that came with a service: base64 of JSON."""
     try:
-        profile = msgspec.json.decode(base64.b64decode(str(encoded), validate=True), type=dict[str, Any])
+        profile = msgspec.json.decode(base64.b64decode(encoded, validate=True), type=dict[str, Any])
     except (ValueError, msgspec.MsgspecError) as error:
         raise TaskRejected("the service's seccomp profile is not base64 of a JSON object") from error
     if not isinstance(profile.get("defaultAction"), str):
