@@ -166,6 +166,24 @@ SERVICES = [
         400,
         BAD + f"port '8080' is already in use by service 'web' ({'0007' + 'z' * 21}) as an ingress port",
     ),
+    (
+        service("new") | {"UpdateConfig": {"Deadline": -1}},
+        400,
+        BAD + "TaskSpec: update-deadline cannot be negative",
+    ),
+    (
+        service("new") | {"RollbackConfig": {"Delay": 5 * 10**9, "Deadline": 6 * 10**9}},
+        400,
+        BAD + "TaskSpec: rollback-deadline must be longer than the 6s for which rollback-monitor and rollback-delay "
+        "have the last task watched",
+    ),
+    (
+        endpoint(PORT | {"PublishMode": "host", "PublishedPort": 9})
+        | {"Mode": {"Global": {}}, "UpdateConfig": {"Order": "start-first"}},
+        400,
+        BAD + "EndpointSpec: the old task of each node holds host port 9, so no new one could start before it has "
+        "stopped: use update-order stop-first, or publish the port in ingress mode",
+    ),
     (service("new", Secrets=[{"SecretName": "taken"}]), 400, BAD + "malformed secret reference"),
     (
         service("new", Secrets=[{"SecretName": "taken", "SecretID": SECRET_ID}]),
@@ -224,8 +242,6 @@ LATER = [
     (service("new") | {"Mode": {"ReplicatedJob": {}}}, "Mode.ReplicatedJob"),
     (service("new") | {"Mode": {"GlobalJob": {}}}, "Mode.GlobalJob"),
     (endpoint(PORT | {"Protocol": "sctp"}), "EndpointSpec.Ports protocol sctp"),
-    (service("new") | {"UpdateConfig": {"Order": "start-first"}}, "UpdateConfig.Order start-first"),
-    (service("new") | {"UpdateConfig": {"FailureAction": "rollback"}}, "UpdateConfig.FailureAction rollback"),
     (service("new", Healthcheck={"Test": ["CMD", "true"]}), "ContainerSpec.Healthcheck"),
     (
         task(Placement={"Preferences": [{"Spread": {"SpreadDescriptor": "node.id"}}]}),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from vault.cli import human
 from vault.cli.table import align, listing, natural_key
 from vault.cli.template import BadTemplate, Row, compile_template
+from vault.model.durations import go_duration
 
 ITEM = {
     "ID": "abc",
@@ -135,7 +136,7 @@ def test_sizes_are_as_dockers(count: int, decimal: str, binary: str) -> None:
     ],
 )
 def test_go_durations(nanoseconds: int, text: str) -> None:
-    assert human.go_duration(nanoseconds) == text
+    assert go_duration(nanoseconds) == text
 
 
 def test_times_are_read_with_nine_digits_and_printed_as_go_prints_them() -> None:

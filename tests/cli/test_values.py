@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vault.cli.errors import CommandError
-from vault.cli.human import go_duration
 from vault.cli.values import container, scalars
 from vault.cli.values.mounts import mount
 from vault.cli.values.ports import publish
 from vault.cli.values.references import config_reference, resolved, secret_reference, without
+from vault.model.durations import go_duration
 
 MS = 1_000_000
 S = 1000 * MS

@@ -4,21 +4,11 @@ import pytest
 from msgspec.structs import replace
 
 from tests.orchestrator.world import SECOND, World, availability, labelled, spec
-from vault.model.service import RestartPolicy, UpdateConfig, UpdateState, UpdateStatus
+from vault.model.service import RestartPolicy, UpdateConfig
 from vault.model.task import State
 from vault.store.changes import Put
 
 ONE = UpdateConfig(parallelism=1, monitor=5 * SECOND)
-
-
-def follow(world: World, ends: State = State.RUNNING) -> None:
-    """Let nodes do what is asked of them: one task that must stop stops, then one that may start comes to `ends`."""
-    for task in world.tasks():
-        if task.desired_state > State.RUNNING and not task.state.terminal:
-            world.observe(task, State.SHUTDOWN)
-    for task in world.tasks():
-        if task.desired_state is State.RUNNING and task.state < State.RUNNING:
-            world.observe(task, ends)
 
 
 def test_the_new_task_is_placed_while_the_old_one_stops_and_starts_when_it_has() -> None:
@@ -54,7 +44,7 @@ def test_one_slot_after_the_other_until_all_are_done(forgetful: bool) -> None:
     world.run(spec(3, update=ONE))
     world.update(spec(3, image="v2", update=ONE))
     for done in range(1, 4):
-        follow(world)
+        world.follow()
         assert (
             sum(task.spec.container_spec.image == "v2" and task.state is State.RUNNING for task in world.wanted())
             == done
@@ -79,7 +69,7 @@ def test_the_next_slots_wait_for_the_delay() -> None:
     world = World()
     world.run(spec(4, update=config))
     world.update(spec(4, image="v2", update=config))
-    follow(world)
+    world.follow()
     world.wait(2.9)
     assert len([task for task in world.tasks() if task.desired_state is State.SHUTDOWN]) == 2
     world.wait(0.2)
@@ -91,7 +81,7 @@ def test_a_failure_pauses_the_update() -> None:
     world.run(spec(3, update=ONE))
     world.update(spec(3, image="bad", update=ONE))
     bad = world.tasks()[3]
-    follow(world, State.FAILED)
+    world.follow(State.FAILED)
     assert world.status == ("paused", f"update paused due to failure or early termination of task {bad.id}")
     world.wait(60)
     images = [task.spec.container_spec.image for task in world.wanted()]
@@ -103,7 +93,7 @@ def test_a_failure_soon_after_the_start_counts_and_a_late_one_does_not() -> None
         world = World()
         world.run(spec(1, update=ONE))
         world.update(spec(1, image="v2", update=ONE))
-        follow(world)
+        world.follow()
         world.wait(after_s)
         world.observe(world.wanted()[0], State.FAILED)
         assert world.status is not None
@@ -115,9 +105,9 @@ def test_failures_up_to_the_ratio_are_tolerated() -> None:
     world = World()
     world.run(spec(4, update=config))
     world.update(spec(4, image="v2", update=config))
-    follow(world, State.FAILED)  # One of four.
+    world.follow(State.FAILED)  # One of four.
     assert world.status == ("updating", "update in progress")
-    follow(world, State.FAILED)
+    world.follow(State.FAILED)
     assert world.status is not None
     assert world.status[0] == "paused"
 
@@ -129,7 +119,7 @@ def test_failures_do_not_stop_an_update_that_is_to_continue() -> None:
     world.run(spec(3, update=config))
     world.update(spec(3, image="bad", update=config, restart=none))
     for _ in range(3):
-        follow(world, State.FAILED)
+        world.follow(State.FAILED)
     world.wait(2)
     assert world.status == ("completed", "update completed")
     assert world.wanted() == []
@@ -139,10 +129,10 @@ def test_a_newer_update_takes_over() -> None:
     world = World()
     world.run(spec(3, update=ONE))
     world.update(spec(3, image="v2", update=ONE))
-    follow(world)
+    world.follow()
     world.update(spec(3, image="v3", update=ONE))
     for _ in range(4):
-        follow(world)
+        world.follow()
     world.wait(6)
     assert [task.spec.container_spec.image for task in world.wanted()] == ["v3"] * 3
     assert world.status == ("completed", "update completed")
@@ -152,7 +142,7 @@ def test_a_status_about_an_older_spec_counts_for_nothing() -> None:
     world = World()
     world.run(spec(2, update=ONE))
     world.update(spec(2, image="v2", update=ONE))
-    follow(world, State.FAILED)
+    world.follow(State.FAILED)
     assert world.status is not None
     assert world.status[0] == "paused"
     world.write(Put(replace(world.snap.services["web"], spec=spec(2, image="v3", update=ONE))))  # Status left as it is.
@@ -164,11 +154,11 @@ def test_a_paused_update_goes_on_when_the_service_is_updated_again() -> None:
     world = World()
     world.run(spec(2, update=ONE))
     world.update(spec(2, image="v2", update=ONE))
-    follow(world, State.FAILED)
+    world.follow(State.FAILED)
     world.update(spec(2, image="v2", update=replace(ONE, failure_action="continue")))
     world.wait(5)
     for _ in range(3):
-        follow(world)
+        world.follow()
     world.wait(6)
     assert world.status == ("completed", "update completed")
     assert [task.spec.container_spec.image for task in world.wanted()] == ["v2"] * 2
@@ -198,7 +188,7 @@ def test_global_services_are_updated_node_by_node() -> None:
     world.update(spec(None, image="v2", update=ONE))
     for done in range(1, 4):
         assert sum(task.state is State.SHUTDOWN for task in world.tasks()) == done - 1
-        follow(world)
+        world.follow()
     world.wait(6)
     assert world.status == ("completed", "update completed")
     assert sorted(task.node_id for task in world.wanted()) == ["n1", "n2", "n3"]
@@ -210,12 +200,12 @@ def test_a_paused_node_is_updated_when_it_serves_again() -> None:
     world.set_node("n1", availability("pause"))
     world.update(spec(None, image="v2", update=ONE))
     for _ in range(2):
-        follow(world)
+        world.follow()
     world.wait(6)
     assert world.status == ("completed", "update completed")
     assert [task.spec.container_spec.image for task in world.wanted()] == ["v1", "v2"]
     world.set_node("n1", availability("active"))
-    follow(world)
+    world.follow()
     world.wait(6)
     assert [task.spec.container_spec.image for task in world.wanted()] == ["v2", "v2"]
     assert world.status == ("completed", "update completed")
@@ -225,15 +215,38 @@ def test_a_rollback_somebody_asked_for_keeps_its_words() -> None:
     world = World()
     world.run(spec(1))
     world.update(spec(1, image="v2"))
-    follow(world)
+    world.follow()
     world.wait(6)
-    service = world.snap.services["web"]
-    assert service.previous_spec is not None
-    status = UpdateStatus(state=UpdateState.ROLLBACK_STARTED, message="manually requested rollback")
-    world.write(Put(replace(service, spec=service.previous_spec, previous_spec=service.spec, update_status=status)))
-    world.settle()
+    world.roll_back()
     assert world.status == ("rollback_started", "manually requested rollback")
-    follow(world)
+    world.follow()
     world.wait(6)
     assert world.status == ("rollback_completed", "rollback completed")
     assert [task.spec.container_spec.image for task in world.wanted()] == ["v1"]
+
+
+def test_a_task_that_finishes_its_work_has_not_failed() -> None:
+    for condition, ended in (("on-failure", "completed"), ("none", "completed"), ("any", "paused")):
+        once = RestartPolicy(condition=condition)
+        world = World()
+        world.create(spec(2, update=ONE, restart=once))
+        world.follow(State.COMPLETE)
+        world.update(spec(2, image="v2", update=ONE, restart=once))
+        for _ in range(2):
+            world.follow(State.COMPLETE)
+        world.wait(6)
+        assert world.status is not None
+        assert world.status[0] == ended, condition
+
+
+def test_many_slots_at_once_take_several_decisions() -> None:
+    config = UpdateConfig(parallelism=0)
+    world = World()
+    world.run(spec(300, update=config))
+    service = world.snap.services["web"]
+    new = spec(300, image="v2", update=config)
+    world.write(Put(replace(service, spec=new, previous_spec=service.spec, update_status=None)))
+    world.decide()
+    assert world.images().count("v2") == 128
+    world.settle()
+    assert world.images() == ["v2"] * 300

@@ -24,7 +24,7 @@ from vault.model.task import State, Task, TaskStatus
 from vault.orchestrator.control import new_control
 from vault.store.changes import Change, Delete, Put
 from vault.store.decision import Decision
-from vault.store.rules_service import removed_service
+from vault.store.rules_service import removed_service, rolled_back
 from vault.store.snapshot import Snapshot
 
 SECOND = 10**9
@@ -37,6 +37,7 @@ def spec(
     constraints: tuple[str, ...] = (),
     restart: RestartPolicy | None = None,
     update: UpdateConfig | None = None,
+    rollback: UpdateConfig | None = None,
 ) -> ServiceSpec:
     """Return the spec of a service called web; replicas None = global."""
     return ServiceSpec(
@@ -50,6 +51,7 @@ def spec(
         if replicas is None
         else ServiceMode(replicated=Replicated(replicas=replicas)),
         update_config=update,
+        rollback_config=rollback,
     )
 
 
@@ -105,6 +107,26 @@ class World:
         service = self.snap.services["web"]
         self.write(Put(replace(service, spec=wanted, previous_spec=service.spec, update_status=None)))
         self.settle()
+
+    def roll_back(self) -> None:
+        """Take the service back to its previous spec, as the API does."""
+        version = self.snap.services["web"].version.index
+        self.write(rolled_back(self.snap, "web", version=version, now_s=self.now_s))
+        self.settle()
+
+    def follow(self, ends: State = State.RUNNING) -> None:
+        """Let nodes do what is asked of them: who must stop stops, then who may start comes to `ends`."""
+        for task in self.tasks():
+            if task.desired_state > State.RUNNING and not task.state.terminal:
+                self.observe(task, State.SHUTDOWN)
+        for task in self.tasks():
+            if task.desired_state is State.RUNNING and State.ASSIGNED <= task.state < State.RUNNING:
+                self.observe(task, ends)
+
+    def images(self) -> list[str]:
+        """Return the images of the tasks that are to run, by slot, an older task first."""
+        tasks = sorted(self.wanted(), key=lambda task: (task.slot, task.node_id, task.id))
+        return [task.spec.container_spec.image for task in tasks]
 
     def remove(self) -> None:
         """Remove the service, as the API does."""

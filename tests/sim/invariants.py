@@ -11,8 +11,8 @@ from vault.model.task import STEPS, State, Task
 from vault.network.allocate import Allocator
 from vault.network.allocate_pools import addresses_of
 from vault.orchestrator.control import new_control
+from vault.orchestrator.progress import IN_PROGRESS
 from vault.orchestrator.reaper import has_ended
-from vault.orchestrator.update import IN_PROGRESS
 from vault.scheduler.constraint import node_matches, parse_stored
 from vault.scheduler.load import host_ports, reserved
 from vault.scheduler.schedule import Scheduler

@@ -21,14 +21,6 @@ CONTENTS = {"/stack/s": b"\0binary\xff\n", "/stack/empty": b"", "/stack/large": 
             "deploy: {resources: {reservations: {generic_resources: [{discrete_resource_spec: {kind: a, value: 1}}]}}}",
             "deploy.resources.reservations.generic_resources",
         ),
-        ("deploy: {update_config: {order: start-first}}", "deploy.update_config.order start-first"),
-        ("deploy: {update_config: {failure_action: rollback}}", "deploy.update_config.failure_action rollback"),
-        ("deploy: {rollback_config: {parallelism: 2}}", "deploy.rollback_config"),
-        ("deploy: {rollback_config: {order: start-first}}", "deploy.rollback_config"),
-        ("deploy: {rollback_config: {delay: 1s}}", "deploy.rollback_config"),
-        ("deploy: {rollback_config: {monitor: 1s}}", "deploy.rollback_config"),
-        ("deploy: {rollback_config: {failure_action: continue}}", "deploy.rollback_config"),
-        ("deploy: {rollback_config: {max_failure_ratio: 0.1}}", "deploy.rollback_config"),
         ("healthcheck: {test: x}", "healthcheck"),
         ("healthcheck: {interval: 5s}", "healthcheck"),
         ("ports: ['80:80', '81:81/sctp']", "ports.1.protocol sctp"),
@@ -120,8 +112,6 @@ def test_options_of_the_overlay_driver_are_passed_on() -> None:
 @pytest.mark.parametrize(
     "keys",
     [
-        "deploy: {rollback_config: {}}",
-        "deploy: {rollback_config: {parallelism: 1, delay: 0s, failure_action: pause, monitor: 5s, order: stop-first}}",
         "healthcheck: {disable: true}",
         "isolation: default",
         "logging: {driver: json-file, options: {max-size: 1m, max-file: 3}}",

@@ -10,7 +10,7 @@ from vault.api.filters import Filters, matches_labels, matches_prefix, one_of, p
 from vault.api.lookup import find_node, find_service, find_task
 from vault.api.shown import shown_task
 from vault.model.task import Task
-from vault.orchestrator.update import host_ports
+from vault.orchestrator.dirty import host_ports
 from vault.store.snapshot import Snapshot
 
 FILTERS = ("id", "name", "label", "service", "node", "desired-state", "_up-to-date", "runtime")

@@ -107,7 +107,8 @@ class UpdateConfig(Shape, frozen=True, kw_only=True):
     failure_action: str = ""  # pause | continue | rollback; "" = pause
     monitor: int = 0  # 0 = 5 s
     max_failure_ratio: float = always(0)
-    order: str = always("stop-first")
+    order: str = always("stop-first")  # stop-first | start-first
+    deadline: int | None = None  # Ours: how long it may take in all.  Posted: 0 = no limit, None = as it was.
 
 
 class PortConfig(Shape, frozen=True, kw_only=True):
@@ -173,6 +174,7 @@ class UpdateStatus(Shape, frozen=True, kw_only=True):
     completed_at: datetime | None = None
     message: str = ""
     spec_version: Version | None = None  # `Service.spec_version` it is about; no answer of the API shows it.
+    deadline: int = 0  # How long it may take in all, 0 = no limit; no answer of the API shows it.
 
 
 class ServiceStatus(Shape, frozen=True, kw_only=True):

@@ -124,6 +124,7 @@ class Task(Object, frozen=True, kw_only=True):
     restarts: int = 0  # How many restarts of its slot, under its spec version, led to it.
     restarted_at: tuple[datetime, ...] = ()  # When they happened, as far as the policy's window looks back.
     update_started_at: datetime | None = None  # The update, named by its start, that made this task.
+    beside: str = ""  # Start-first: the task of its slot that it may run beside, and that stops once it runs.
     running_since: datetime | None = None  # When an update first saw it running.
 
     @property

@@ -11,7 +11,7 @@ from vault.model.base import from_s
 from vault.model.ids import Kind, NewID
 from vault.model.node import Node
 from vault.model.task import State, Task, TaskStatus
-from vault.orchestrator.update import IN_PROGRESS, current_status
+from vault.orchestrator.progress import IN_PROGRESS, current_status
 from vault.scheduler.constraint import node_matches, parse_stored
 from vault.scheduler.load import reserved
 from vault.store.changes import Put

@@ -6,7 +6,7 @@ Pure.  Called by `vault.orchestrator.rounds` as the stage after `services`.
 from vault.model.ids import Kind, NewID
 from vault.model.service import Service
 from vault.model.task import State, Task
-from vault.orchestrator.update import IN_PROGRESS, is_own
+from vault.orchestrator.progress import IN_PROGRESS, is_own
 from vault.orchestrator.work import made
 from vault.store.changes import Delete
 from vault.store.decision import Decision

@@ -1,7 +1,8 @@
 """Restarts: whether a task that ended is replaced, when the replacement may start, and the hold at READY until then.
 
 Pure.  Makes one step of a task's life, (nothing) -> NEW, for replacements; moves desired state to SHUTDOWN for what
-they replace and to RUNNING for what may start.  The count of attempts travels with the tasks themselves.
+they replace and to RUNNING for what may start.  The count of attempts travels with the tasks themselves.  While an
+update start-first has two tasks in a slot, the new one's end is handled as any, and the old one's leaves it the slot.
 """
 
 from datetime import datetime
@@ -29,10 +30,18 @@ def wants_restart(task: Task, now: datetime) -> bool:
     return len(recent) < policy.max_attempts
 
 
+def has_finished(task: Task) -> bool:
+    """Whether a task did what it was for: it completed, and its restart policy does not want that done again."""
+    policy = task.spec.restart_policy or NO_POLICY
+    return task.state is State.COMPLETE and policy.condition in ("none", "on-failure")
+
+
 def restart_ended(work: Work) -> None:
     """Replace each task that ended without being asked to, or whose node is lost to it, as its policy says."""
     for key in tuple(work.slots):
-        for task in work.wanted(key):
+        for task in sorted(
+            work.wanted(key), key=lambda task: not task.beside
+        ):  # New ones before those they run beside.
             drained = is_drained(work, task)
             if not (task.state.terminal or drained or is_lost(work, task)):
                 continue
@@ -58,14 +67,21 @@ def is_drained(work: Work, task: Task) -> bool:
 
 
 def _restart(work: Work, key: SlotKey, old: Task, *, delayed: bool) -> None:
+    if work.successor(key, old) is not None:
+        work.put(asked_to_stop(old, work.now))
+        return
+    beside = work.beside(key, old)
     if not wants_restart(old, work.now):
         work.put(replace(asked_to_stop(old, work.now), stays_down=True))
+        if beside is not None and has_finished(old):
+            work.put(asked_to_stop(beside, work.now))
         return
     policy = old.spec.restart_policy or NO_POLICY
     delay_ns = DEFAULT_RESTART_DELAY_NS if policy.delay is None else policy.delay
     new = replace(
         counted(old, work.new_task(key), work.now),
         start_not_before=after_ns(work.now, delay_ns) if delayed and delay_ns else None,
+        beside=beside.id if beside is not None else "",
     )
     work.put(asked_to_stop(old, work.now), new)
 
@@ -84,7 +100,10 @@ def counted(old: Task, new: Task, now: datetime) -> Task:
 
 
 def release_held(work: Work) -> None:
-    """Let tasks held at READY start: their delay is over, and nothing else of their slot may still be running."""
+    """Let tasks held at READY start: their delay is over, and nothing else of their slot may still be running.
+
+    The exception is the task that an update start-first leaves running beside a new one.
+    """
     for key in tuple(work.slots):
         for task in work.wanted(key):
             if task.desired_state is State.READY and not task.state.terminal and _may_start(work, key, task):
@@ -96,7 +115,7 @@ def _may_start(work: Work, key: SlotKey, task: Task) -> bool:
     if not_before is not None and work.now < not_before:
         work.again(not_before, key)
         return False
-    blocking = [other for other in work.tasks(key) if other.id != task.id and work.may_run(other)]
+    blocking = [other for other in work.tasks(key) if other.id not in (task.id, task.beside) and work.may_run(other)]
     for other in blocking:
         if other.stop_asked_at is not None:
             work.again(work.given_up_at(other.stop_asked_at, other), key)

@@ -11,7 +11,8 @@ from vault.model.base import from_s
 from vault.model.ids import Kind, NewID
 from vault.model.service import Service
 from vault.model.task import State
-from vault.orchestrator import global_, replicated, restart, update
+from vault.orchestrator import exchange, global_, judge, replicated, restart, update
+from vault.orchestrator.progress import is_in_progress
 from vault.orchestrator.work import SlotKey, Work, asked_to_stop
 from vault.store.changes import Atomic, Change, Put
 from vault.store.decision import Decision
@@ -81,8 +82,7 @@ def concerned(snap: Snapshot, changed: set[Key]) -> Iterable[tuple[str, SlotKey 
 
 def is_whole(service: Service, due: list[SlotKey | None]) -> bool:
     """Whether a service must be looked at as a whole: an update is about all of its slots."""
-    status = service.update_status
-    return None in due or (status is not None and status.state in update.IN_PROGRESS)
+    return None in due or is_in_progress(service)
 
 
 def look(work: Work) -> Work:
@@ -90,6 +90,8 @@ def look(work: Work) -> Work:
     mode = work.service.spec.mode
     if mode.replicated_job is not None or mode.global_job is not None:
         return work  # The API refuses jobs for now.
+    if work.keys is None and judge.has_failed(work):
+        return work  # The rest is decided about what the service is then.
     if work.service.is_global:
         global_.reconcile(work)
         restart.restart_ended(work)
@@ -101,6 +103,7 @@ def look(work: Work) -> Work:
         update.advance(work)
     elif update.is_due(work) or (not work.service.is_global and any(map(work.misses, work.keys))):
         return look(work.as_whole())
+    exchange.hand_over(work)
     restart.release_held(work)
     return work
 

@@ -94,6 +94,19 @@ class Work:
         newest = self.newest(key)
         return newest is not None and newest.stays_down and newest.desired_state is State.SHUTDOWN
 
+    def beside(self, key: SlotKey, task: Task) -> Task | None:
+        """Return the task that one of an update start-first runs beside and will take over from; None when it has."""
+        old = self.slots.get(key, {}).get(task.beside)
+        return old if old is not None and old.desired_state <= State.RUNNING else None
+
+    def successor(self, key: SlotKey, task: Task) -> Task | None:
+        """Return the task of an update start-first that will take over from one; None when there is none."""
+        return next((other for other in self.wanted(key) if other.beside == task.id), None)
+
+    def filled_slots(self) -> list[SlotKey]:
+        """Return the slots that need no task."""
+        return [key for key in self.slots if self.filled(key)]
+
     def node_of(self, task: Task) -> Node | None:
         """Return the node a task is assigned to; None when it has none or the node is gone."""
         return self.snap.nodes.get(task.node_id)

@@ -15,9 +15,6 @@ from vault.store.rules_offered import CLUSTER_VOLUMES, WINDOWS
 
 _LOG_OPTIONS = frozenset(("max-size", "max-file"))
 _NETWORK_OPTIONS = frozenset((ENCRYPTED, MTU_OPTION, VXLAN_OPTION))
-_DEFAULT_CHANGES = doc.ChangeConfig(
-    parallelism=1, delay=0, failure_action="pause", monitor=5_000_000_000, max_failure_ratio=0.0, order="stop-first"
-)
 
 
 def check_supported(document: doc.Document) -> None:
@@ -102,22 +99,3 @@ def _in_deploy(deploy: doc.Deploy) -> Iterator[str]:
         yield "placement.max_replicas_per_node"
     if deploy.resources.reservations is not None and deploy.resources.reservations.generic_resources:
         yield "resources.reservations.generic_resources"
-    if deploy.update_config is not None:
-        if deploy.update_config.order == "start-first":
-            yield "update_config.order start-first"
-        if deploy.update_config.failure_action == "rollback":
-            yield "update_config.failure_action rollback"
-    if deploy.rollback_config is not None and not _says_default(deploy.rollback_config):
-        yield "rollback_config"
-
-
-def _says_default(changes: doc.ChangeConfig) -> bool:
-    """Return whether a rollback_config changes nothing: every key is left out or has its default."""
-    return (
-        changes.parallelism in (None, _DEFAULT_CHANGES.parallelism)
-        and changes.delay == _DEFAULT_CHANGES.delay
-        and changes.failure_action in ("", _DEFAULT_CHANGES.failure_action)
-        and changes.monitor in (0, _DEFAULT_CHANGES.monitor)
-        and changes.max_failure_ratio == _DEFAULT_CHANGES.max_failure_ratio
-        and changes.order in ("", _DEFAULT_CHANGES.order)
-    )

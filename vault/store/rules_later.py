@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from vault.model.container import ContainerSpec
 from vault.model.errors import Unimplemented
-from vault.model.service import ServiceSpec, TaskSpec, UpdateConfig
+from vault.model.service import ServiceSpec, TaskSpec
 
 LOG_DRIVERS = ("", "json-file", "local", "none")
 
@@ -27,19 +27,8 @@ def _unsupported(spec: ServiceSpec) -> Iterator[str]:
         yield "Mode.GlobalJob"
     if spec.endpoint_spec and any(port.protocol == "sctp" for port in spec.endpoint_spec.ports):
         yield "EndpointSpec.Ports protocol sctp"
-    yield from _update(spec.update_config, "UpdateConfig")
-    yield from _update(spec.rollback_config, "RollbackConfig")
     yield from _task(spec.task_template)
     yield from _container(spec.task_template.container_spec)
-
-
-def _update(config: UpdateConfig | None, name: str) -> Iterator[str]:
-    if config is None:
-        return
-    if config.order == "start-first":
-        yield f"{name}.Order start-first"
-    if config.failure_action == "rollback":
-        yield f"{name}.FailureAction rollback"
 
 
 def _task(task: TaskSpec) -> Iterator[str]:

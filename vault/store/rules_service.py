@@ -17,7 +17,6 @@ from vault.model.service import (
     Service,
     ServiceMode,
     ServiceSpec,
-    UpdateConfig,
     UpdateState,
     UpdateStatus,
 )
@@ -27,6 +26,7 @@ from vault.store.rules import check_name_free
 from vault.store.rules_network_config import NotForServices
 from vault.store.rules_references import check_references
 from vault.store.rules_spec import check_spec
+from vault.store.rules_update import check_updates, stored_config, with_deadlines
 from vault.store.snapshot import Snapshot
 
 MODE_FIELDS = ("replicated", "global_", "replicated_job", "global_job")
@@ -48,7 +48,7 @@ def updated_service(snapshot: Snapshot, service_id: str, posted: ServiceSpec, *,
     writes (progress, addresses) refuse nobody.
     """
     old = _at_version(snapshot, service_id, version)
-    spec = prepared(snapshot, posted)
+    spec = prepared(snapshot, with_deadlines(posted, old.spec))
     if spec.name != old.spec.name:
         raise Unimplemented("renaming services is not supported")
     if _mode_of(spec) != _mode_of(old.spec):
@@ -62,15 +62,25 @@ def updated_service(snapshot: Snapshot, service_id: str, posted: ServiceSpec, *,
 def rolled_back(snapshot: Snapshot, service_id: str, *, version: int, now_s: float) -> Put:
     """Return the change that swaps a service's spec and its previous one."""
     old = _at_version(snapshot, service_id, version)
-    if old.previous_spec is None:
-        raise FailedPrecondition(f"service {old.spec.name} does not have a previous spec")
-    _check_ports(snapshot, old.previous_spec, service_id)
-    check_references(snapshot, old.previous_spec.task_template.container_spec)
+    check_rollback(snapshot, old)
     status = UpdateStatus(
         state=UpdateState.ROLLBACK_STARTED, started_at=from_s(now_s), message="manually requested rollback"
     )
+    assert old.previous_spec is not None
     new = msgspec.structs.replace(old, spec=old.previous_spec, previous_spec=old.spec, update_status=status)
     return Put(new)
+
+
+def check_rollback(snapshot: Snapshot, service: Service) -> None:
+    """Raise what keeps a service from going back to its previous spec; used by the cluster's own rollbacks, too.
+
+    What that spec refers to cannot have been removed meanwhile, but another service may have taken its ports.
+    """
+    previous = service.previous_spec
+    if previous is None:
+        raise FailedPrecondition(f"service {service.spec.name} does not have a previous spec")
+    _check_ports(snapshot, previous, service.id)
+    check_references(snapshot, previous.task_template.container_spec)
 
 
 def removed_service(snapshot: Snapshot, service_id: str, *, now_s: float) -> tuple[Change, ...]:
@@ -97,6 +107,7 @@ def stopping(task: Task, desired: State, now_s: float) -> Task:
 def prepared(snapshot: Snapshot, posted: ServiceSpec) -> ServiceSpec:
     """Return a spec as it is stored: checked, networks by id, and Docker's documented defaults filled in."""
     check_spec(posted)
+    check_updates(posted)
     task = posted.task_template
     container = msgspec.structs.replace(task.container_spec, isolation="default")
     targets = tuple(_with_id(snapshot, attachment) for attachment in task.networks)
@@ -106,8 +117,8 @@ def prepared(snapshot: Snapshot, posted: ServiceSpec) -> ServiceSpec:
         posted,
         task_template=msgspec.structs.replace(task, container_spec=container, networks=targets, runtime="container"),
         mode=_with_replicas(posted.mode),
-        update_config=_with_order(posted.update_config),
-        rollback_config=_with_order(posted.rollback_config),
+        update_config=stored_config(posted.update_config),
+        rollback_config=stored_config(posted.rollback_config),
         endpoint_spec=_with_mode(posted.endpoint_spec),
     )
 
@@ -132,12 +143,6 @@ def _with_replicas(mode: ServiceMode) -> ServiceMode:
         return mode
     replicas = mode.replicated.replicas if mode.replicated else None
     return ServiceMode(replicated=Replicated(replicas=1 if replicas is None else replicas))
-
-
-def _with_order(config: UpdateConfig | None) -> UpdateConfig | None:
-    if config is None or config.order:
-        return config
-    return msgspec.structs.replace(config, order="stop-first")
 
 
 def _with_mode(endpoint: EndpointSpec | None) -> EndpointSpec:

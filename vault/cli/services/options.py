@@ -22,7 +22,7 @@ ENV = Kind("list", container.variable)
 HOST = Kind("list", container.extra_host)
 DNS = Kind("list", container.dns_server)
 DOMAIN = Kind("list", container.dns_search)
-_ORDER = '("stop-first"; "start-first" is not supported yet)'
+_ORDER = '("start-first", "stop-first")'
 
 
 def apply(declarations: Sequence[Declaration]) -> Callable[[Function], Function]:
@@ -67,7 +67,7 @@ def common(*, defaults: bool) -> list[Declaration]:
         option("--reserve-cpu", kind=kinds.CPUS, text="Reserve CPUs"),
         option("--reserve-memory", kind=kinds.BYTES, text="Reserve Memory"),
         *_restart(shown),
-        *_exchange("update", "update", '("pause", "continue"; "rollback" is not supported yet)', shown),
+        *_exchange("update", "update", '("pause", "continue", "rollback")', shown),
         *_exchange("rollback", "rollback", '("pause", "continue")', shown),
         option(
             "--stop-grace-period",
@@ -107,6 +107,12 @@ def _exchange(prefix: str, verb: str, actions: str, shown: Callable[[str], str])
     past = "updated" if verb == "update" else "rolled back"
     one = "update" if verb == "update" else "task rollback"
     return [
+        option(
+            f"--{prefix}-deadline",
+            kind=kinds.DURATION,
+            text=f"Time {'an update' if verb == 'update' else 'a rollback'} may take in all before it counts as failed "
+            "(ns|us|ms|s|m|h) (default 0s = no limit)",
+        ),
         option(
             f"--{prefix}-delay",
             kind=kinds.DURATION,

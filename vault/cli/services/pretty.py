@@ -5,6 +5,7 @@ from typing import Any
 
 from vault.cli import human
 from vault.cli.shared_options import now_s
+from vault.model.durations import go_duration
 
 Part = Mapping[str, Any]
 
@@ -67,10 +68,12 @@ def _exchange(title: str, noun: str, config: Part | None) -> list[str]:
         return []
     lines = [f"{title}:", f" Parallelism:\t{config.get('Parallelism', 0)}"]
     if config.get("Delay"):
-        lines.append(f" Delay:\t\t{human.go_duration(config['Delay'])}")
+        lines.append(f" Delay:\t\t{go_duration(config['Delay'])}")
+    if config.get("Deadline"):
+        lines.append(f" Deadline:\t{go_duration(config['Deadline'])}")
     lines.append(f" On failure:\t{config.get('FailureAction', '')}")
     if config.get("Monitor"):
-        lines.append(f" Monitoring Period: {human.go_duration(config['Monitor'])}")
+        lines.append(f" Monitoring Period: {go_duration(config['Monitor'])}")
     lines.append(f" Max failure ratio: {config.get('MaxFailureRatio', 0):g}")
     return [*lines, f" {noun} order:".ljust(20) + str(config.get("Order", ""))]
 

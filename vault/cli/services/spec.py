@@ -26,6 +26,7 @@ EXCHANGE_FIELDS = {
     "monitor": "Monitor",
     "max_failure_ratio": "MaxFailureRatio",
     "order": "Order",
+    "deadline": "Deadline",
 }
 RESTART_FIELDS = {
     "restart_condition": "Condition",

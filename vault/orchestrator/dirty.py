@@ -1,0 +1,79 @@
+"""Which tasks are not what their service's spec asks for, and so which slots an update is about.  Pure.
+
+Used by `update` and `exchange`, and by the API, which tells waiting clients which tasks are up to date.
+"""
+
+from msgspec.structs import replace
+
+from vault.model.service import EndpointSpec
+from vault.model.task import Task
+from vault.orchestrator.work import SlotKey, Work
+from vault.scheduler.constraint import node_matches, parse_stored
+
+
+def dirty_slots(work: Work) -> list[SlotKey]:
+    """Return the slots whose task is to be exchanged, in order; on a paused node a global service keeps its task."""
+    return [key for key in work.in_order() if is_slot_dirty(work, key) and not is_paused(work, key)]
+
+
+def is_slot_dirty(work: Work, key: SlotKey) -> bool:
+    """Whether nothing in a slot is, or was before it ended for good, what the spec asks for."""
+    wanted = work.wanted(key)
+    if any(not is_dirty(work, task) for task in wanted):
+        return False
+    newest = work.newest(key)
+    if newest is None or not work.filled(key):
+        return False
+    if wanted and not newest.stays_down:
+        return True
+    return is_dirty(work, newest)  # Start-first, an old task runs on beside a new one that ended for good.
+
+
+def exchangeable(work: Work, key: SlotKey) -> list[Task]:
+    """Return the tasks of a slot that an update has to exchange: those wanted, or the last that ended for good."""
+    wanted = work.wanted(key)
+    newest = work.newest(key)
+    if wanted or newest is None or not work.filled(key):
+        return wanted
+    return [newest]
+
+
+def superfluous(work: Work, key: SlotKey) -> list[Task]:
+    """Return the dirty tasks of a slot that also has a task as the spec asks for, which none of them is to make way to.
+
+    An update that another one overtook leaves them: start-first, it had its new task beside the old one.
+    """
+    wanted = work.wanted(key)
+    if len(wanted) < 2:
+        return []
+    clean = [task for task in wanted if not is_dirty(work, task)]
+    kept = {*(task.id for task in clean), *(task.beside for task in clean)}
+    return [task for task in wanted if clean and task.id not in kept]
+
+
+def is_paused(work: Work, key: SlotKey) -> bool:
+    """Whether a slot is that of a global service on a node that takes no new task for now."""
+    node = work.snap.nodes.get(key) if isinstance(key, str) else None
+    return node is not None and node.spec.availability == "pause"
+
+
+def is_dirty(work: Work, task: Task) -> bool:
+    """Whether a task is not what the service's present spec asks for."""
+    service = work.service
+    if task.spec_version is not None and task.spec_version == service.spec_version:
+        return False
+    if task.host_ports != host_ports(service.spec.endpoint_spec):
+        return True
+    wanted = service.spec.task_template
+    if task.spec == wanted:
+        return False
+    if replace(task.spec, placement=wanted.placement) != wanted:
+        return True
+    node = work.node_of(task)  # Only the placement differs: a task on a node that it still allows may stay.
+    constraints = wanted.placement.constraints if wanted.placement else ()
+    return node is None or not node_matches(parse_stored(constraints), node)
+
+
+def host_ports(endpoint: EndpointSpec | None) -> tuple[object, ...]:
+    """Return the ports that tasks open on their nodes."""
+    return tuple(port for port in (endpoint.ports if endpoint else ()) if port.publish_mode == "host")

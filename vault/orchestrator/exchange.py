@@ -1,0 +1,109 @@
+"""Exchanging the tasks of slots: stop-first or start-first, a few at a time.
+
+Pure.  Makes one step of a task's life, (nothing) -> NEW, for the tasks that take over.
+
+Stop-first, the old task is asked to stop and the new one, which is placed and prepared meanwhile, is held at READY
+until it has (`restart.release_held`).  Start-first, the new task says in `beside` which one it may run beside, and
+that one is asked to stop once the new one runs.  So a slot has two wanted tasks at most, and only start-first.
+
+`exchange_slot` is the one way to exchange a task, whoever has a reason to; `hand_over` ends what it began start-first.
+"""
+
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from vault.model.task import State, Task
+from vault.orchestrator.dirty import exchangeable, superfluous
+from vault.orchestrator.progress import Progress
+from vault.orchestrator.work import SlotKey, Work, after_ns, asked_to_stop, made
+
+START_FIRST = "start-first"
+MAX_EXCHANGED = 128  # Slots in one decision; the rest follow in the next.
+
+
+def exchange(work: Work, progress: Progress) -> None:
+    """Replace as many dirty slots as the update may have in hand at a time."""
+    busy = sum(1 for key, task in progress.own if is_in_hand(work, progress, task))
+    free = len(progress.dirty) if not progress.config.parallelism else progress.config.parallelism - busy
+    chosen = progress.dirty[: min(max(free, 0), MAX_EXCHANGED)]
+    for key in chosen:
+        new = replace(work.new_task(key), update_started_at=progress.status.started_at)
+        progress.own.append((key, exchange_slot(work, key, new, start_first=progress.config.order == START_FIRST)))
+    del progress.dirty[: len(chosen)]
+
+
+def exchange_slot(work: Work, key: SlotKey, new: Task, *, start_first: bool) -> Task:
+    """Let `new` take the place of what is in a slot; return it as decided."""
+    old = exchangeable(work, key)
+    kept = to_keep(old) if start_first else None
+    stopped = [asked_to_stop(replace(task, stays_down=False), work.now) for task in old if task is not kept]
+    if kept is not None:
+        new = replace(new, beside=kept.id)
+    work.put(*stopped, new)
+    return new
+
+
+def to_keep(old: list[Task]) -> Task | None:
+    """Return the task that a new one may run beside: one that runs before others, the oldest of several."""
+    return min(
+        (task for task in old if task.live),
+        key=lambda task: (task.state is not State.RUNNING, made(task)),
+        default=None,
+    )
+
+
+def hand_over(work: Work) -> None:
+    """Stop the tasks beside which others were started that run now, and new ones that nobody waits for any more.
+
+    Whether the update that began this goes on says nothing: no slot keeps two tasks for ever.
+    """
+    for key in tuple(work.slots):
+        for task in superfluous(work, key):
+            work.put(asked_to_stop(task, work.now))
+        for task in work.wanted(key):
+            old = work.beside(key, task) if task.state is State.RUNNING else None
+            if old is not None:
+                work.put(asked_to_stop(old, work.now))
+
+
+def note_running(work: Work, progress: Progress) -> None:
+    """Remember since when the update's tasks run; their failures are judged by it."""
+    for n, (key, task) in enumerate(progress.own):
+        if task.state is State.RUNNING and task.running_since is None:
+            noted = replace(task, running_since=work.now)
+            work.put(noted)
+            progress.own[n] = (key, noted)
+
+
+def is_in_hand(work: Work, progress: Progress, task: Task) -> bool:
+    """Whether the exchange of a slot is not over yet: its new task has to run, and then the delay to pass."""
+    if task.state.terminal:
+        since: datetime | None = task.updated_at
+    elif task.desired_state > State.RUNNING:
+        return False
+    else:
+        since = task.running_since
+    if since is None:
+        return True
+    over_at = after_ns(since, progress.config.delay)
+    if work.now < over_at:
+        work.again(over_at)
+        return True
+    return False
+
+
+def is_settling(work: Work, progress: Progress) -> bool:
+    """Whether some task of the update has yet to run, or to have run as long as it is watched."""
+    waiting = False
+    for _, task in progress.own:
+        if not task.live:
+            continue
+        if task.running_since is None:
+            waiting = True
+            continue
+        watched_until = after_ns(task.running_since, progress.watch_ns)
+        if work.now < watched_until:
+            work.again(watched_until)
+            waiting = True
+    return waiting

@@ -1,0 +1,126 @@
+"""Judging an update: has it failed, and what follows from that.
+
+Pure.  Called by `services` before anything else is decided about a service.  An update fails when too many of the
+tasks it made end early, or when its deadline passes; then it is paused, or the spec before it is put in force again.
+Texts are SwarmKit's, but for the deadline, which is ours.
+"""
+
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from vault.model.errors import FailedPrecondition, InvalidArgument
+from vault.model.service import UpdateState, UpdateStatus
+from vault.model.task import State, Task
+from vault.orchestrator.dirty import dirty_slots
+from vault.orchestrator.overdue import why_incomplete
+from vault.orchestrator.progress import IN_PROGRESS, Progress, current_status, due_at, has_begun, progress_of
+from vault.orchestrator.restart import has_finished
+from vault.orchestrator.work import Work, after_ns, asked_to_stop
+from vault.store.rules_service import check_rollback
+
+ROLLBACK, CONTINUE = "rollback", "continue"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an update failed, as its message goes on after `update paused` or `update rolled back`."""
+
+    reason: str
+    is_final: bool = False  # Whether it ends the update though its failure action is to continue.
+
+
+def has_failed(work: Work) -> bool:
+    """Pause or roll back an update in progress that has failed; return whether one of these was decided."""
+    status = current_status(work.service)
+    if status is None or status.state not in IN_PROGRESS or not has_begun(status):
+        return False
+    progress = progress_of(work, status, [])
+    failure = by_deadline(work, progress) or by_tasks(work, progress)
+    if failure is None:
+        return False
+    action = progress.config.failure_action
+    if action == CONTINUE and not failure.is_final:
+        return False
+    if action != ROLLBACK or progress.rolls_back:  # Never roll back a rollback.
+        pause(work, progress, failure.reason)
+    elif (hindrance := why_no_way_back(work)) is not None:
+        pause(work, progress, f"{failure.reason}; it cannot be rolled back: {hindrance}")
+    else:
+        roll_back(work, progress, failure.reason)
+    return True
+
+
+def by_tasks(work: Work, progress: Progress) -> Failure | None:
+    """Return the failure that the update's tasks are, if more of them ended early than it tolerates."""
+    failed = failures(progress)
+    if not failed:
+        return None
+    progress.dirty = dirty_slots(work)
+    if len(failed) / progress.size <= progress.config.max_failure_ratio:
+        return None
+    return Failure(f"due to failure or early termination of task {failed[-1].id}")
+
+
+def failures(progress: Progress) -> list[Task]:
+    """Return the update's tasks that ended by themselves before, or not long enough after, they were running.
+
+    Unlike SwarmKit's, a task that completed and is not to run again has not failed: that is what it was for.
+    """
+    failed = [
+        task
+        for _, task in progress.own
+        if task.state.terminal
+        and task.stop_asked_at is None
+        and not has_finished(task)
+        and (task.running_since is None or task.updated_at < after_ns(task.running_since, progress.monitor_ns))
+    ]
+    return sorted(failed, key=lambda task: task.updated_at)
+
+
+def by_deadline(work: Work, progress: Progress) -> Failure | None:
+    """Return the failure that the end of the update's time is; ask again at its end before that."""
+    due = due_at(progress.status)
+    if due is None:
+        return None
+    if work.now < due:
+        work.again(due)
+        return None
+    return Failure(why_incomplete(work, progress), is_final=True)
+
+
+def why_no_way_back(work: Work) -> str | None:
+    """Return why the former spec cannot be put in force again; None when it can."""
+    try:
+        check_rollback(work.snap, work.service)
+    except (FailedPrecondition, InvalidArgument) as error:
+        return error.description
+    return None
+
+
+def pause(work: Work, progress: Progress, reason: str) -> None:
+    """Stop exchanging tasks; the service stays as it is until its next update."""
+    state = UpdateState.ROLLBACK_PAUSED if progress.rolls_back else UpdateState.PAUSED
+    status = replace(progress.status, state=state, message=f"{progress.noun} paused {reason}")
+    work.put_service(replace(work.service, update_status=status))
+
+
+def roll_back(work: Work, progress: Progress, reason: str) -> None:
+    """Put the former spec in force again; it has no spec before it then, so nobody goes back to the one that failed.
+
+    The rollback has as much time as the update had, unless its own settings say otherwise.
+    """
+    for _, task in progress.own:
+        if task.state.terminal and task.desired_state <= State.RUNNING:
+            work.put(
+                replace(asked_to_stop(task, work.now), stays_down=True)
+            )  # Not restarted: the rollback replaces it.
+    status = UpdateStatus(
+        state=UpdateState.ROLLBACK_STARTED,
+        started_at=work.now,
+        message=f"update rolled back {reason}",
+        deadline=progress.status.deadline,
+    )
+    previous = work.service.previous_spec
+    assert previous is not None
+    work.put_service(replace(work.service, spec=previous, previous_spec=None, update_status=status))
