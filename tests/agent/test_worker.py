@@ -226,6 +226,33 @@ def test_a_restarted_agent_adopts_what_runs_and_tells_what_ended_meanwhile() -> 
     assert "prepare t1" not in run(story).executor.calls
 
 
+def test_tasks_of_an_earlier_agent_are_known_before_a_manager_speaks_of_them_and_nothing_is_done_for_them() -> None:
+    async def story() -> None:
+        world = World()
+        container = ContainerStatus(container_id="c" * 64, pid=1)
+        world.executor.found = tuple(
+            Adopted(task_id=TaskID(name), phase=Phase.RUNNING, container=container, task=task(name))
+            for name in ("t1", "t2", "t3")
+        )
+        world.executor.running = {name: asyncio.get_running_loop().create_future() for name in ("t1", "t2", "t3")}
+        async with world:
+            await world.worker.ready()
+            known = world.worker.known
+            assert {name: (one.container, one.local.phase) for name, one in known.items()} == dict.fromkeys(
+                ("t1", "t2", "t3"), (container, Phase.RUNNING)
+            )
+            world.executor.end("t2", 9)
+            async with asyncio.timeout(5):
+                while known["t2"].local.phase is not Phase.EXITED:
+                    await asyncio.sleep(0)
+            assert world.executor.calls == []
+            await world.assign(*(task(name, state=State.RUNNING) for name in ("t1", "t2")))
+            assert (await world.until("t2", State.FAILED)).err == "task: non-zero exit (9)"
+            assert world.worker.known.keys() == world.worker.runners.keys() == {"t1", "t2"}
+
+    asyncio.run(story())
+
+
 def test_a_task_that_ends_while_no_manager_answers_leaves_its_networks_at_once() -> None:
     async def story() -> None:
         world = World()

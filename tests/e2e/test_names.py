@@ -35,7 +35,7 @@ def test_a_container_finds_services_and_tasks_and_goes_on_while_vaultd_is_away(f
     fresh.kill()
     assert processes(fresh.run_root) == before
     fresh.start()
-    fresh.until(lambda: found(fresh, client, "web") == {vip}, "names go on")
+    assert found(fresh, client, "web") == {vip}, "its container is known, and names go on"
     assert processes(fresh.run_root) == before
     fresh.vault("service", "scale", "--detach", "web=1")
     fresh.until_running("web", 1)

@@ -69,6 +69,9 @@ def test_running_containers_are_taken_over_with_their_logs_and_stopped_as_ever(c
             ENDED: Phase.EXITED,
         }
         assert found[TICKING].container.pid > 0
+        assert {task_id: each.task.id if each.task else "" for task_id, each in found.items()} == {
+            task_id: task_id for task_id in found
+        }
         assert (await node.exec(TICKING, "cat", "/run/secrets/db"))[1] == "s3cret"
         await node.executor.stop(TICKING)
         assert (await node.executor.wait(TICKING)).code == 5

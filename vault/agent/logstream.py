@@ -30,7 +30,7 @@ async def send_log(worker: Worker, wanted: messages.LogsWanted, dial: Dial, addr
     """Send a log to its end, or until cancelled; an empty one when this node has no such task."""
     async with dial(address, messages.LOGS) as call:
         await call.send(messages.LogsHere(id=wanted.id))
-        if wanted.task_id in worker.runners:
+        if wanted.task_id in worker.known:
             await _sent(call, worker.machine.executor.logs(TaskID(wanted.task_id), _query(wanted.query)))
 
 

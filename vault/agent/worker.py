@@ -7,7 +7,7 @@ part nothing that was found running is touched.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import UTC, datetime
 
 from vault.agent.executors.port import Adopted, Phase
@@ -41,6 +41,7 @@ class Worker:
         self.machine = machine
         self.runners: dict[str, Runner] = {}
         self._adopted: dict[str, Adopted] = {}
+        self._left: dict[str, Runner] = {}  # Of an earlier vaultd, as it knew them; nothing is done for them.
         self._outbox = Outbox()
         self._seen: dict[str, TaskStatus] = {}  # Task -> what was observed last.
         self._news = asyncio.Event()
@@ -55,9 +56,17 @@ class Worker:
         self._reaped = False
         self._released = False
 
+    @property
+    def known(self) -> Mapping[str, Runner]:
+        """Every task that is here, those too of which no manager has spoken since this vaultd began."""
+        return {**self._left, **self.runners}
+
     async def run(self) -> None:
         """Take over what an earlier vaultd left, then run tasks until cancelled; they stay when it is."""
         self._adopted = {found.task_id: found for found in await self.machine.executor.adopt()}
+        for found in self._adopted.values():
+            if found.task is not None:
+                self._left[found.task_id] = self._taken_over(found.task, found)
         async with asyncio.TaskGroup() as group:
             self._group = group
             for found in self._adopted.values():
@@ -131,7 +140,7 @@ class Worker:
         """
         await self._ready.wait()
         self._released = True
-        self._adopted.clear()
+        self._forget_adopted()
         self._drop(list(self.runners))
         while self.runners:
             self._idle.clear()
@@ -145,7 +154,9 @@ class Worker:
         """Take a task out of its networks when it ends before a manager has spoken of it: nobody is to send there."""
         try:
             if found.phase is Phase.RUNNING:
-                await self.machine.executor.wait(found.task_id)
+                exit_ = await self.machine.executor.wait(found.task_id)
+                if (left := self._left.get(found.task_id)) is not None:
+                    left.local = adopted(left.local, Phase.EXITED, exit_)
             if found.task_id not in self.runners:
                 await self.machine.networks.remove(found.task_id)
         except VaultError as error:  # It is gone already, or `reap` tries again.
@@ -167,7 +178,7 @@ class Worker:
         """Remove what an earlier vaultd left and nobody wants, once."""
         if self._reaped:
             return
-        self._adopted.clear()
+        self._forget_adopted()
         known = {TaskID(task_id) for task_id in self.runners}
         await self.machine.executor.reap(known)
         await self.machine.networks.reap(known)
@@ -181,18 +192,29 @@ class Worker:
             if self._named is not None and seen is not None and seen.state > task.status.state:
                 self._observe(task.id, seen)  # A manager that was restored knows less than one that was told.
             return
-        local = Local(task=task, state=task.status.state)
         found = self._adopted.get(task.id)
-        local = adopted(local, found.phase if found else None, found.exit if found else None)
-        runner = Runner(self.machine, local, self._observe)
+        runner = self._taken_over(task, found)
         if found is not None:
-            runner.container, runner.started_at = found.container, found.started_at
-            runner.find_images()
+            self._left.pop(task.id, None)
             if found.phase is Phase.RUNNING and task.status.state < State.RUNNING:
                 runner.resume()  # The vaultd that started it did not come to tell.
         self.runners[task.id] = runner
         assert self._group is not None, "assign waits until the agent runs"
         self._group.create_task(self._run(runner))
+
+    def _taken_over(self, task: Task, found: Adopted | None) -> Runner:
+        """Return the runner of a task, which knows what was found of it."""
+        local = Local(task=task, state=task.status.state)
+        local = adopted(local, found.phase if found else None, found.exit if found else None)
+        runner = Runner(self.machine, local, self._observe)
+        if found is not None:
+            runner.container, runner.started_at = found.container, found.started_at
+            runner.find_images()
+        return runner
+
+    def _forget_adopted(self) -> None:
+        self._adopted.clear()
+        self._left.clear()
 
     async def _run(self, runner: Runner) -> None:
         try:

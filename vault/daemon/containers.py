@@ -28,7 +28,8 @@ class Containers:
         worker = self._worker()
         if worker is None:
             return []
-        runners = [runner for runner in worker.runners.values() if runner.container.container_id]
+        await worker.ready()  # Else those that an earlier vaultd left would be missing.
+        runners = [runner for runner in worker.known.values() if runner.container.container_id]
         runners.sort(key=lambda runner: (runner.local.task.created_at, runner.local.task.id), reverse=True)
         return [container_of(runner, worker.machine.node["id"]) for runner in runners]
 
@@ -58,7 +59,7 @@ class Containers:
 
     def _runner(self, container_id: str) -> tuple[Worker, Runner]:
         worker = self._worker()
-        for runner in worker.runners.values() if worker else ():
+        for runner in worker.known.values() if worker else ():
             if worker is not None and runner.container.container_id == container_id:
                 return worker, runner
         raise NoSuch("container", container_id)

@@ -73,7 +73,7 @@ class NodeImages:
 
     def _used(self) -> dict[str, str]:
         agent = self._agent()
-        runners = agent.runners.values() if agent else ()
+        runners = agent.known.values() if agent else ()
         return {
             image.id: runner.container.container_id
             for runner in runners

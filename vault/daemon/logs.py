@@ -18,7 +18,7 @@ _STREAMS = {"stdout": 1, "stderr": 2}
 
 async def task_lines(worker: Worker | None, task_id: str, query: LogQuery) -> AsyncIterator[LogLine]:
     """Yield the log of a task of this node; nothing when the node has no such task."""
-    if worker is None or task_id not in worker.runners:
+    if worker is None or task_id not in worker.known:
         return
     wanted = agent_logs.LogQuery(
         stdout=query.stdout,

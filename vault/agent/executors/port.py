@@ -146,6 +146,7 @@ class Adopted:
     container: ContainerStatus
     started_at: datetime | None = None
     exit: Exit | None = None
+    task: Task | None = None  # As it was when it was prepared, templates filled in; to be shown, not to be acted upon.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,12 +13,12 @@ from vault.agent.executors.oci import removal
 from vault.agent.executors.oci.conmon import exit_code
 from vault.agent.executors.oci.launching import Started
 from vault.agent.executors.oci.paths import Roots, TaskPaths
-from vault.agent.executors.oci.record import Record, boot_id, open_process, read_record, write_record
+from vault.agent.executors.oci.record import Record, boot_id, open_process, read_record, read_task, write_record
 from vault.agent.executors.oci.runtime import Runtime
 from vault.agent.executors.port import Adopted, Exit, Phase
 from vault.agent.volumes import VolumeStore
 from vault.model.ids import TaskID
-from vault.model.task import ContainerStatus
+from vault.model.task import ContainerStatus, Task
 
 LOST_CODE = 255
 
@@ -29,6 +29,7 @@ class Inherited:
 
     record: Record
     started: Started | None  # None: prepared, and can be started now.
+    task: Task | None = None  # As an earlier vaultd was told of it.
 
     @property
     def exit(self) -> Exit | None:
@@ -49,6 +50,7 @@ class Inherited:
             ),
             started_at=datetime.fromtimestamp(record.started_at, UTC) if record.started_at else None,
             exit=exit_,
+            task=self.task,
         )
 
 
@@ -62,11 +64,11 @@ def inherit(runtime: Runtime, paths: TaskPaths, volumes: VolumeStore) -> Inherit
         removal.remove_all(runtime, paths, volumes)
         return None
     if not record.started_at:
-        return Inherited(record=record, started=None)
+        return Inherited(record=record, started=None, task=read_task(paths))
     conmon = None if rebooted else open_process(record.conmon)
     if conmon is not None and (paths.runtime_state / "exec.fifo").exists():
         runtime.run("start", paths.container_id)  # vaultd was killed just before it.
-    return Inherited(record=record, started=Started(record=record, conmon_pidfd=conmon))
+    return Inherited(record=record, started=Started(record=record, conmon_pidfd=conmon), task=read_task(paths))
 
 
 def claim_volumes(roots: Roots, volumes: VolumeStore) -> None:

@@ -97,6 +97,11 @@ class TaskPaths:
         return self.run / "task.json"
 
     @property
+    def told(self) -> Path:
+        """The task as managers told of it."""
+        return self.run / "told.json"
+
+    @property
     def exits(self) -> Path:
         """conmon writes the exit code into a file in here."""
         return self.run / "exits"

@@ -35,7 +35,7 @@ from vault.agent.executors.oci.mounts import (
 from vault.agent.executors.oci.namespace import Hierarchy
 from vault.agent.executors.oci.paths import TaskPaths
 from vault.agent.executors.oci.process import ALL_CAPABILITIES, capabilities_of, command_of, identity_of
-from vault.agent.executors.oci.record import Record, boot_id, write_record
+from vault.agent.executors.oci.record import Record, boot_id, write_record, write_task
 from vault.agent.executors.oci.seccomp import Profile
 from vault.agent.executors.oci.stopping import signal_number
 from vault.agent.executors.port import Image, NetworkView, TaskRejected
@@ -105,6 +105,7 @@ def prepare(shop: Workshop, paths: TaskPaths, wanted: Wanted) -> None:
     paths.run.mkdir(mode=0o700, parents=True)
     paths.exits.mkdir()
     write_record(paths, record)  # Before the mounts: whoever finds them knows whose they are.
+    write_task(paths, task)
     rootfs.mount_layers(wanted.image.layers, paths.rootfs, upper=paths.upper, work=paths.work, label=guards.mount_label)
     rootfs.make_directory(paths.rootfs, working_dir_of(spec, image))
     if memory.files:

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from vault.agent.executors.oci.paths import TaskPaths
+from vault.model.task import Task
 
 FORMAT: Final = 1
 _MAX_BYTES: Final = 1 << 20
@@ -68,6 +69,20 @@ def read_record(paths: TaskPaths) -> Record | None:
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
     return record if record.format == FORMAT and record.task_id == paths.task_id else None
+
+
+def write_task(paths: TaskPaths, task: Task) -> None:
+    """Keep a task as it is, so that the next vaultd can show it before a manager speaks of it."""
+    paths.told.write_bytes(msgspec.json.encode(task))
+
+
+def read_task(paths: TaskPaths) -> Task | None:
+    """Return a task as it was kept; None when there is none that this version reads."""
+    try:
+        with paths.told.open("rb") as file:
+            return msgspec.json.decode(file.read(_MAX_BYTES), type=Task)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
 
 
 def identify(pid: int) -> Process | None:
