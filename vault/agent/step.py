@@ -37,7 +37,7 @@ class Local:
     @property
     def wanted(self) -> bool:
         """Whether it should run, now or later."""
-        return not self.dropped and self.task.desired_state <= State.RUNNING
+        return not self.dropped and self.task.wanted
 
 
 def next_action(local: Local) -> Action:
@@ -62,7 +62,7 @@ def next_action(local: Local) -> Action:
 def _before_start(local: Local) -> Action:
     if not local.wanted:
         return Action.DISCARD
-    return Action.START if local.task.desired_state is State.RUNNING else Action.HOLD
+    return Action.START if local.task.released else Action.HOLD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,7 +54,7 @@ class Context:
             ".Node.Platform.OS": self.node.get("os", "").encode(),
             ".Task.ID": task.id.encode(),
             ".Task.Name": task.name.encode(),
-            ".Task.Slot": str(task.slot or task.node_id).encode(),
+            ".Task.Slot": str(task.slot_key).encode(),
         }
         head, _, label = path.rpartition(".")
         if path in fields:

@@ -75,7 +75,7 @@ def needs_values(task: Task) -> bool:
     """Whether a task may read its secrets: it runs, or is still meant to."""
     if task.status.state > State.RUNNING:
         return False
-    return task.desired_state <= State.RUNNING or task.status.state >= State.STARTING
+    return task.wanted or task.status.state >= State.STARTING
 
 
 def values_of(task: Task) -> list[ValueKey]:

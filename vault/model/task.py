@@ -107,19 +107,21 @@ class Task(Object, frozen=True, kw_only=True):
     labels: dict[str, str] = no_labels()
     spec: TaskSpec
     service_id: str = msgspec.field(name="ServiceID", default="")
-    slot: int = 0  # 1.. for replicated services; 0 for global ones.
+    slot: int = 0  # 1.. for replicated services, 0.. for replicated jobs; 0 for global ones.
     node_id: str = msgspec.field(name="NodeID", default="")
     status: TaskStatus = msgspec.field(default_factory=lambda: TaskStatus())
     desired_state: State = always(State.RUNNING)
     networks_attachments: tuple[NetworkAttachment, ...] = ()
     generic_resources: tuple[dict[str, Any], ...] = ()
+    job_iteration: Version | None = None  # `JobStatus.job_iteration` it was made for; None: it is no job's.
     spec_version: Version | None = None  # `Service.spec_version` it was made from.
     service_name: str = ""  # Copies, so that a node can name the container without the service.
     service_labels: dict[str, str] = msgspec.field(default_factory=dict)
     host_ports: tuple[PortConfig, ...] = ()  # The service's `mode: host` ports at creation.
     start_not_before: datetime | None = None  # While READY is desired: the restart delay ends here.
-    stop_asked_at: datetime | None = None  # When desired state went beyond RUNNING.
+    stop_asked_at: datetime | None = None  # When it was no longer wanted.
     # Memory of the orchestrator, kept here so that a new leader goes on; no answer of the API shows it.
+    numbered: bool = False  # Slot 0 is a slot: a replicated job's begin there.
     stays_down: bool = False  # It ended and its restart policy wants no other: it fills its slot until the next update.
     restarts: int = 0  # How many restarts of its slot, under its spec version, led to it.
     restarted_at: tuple[datetime, ...] = ()  # When they happened, as far as the policy's window looks back.
@@ -135,7 +137,27 @@ class Task(Object, frozen=True, kw_only=True):
     @property
     def live(self) -> bool:
         """Whether it fills its slot: neither ended nor asked to end."""
-        return self.desired_state <= State.RUNNING and self.status.state <= State.RUNNING
+        return self.wanted and self.status.state <= State.RUNNING
+
+    @property
+    def wanted(self) -> bool:
+        """Whether nobody has asked it to end: it is to run or, in a job, to complete."""
+        return self.desired_state <= State.COMPLETE
+
+    @property
+    def released(self) -> bool:
+        """Whether it may start: wanted, and no longer held at READY."""
+        return State.RUNNING <= self.desired_state <= State.COMPLETE
+
+    @property
+    def goal(self) -> State:
+        """The desired state of such a task once it may start."""
+        return State.RUNNING if self.job_iteration is None else State.COMPLETE
+
+    @property
+    def slot_key(self) -> int | str:
+        """What tells its slot from others of its service: the slot, or the node for a global service's task."""
+        return self.slot if self.slot or self.numbered else self.node_id
 
     @property
     def encrypts(self) -> bool:
@@ -145,4 +167,4 @@ class Task(Object, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """`service.slot.id`, or `service.node.id` for a global service; also the container's name."""
-        return f"{self.service_name}.{self.slot or self.node_id}.{self.id}"
+        return f"{self.service_name}.{self.slot_key}.{self.id}"

@@ -93,7 +93,7 @@ class Draft:
                     new = self._node(obj)
                 case Service():
                     new = self._service(obj)
-                case Task() if obj.state is State.NEW and obj.desired_state <= State.RUNNING:
+                case Task() if obj.state is State.NEW and obj.wanted:
                     new = self._task(obj)
                 case _:
                     return False

@@ -172,7 +172,7 @@ def addresses_of(obj: AnyObject | None) -> Iterator[tuple[str, str]]:
             yield from ((vip.network_id, vip.addr) for vip in endpoint.virtual_ips)
         case Node(attachments=places):
             yield from ((place.network_id, addr) for place in places for addr in place.addresses)
-        case Task() if not (obj.state.terminal or (obj.state < State.ASSIGNED and obj.desired_state > State.RUNNING)):
+        case Task() if not (obj.state.terminal or (obj.state < State.ASSIGNED and not obj.wanted)):
             for attachment in obj.networks_attachments:
                 yield from ((attachment.network.id, addr) for addr in attachment.addresses)
 

@@ -40,7 +40,7 @@ def enforce(snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: N
 
 def is_enforced(task: Task) -> bool:
     """Whether a task is running and is to go on running."""
-    return task.state is State.RUNNING and task.desired_state is State.RUNNING
+    return task.state is State.RUNNING and task.released
 
 
 def unfit_on(snap: Snapshot, node: Node | None) -> Iterator[Task]:

@@ -20,17 +20,17 @@ def reap(snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewI
     ids = snap.tasks if changed is None else [object_id for kind, object_id in changed if kind is Kind.TASK]
     touched = [task for task in map(snap.tasks.get, ids) if task is not None]
     doomed = {task.id: task for task in touched if task.desired_state is State.REMOVE and has_ended(task)}
-    for service_id, slot, node_id in {(task.service_id, task.slot, task.node_id) for task in touched}:
+    for service_id, key in {(task.service_id, task.slot_key) for task in touched}:
         service = snap.services.get(service_id)
         if service is not None:
-            tasks = list(snap.tasks_in(service_id, slot, "" if slot else node_id))
+            tasks = list(snap.tasks_at(service_id, key))
             doomed.update((task.id, task) for task in beyond_limit(snap, service, tasks))
     return Decision(changes=tuple(Delete(Kind.TASK, task.id, task.version.index) for _, task in sorted(doomed.items())))
 
 
 def has_ended(task: Task) -> bool:
     """Whether a task that is not wanted has ended, or never began: nothing of it is on a node."""
-    return task.state.terminal or (task.state < State.ASSIGNED and task.desired_state > State.RUNNING)
+    return task.state.terminal or (task.state < State.ASSIGNED and not task.wanted)
 
 
 def beyond_limit(snap: Snapshot, service: Service, tasks: list[Task]) -> list[Task]:
@@ -48,7 +48,7 @@ def beyond_limit(snap: Snapshot, service: Service, tasks: list[Task]) -> list[Ta
         task
         for task in sorted(tasks, key=made)
         if has_ended(task)
-        and task.desired_state > State.RUNNING
+        and not task.wanted
         and not task.stays_down
         and not (judged is not None and is_own(task, judged))
     ]

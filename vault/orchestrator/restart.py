@@ -107,7 +107,7 @@ def release_held(work: Work) -> None:
     for key in tuple(work.slots):
         for task in work.wanted(key):
             if task.desired_state is State.READY and not task.state.terminal and _may_start(work, key, task):
-                work.put(replace(task, desired_state=State.RUNNING, start_not_before=None))
+                work.put(replace(task, desired_state=task.goal, start_not_before=None))
 
 
 def _may_start(work: Work, key: SlotKey, task: Task) -> bool:

@@ -74,9 +74,9 @@ def concerned(snap: Snapshot, changed: set[Key]) -> Iterable[tuple[str, SlotKey 
         if kind is Kind.SERVICE:
             yield object_id, None
         elif kind is Kind.TASK and (task := snap.tasks.get(object_id)) is not None:
-            yield task.service_id, task.slot or task.node_id
+            yield task.service_id, task.slot_key
         elif kind is Kind.NODE:
-            yield from ((task.service_id, task.slot or task.node_id) for task in snap.tasks_on(object_id))
+            yield from ((task.service_id, task.slot_key) for task in snap.tasks_on(object_id))
             yield from ((service.id, object_id) for service in snap.services.values() if service.is_global)
 
 

@@ -53,10 +53,9 @@ class Work:
         if self.keys is None:
             tasks = snap.tasks_of(service.id)
         else:
-            slots = ((0, key) if isinstance(key, str) else (key, "") for key in self.keys)
-            tasks = chain.from_iterable(snap.tasks_in(service.id, *slot) for slot in slots)
+            tasks = chain.from_iterable(snap.tasks_at(service.id, key) for key in self.keys)
         for task in sorted(tasks, key=lambda task: task.id):  # Equal snapshots, equal decisions.
-            self.slots.setdefault(self.key_of(task), {})[task.id] = task
+            self.slots.setdefault(task.slot_key, {})[task.id] = task
 
     def as_whole(self) -> "Work":
         """Return the work on the whole service instead, with nothing decided yet."""
@@ -66,10 +65,6 @@ class Work:
         """Whether a slot that nobody gave up has no task to fill it."""
         given_up = all(task.desired_state is State.REMOVE for task in self.tasks(key))
         return not given_up and not self.filled(key)
-
-    def key_of(self, task: Task) -> SlotKey:
-        """Return the slot a task is in."""
-        return task.node_id if self.service.is_global else task.slot
 
     def in_order(self) -> list[SlotKey]:
         """Return the slots that have tasks, ended ones too, in order."""
@@ -81,7 +76,7 @@ class Work:
 
     def wanted(self, key: SlotKey) -> list[Task]:
         """Return the tasks of a slot that nobody has asked to end; ended ones among them are yet to be handled."""
-        return [task for task in self.slots.get(key, {}).values() if task.desired_state <= State.RUNNING]
+        return [task for task in self.slots.get(key, {}).values() if task.wanted]
 
     def newest(self, key: SlotKey) -> Task | None:
         """Return the task of a slot that was made last."""
@@ -147,7 +142,7 @@ class Work:
     def put(self, *tasks: Task) -> None:
         """Decide on tasks, all of them or none."""
         for task in tasks:
-            self.slots.setdefault(self.key_of(task), {})[task.id] = task
+            self.slots.setdefault(task.slot_key, {})[task.id] = task
         self._groups.join(task.id for task in tasks)
 
     def put_service(self, service: Service) -> None:

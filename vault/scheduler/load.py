@@ -55,7 +55,7 @@ class Load:
         self.free_memory_bytes -= by * memory_bytes
         for port in host_ports(task):
             _add(self.ports, port, by)
-        if task.desired_state <= State.RUNNING:
+        if task.wanted:
             self.active += by
             _add(self.active_of, task.service_id, by)
 

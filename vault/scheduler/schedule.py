@@ -122,7 +122,7 @@ class Scheduler:
 
 def is_pending(task: Task) -> bool:
     """Whether a task waits for the scheduler."""
-    return task.state is State.PENDING and task.desired_state <= State.RUNNING
+    return task.state is State.PENDING and task.wanted
 
 
 def rank(task: Task, load: Load, now: datetime) -> Rank:

@@ -15,7 +15,6 @@ from vault.model.ids import Kind, NewID
 from vault.model.names import check_service_name
 from vault.model.network import Network, NetworkSpec
 from vault.model.secret import Driver
-from vault.model.task import State
 from vault.store import rules_network_config as configuration
 from vault.store.changes import Change, Delete, Put
 from vault.store.rules_network_spec import check_network_spec, check_ranges, overlap
@@ -148,8 +147,7 @@ def removed_network(snapshot: Snapshot, network_id: str) -> tuple[Change, ...]:
         if network.spec.ingress and any(port.publish_mode == "ingress" for port in ports):
             raise FailedPrecondition(f"ingress network cannot be removed because service {service.id} depends on it")
     for task in snapshot.tasks.values():
-        wanted = task.desired_state <= State.RUNNING and task.state <= State.RUNNING
-        if wanted and any(attached.network.id == network_id for attached in task.networks_attachments):
+        if task.live and any(attached.network.id == network_id for attached in task.networks_attachments):
             raise FailedPrecondition(f"network {network.spec.name} is in use by task {task.id}")
     return (Delete(Kind.NETWORK, network_id, network.version.index),)
 

@@ -130,6 +130,10 @@ class Snapshot:
         tasks = self.tasks
         return (tasks[task_id] for task_id in self.by_slot.get((service_id, slot, node_id), NO_IDS))
 
+    def tasks_at(self, service_id: str, key: int | str) -> Iterator[Task]:
+        """Return the tasks of one slot, named as in `Task.slot_key`."""
+        return self.tasks_in(service_id, 0, key) if isinstance(key, str) else self.tasks_in(service_id, key)
+
     def services_using(self, kind: Kind, object_id: str) -> Iterator[Service]:
         """Return the services whose spec, or previous spec, refers to a secret, config or network."""
         services = self.services
@@ -289,7 +293,8 @@ def used_by(service: Service) -> set[Key]:
 
 
 def _slot(task: Task) -> Slot:
-    return (task.service_id, task.slot, "" if task.slot else task.node_id)
+    key = task.slot_key
+    return (task.service_id, task.slot, key if isinstance(key, str) else "")
 
 
 def _add(index: HashTrieMap[K, Ids], key: K, object_id: str) -> HashTrieMap[K, Ids]:
