@@ -239,8 +239,6 @@ def test_a_service_that_breaks_a_rule_is_refused(daemon: Daemon, posted: object,
 
 
 LATER = [
-    (service("new") | {"Mode": {"ReplicatedJob": {}}}, "Mode.ReplicatedJob"),
-    (service("new") | {"Mode": {"GlobalJob": {}}}, "Mode.GlobalJob"),
     (endpoint(PORT | {"Protocol": "sctp"}), "EndpointSpec.Ports protocol sctp"),
     (service("new", Healthcheck={"Test": ["CMD", "true"]}), "ContainerSpec.Healthcheck"),
     (

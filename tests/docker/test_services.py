@@ -187,10 +187,6 @@ def test_rm_removes_what_is_there_and_reports_what_is_not(web: Docker) -> None:
             *(1, "rpc error: code = InvalidArgument desc = name must be valid as a DNS name component"),
         ),
         (
-            ("service", "create", "--detach", "--mode", "replicated-job", "busybox"),
-            *(1, "rpc error: code = Unimplemented desc = Mode.ReplicatedJob is not supported yet"),
-        ),
-        (
             ("service", "create", "--detach", "--update-order", "start-first", "busybox"),
             *(1, "rpc error: code = Unimplemented desc = UpdateConfig.Order start-first is not supported yet"),
         ),

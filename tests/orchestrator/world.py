@@ -11,8 +11,10 @@ from vault.model.ids import Kind
 from vault.model.node import Node, NodeDescription, NodeResources, NodeSpec, NodeStatus
 from vault.model.service import (
     Global,
+    GlobalJob,
     Placement,
     Replicated,
+    ReplicatedJob,
     RestartPolicy,
     Service,
     ServiceMode,
@@ -24,7 +26,7 @@ from vault.model.task import State, Task, TaskStatus
 from vault.orchestrator.control import new_control
 from vault.store.changes import Change, Delete, Put
 from vault.store.decision import Decision
-from vault.store.rules_service import removed_service, rolled_back
+from vault.store.rules_service import next_run, removed_service, rolled_back
 from vault.store.snapshot import Snapshot
 
 SECOND = 10**9
@@ -55,6 +57,24 @@ def spec(
     )
 
 
+def job(
+    total: int | None = 1,
+    *,
+    at_a_time: int = 1,
+    restart: RestartPolicy | None = None,
+    constraints: tuple[str, ...] = (),
+    force: int = 0,
+) -> ServiceSpec:
+    """Return the spec of a job called web; total None = one task on each node."""
+    plain = spec(restart=restart, constraints=constraints)
+    mode = (
+        ServiceMode(global_job=GlobalJob())
+        if total is None
+        else ServiceMode(replicated_job=ReplicatedJob(max_concurrent=at_a_time, total_completions=total))
+    )
+    return replace(plain, mode=mode, task_template=replace(plain.task_template, force_update=force))
+
+
 class World:
     """A store without delays, and the control that decides about it."""
 
@@ -72,10 +92,14 @@ class World:
         """Commit somebody's changes."""
         self.snap = self.snap.apply(changes, index=self.snap.index + 1, now_s=self.now_s)
 
+    def forget(self) -> None:
+        """Let another leader decide from now on; it knows only what is stored."""
+        self._control, self._before = new_control(), None
+
     def decide(self, *, refused: bool = False) -> Decision:
         """Decide once and commit it, unless the store refuses all of it."""
         if self.forgetful:
-            self._control, self._before = new_control(), None
+            self.forget()
         after = self.snap
         decision = self._control(self._before, after, now_s=self.now_s, new_id=lambda: next(self._ids))
         self._before, self.again_s = after, decision.ask_again_s
@@ -92,7 +116,8 @@ class World:
 
     def create(self, wanted: ServiceSpec, service_id: str = "web") -> None:
         """Create a service and let its tasks be placed."""
-        self.write(Put(Service(id=service_id, spec=wanted)))
+        run = next_run(self.snap, wanted, None, self.now_s)
+        self.write(Put(Service(id=service_id, spec=wanted, job_status=run)))
         self.settle()
 
     def run(self, wanted: ServiceSpec) -> None:
@@ -105,7 +130,8 @@ class World:
     def update(self, wanted: ServiceSpec) -> None:
         """Give the service another spec, as the API does."""
         service = self.snap.services["web"]
-        self.write(Put(replace(service, spec=wanted, previous_spec=service.spec, update_status=None)))
+        run = next_run(self.snap, wanted, service.job_status, self.now_s)
+        self.write(Put(replace(service, spec=wanted, previous_spec=service.spec, update_status=None, job_status=run)))
         self.settle()
 
     def roll_back(self) -> None:
@@ -166,7 +192,7 @@ class World:
 
     def wanted(self) -> list[Task]:
         """Return the tasks that are to run, by slot."""
-        wanted = [task for task in self.snap.tasks.values() if task.desired_state <= State.RUNNING]
+        wanted = [task for task in self.snap.tasks.values() if task.wanted]
         return sorted(wanted, key=lambda task: (task.slot, task.node_id))
 
     def shown(self) -> list[str]:

@@ -4,6 +4,7 @@ import pytest
 
 from tests.stack.builders import service, stack
 from vault.model.secret import Driver
+from vault.model.service import GlobalJob, ReplicatedJob, ServiceMode
 from vault.stack.convert import convert
 from vault.stack.errors import NotOffered, NotSupportedYet, StackError
 
@@ -13,8 +14,6 @@ CONTENTS = {"/stack/s": b"\0binary\xff\n", "/stack/empty": b"", "/stack/large": 
 @pytest.mark.parametrize(
     ("keys", "path"),
     [
-        ("deploy: {mode: replicated-job}", "deploy.mode replicated-job"),
-        ("deploy: {mode: global-job}", "deploy.mode global-job"),
         ("deploy: {placement: {preferences: [{spread: node.labels.a}]}}", "deploy.placement.preferences"),
         ("deploy: {placement: {max_replicas_per_node: 1}}", "deploy.placement.max_replicas_per_node"),
         (
@@ -134,6 +133,10 @@ def test_a_key_that_asks_for_nothing_new_is_accepted(keys: str) -> None:
         ("configs: [{source: c, target: x}, {source: d, target: x}]", "duplicate config target for demo_d not allowed"),
         ("deploy: {mode: foo}", "unknown mode: foo"),
         (
+            "deploy: {mode: global-job, replicas: 2}",
+            "replicas can only be used with replicated or replicated-job mode",
+        ),
+        (
             "deploy: {mode: global, replicas: 2}",
             "replicas can only be used with replicated or replicated-job mode",
         ),
@@ -239,3 +242,19 @@ def test_adding_a_capability_wins_over_dropping_it() -> None:
     container = convert(stack(service(keys)), "demo").services[0].task_template.container_spec
     assert container.capability_add == ("CAP_NET_ADMIN", "CAP_SYS_TIME")
     assert container.capability_drop == ("CAP_MKNOD",)
+
+
+@pytest.mark.parametrize(
+    ("deploy", "mode"),
+    [
+        ("mode: replicated-job", ServiceMode(replicated_job=ReplicatedJob())),
+        (
+            "mode: replicated-job, replicas: 3",
+            ServiceMode(replicated_job=ReplicatedJob(max_concurrent=3, total_completions=3)),
+        ),
+        ("mode: global-job", ServiceMode(global_job=GlobalJob())),
+    ],
+)
+def test_a_job_s_replicas_are_how_many_there_are_and_how_many_run_at_a_time(deploy: str, mode: ServiceMode) -> None:
+    (spec,) = convert(stack(service(f"deploy: {{{deploy}}}")), "demo").services
+    assert spec.mode == mode

@@ -12,13 +12,21 @@ from vault.model.ids import Kind
 from vault.model.network import IPAMConfig, IPAMOptions, Network, NetworkAttachment, NetworkSpec
 from vault.model.node import Node, NodeSpec, NodeStatus
 from vault.model.secret import FileTarget, Secret, SecretReference, SecretSpec
-from vault.model.service import EndpointSpec, NetworkAttachmentConfig, PortConfig, ServiceSpec, TaskSpec
+from vault.model.service import (
+    EndpointSpec,
+    GlobalJob,
+    NetworkAttachmentConfig,
+    PortConfig,
+    ServiceMode,
+    ServiceSpec,
+    TaskSpec,
+)
 from vault.model.task import State, Task, TaskStatus
 from vault.store import rules
 from vault.store.changes import AnyObject, Change, Delete, Put
 from vault.store.rules_cluster import merged, removed_node, updated, updated_node
 from vault.store.rules_network import new_network, predefined, removed_network
-from vault.store.rules_service import new_service, removed_service, rolled_back, updated_service
+from vault.store.rules_service import new_service, next_run, removed_service, rolled_back, updated_service
 from vault.store.snapshot import Snapshot
 
 NOW_S = 1_000.0
@@ -59,7 +67,7 @@ def spec(name: str = "web", *secrets: str, networks: tuple[str, ...] = (), ports
 
 
 def created(snapshot: Snapshot, posted: ServiceSpec) -> Snapshot:
-    return after(snapshot, new_service(snapshot, ident(posted.name), posted))
+    return after(snapshot, new_service(snapshot, ident(posted.name), posted, now_s=NOW_S))
 
 
 def task(name: str, service: str = "web", **fields: Any) -> Task:
@@ -71,25 +79,25 @@ def test_a_secret_that_only_a_rollback_needs_is_kept_and_the_refusal_says_so() -
     with pytest.raises(InUse, match=r"secret 'pw' is in use by the following service: web$"):
         rules.removed(snapshot, Kind.SECRET, ident("pw"))
     version = snapshot.services[ident("web")].version.index
-    rotated = after(snapshot, updated_service(snapshot, ident("web"), spec("web", "pw2"), version=version))
+    rotated = after(snapshot, updated_service(snapshot, ident("web"), spec("web", "pw2"), version=version, now_s=NOW_S))
     with pytest.raises(InUse, match=r"secret 'pw' is in use by the following service: web \(in its previous spec\)$"):
         rules.removed(rotated, Kind.SECRET, ident("pw"))
     version = rotated.services[ident("web")].version.index
-    again = after(rotated, updated_service(rotated, ident("web"), spec("web", "pw2"), version=version))
+    again = after(rotated, updated_service(rotated, ident("web"), spec("web", "pw2"), version=version, now_s=NOW_S))
     assert rules.removed(again, Kind.SECRET, ident("pw")) == (Delete(Kind.SECRET, ident("pw"), 1),)
 
 
 def test_a_secret_made_anew_under_the_same_name_is_not_the_one_referred_to() -> None:
     renewed = Secret(id=ident("other"), spec=SecretSpec(name="pw"))
     with pytest.raises(InvalidArgument, match="secret not found: pw"):
-        new_service(world(renewed), ident("web"), spec("web", "pw"))
+        new_service(world(renewed), ident("web"), spec("web", "pw"), now_s=NOW_S)
 
 
 def test_a_rollback_checks_its_references_again() -> None:
     """Whatever removed the secret, a service is never left with a claim on nothing."""
     snapshot = created(world(secret("pw")), spec("web", "pw"))
     version = snapshot.services[ident("web")].version.index
-    snapshot = after(snapshot, updated_service(snapshot, ident("web"), spec("web"), version=version))
+    snapshot = after(snapshot, updated_service(snapshot, ident("web"), spec("web"), version=version, now_s=NOW_S))
     bereft = after(snapshot, Delete(Kind.SECRET, ident("pw"), 1))
     version = bereft.services[ident("web")].version.index
     with pytest.raises(InvalidArgument, match="secret not found: pw"):
@@ -123,18 +131,18 @@ def test_a_published_port_belongs_to_one_service(theirs: str, ours: str, refused
     snapshot = created(world(), spec("web", ports=[port(theirs)]))
     if refused:
         with pytest.raises(InvalidArgument, match="port '8080' is already in use by service 'web'"):
-            new_service(snapshot, ident("new"), spec("new", ports=[port(ours)]))
+            new_service(snapshot, ident("new"), spec("new", ports=[port(ours)]), now_s=NOW_S)
         return
-    assert new_service(snapshot, ident("new"), spec("new", ports=[port(ours)]))
+    assert new_service(snapshot, ident("new"), spec("new", ports=[port(ours)]), now_s=NOW_S)
     udp = PortConfig(target_port=80, published_port=8080, protocol="udp")
-    assert new_service(snapshot, ident("new"), spec("new", ports=[udp]))
+    assert new_service(snapshot, ident("new"), spec("new", ports=[udp]), now_s=NOW_S)
 
 
 def test_a_service_keeps_its_own_port_over_an_update() -> None:
     port = PortConfig(target_port=80, published_port=8080)
     snapshot = created(world(), spec("web", ports=[port]))
     version = snapshot.services[ident("web")].version.index
-    assert updated_service(snapshot, ident("web"), spec("web", ports=[port]), version=version)
+    assert updated_service(snapshot, ident("web"), spec("web", ports=[port]), version=version, now_s=NOW_S)
 
 
 def test_a_network_with_wanted_tasks_stays_when_its_service_is_gone() -> None:
@@ -230,3 +238,15 @@ def test_the_swarm_is_changed_at_the_version_that_was_read() -> None:
         updated(snapshot, spec, version=2)
     with pytest.raises(NotFound):
         updated(Snapshot(), spec, version=1)
+
+
+def test_a_job_s_run_begins_after_every_node_there_is_whatever_the_clock_of_the_manager_says() -> None:
+    job = ServiceSpec(name="job", mode=ServiceMode(global_job=GlobalJob()))
+    snapshot = after(world(), Put(Node(id=ident("n"))))
+    run = next_run(snapshot, job, None, NOW_S - 3600)
+    assert run is not None
+    assert run.last_execution == snapshot.nodes[ident("n")].created_at
+    later = next_run(snapshot, job, run, NOW_S + 5)
+    assert later is not None
+    assert (later.job_iteration.index, later.last_execution.timestamp()) == (1, NOW_S + 5)
+    assert next_run(snapshot, ServiceSpec(name="web"), None, NOW_S) is None

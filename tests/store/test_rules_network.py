@@ -237,7 +237,7 @@ def test_one_that_holds_settings_takes_nothing_from_others_and_is_no_network_its
     )
     on_it = ServiceSpec(name="web", task_template=template)
     with pytest.raises(VaultError, match=r"^The network settings cannot be used with services\.") as refused:
-        new_service(snapshot, "web", on_it)
+        new_service(snapshot, "web", on_it, now_s=1.0)
     assert refused.value.status == 403
 
 

@@ -35,12 +35,13 @@ def service_of(snapshot: Snapshot) -> Service:
 
 
 def created(spec: ServiceSpec) -> Snapshot:
-    return Snapshot().apply([new_service(Snapshot(), "web", spec)], index=1, now_s=0)
+    return Snapshot().apply([new_service(Snapshot(), "web", spec, now_s=0)], index=1, now_s=0)
 
 
 def updated(snapshot: Snapshot, spec: ServiceSpec) -> Snapshot:
     index = service_of(snapshot).version.index
-    return snapshot.apply([updated_service(snapshot, "web", spec, version=index)], index=snapshot.index + 1, now_s=0)
+    changed = updated_service(snapshot, "web", spec, version=index, now_s=0)
+    return snapshot.apply([changed], index=snapshot.index + 1, now_s=0)
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def _changes(old: AnyObject, new: AnyObject) -> dict[str, str]:
 def _watched(one: AnyObject) -> Iterator[tuple[str, str]]:
     if isinstance(one, Service):
         yield "image", one.spec.task_template.container_spec.image
-        yield "replicas", "" if one.is_global else str(one.replicas)
+        yield "replicas", str(one.replicas) if one.spec.mode.name == "replicated" else ""
         yield "updatestate", one.update_status.state.value if one.update_status else ""
     if isinstance(one, Node):
         yield "state", one.status.state

@@ -12,7 +12,7 @@ from vault.api.lookup import find_service, made_already
 from vault.api.network_shapes import LOCAL_NAMES
 from vault.api.random_names import name_from
 from vault.api.shapes import ServiceCreated, ServiceUpdated
-from vault.api.shown import shown_service, spec_of_version, status_of
+from vault.api.shown import JOBS_SINCE, shown_service, spec_of_version, status_of
 from vault.model.errors import BadRequest
 from vault.model.ids import Kind
 from vault.model.service import Service, ServiceSpec
@@ -68,7 +68,7 @@ class Services:
         """Create a service."""
         store = self.context.manager.store()
         posted = _posted(request, await read(request))
-        service_id = id_for(request, self.context.new_id)
+        service_id, now_s = id_for(request, self.context.new_id), self.context.now_s()
         if not posted.name:
             named_so = store.committed.by_name
             name = name_from(service_id, lambda name: named_so(Kind.SERVICE, name) is not None)
@@ -77,7 +77,7 @@ class Services:
         def build(snapshot: Snapshot) -> tuple[Change, ...]:
             if made_already(request, snapshot, Kind.SERVICE, service_id):
                 return ()
-            return (rules_service.new_service(snapshot, service_id, posted),)
+            return (rules_service.new_service(snapshot, service_id, posted, now_s=now_s),)
 
         await store.submit(build)
         return answers.json(ServiceCreated(id=service_id), 201)
@@ -113,7 +113,7 @@ class Services:
             service_id = find_service(snapshot, reference).id
             if posted is None:
                 return (rules_service.rolled_back(snapshot, service_id, version=version, now_s=now_s),)
-            return (rules_service.updated_service(snapshot, service_id, posted, version=version),)
+            return (rules_service.updated_service(snapshot, service_id, posted, version=version, now_s=now_s),)
 
         await store.submit(build)
         return answers.json(ServiceUpdated())
@@ -121,7 +121,11 @@ class Services:
 
 def _posted(request: Request, body: bytes) -> ServiceSpec:
     """Return the spec that was posted, with the names of this node's own networks for their ids."""
-    spec = spec_of_version(decode(body, ServiceSpec), speaks(request))
+    version = speaks(request)
+    spec = decode(body, ServiceSpec)
+    if spec.mode.is_job and version < JOBS_SINCE:
+        raise BadRequest(f"jobs need API version {'.'.join(map(str, JOBS_SINCE))}: use a newer client")
+    spec = spec_of_version(spec, version)
     networks = tuple(
         msgspec.structs.replace(one, target=LOCAL_NAMES.get(one.target, one.target))
         for one in spec.task_template.networks
@@ -135,6 +139,6 @@ def _passes(filters: Filters, service: Service) -> bool:
     modes, runtimes = filters.get("mode", ()), filters.get("runtime", ())
     return (
         named(filters, service.spec.name, service.id, service.spec.labels)
-        and (not modes or ("global" if service.is_global else "replicated") in modes)
+        and (not modes or service.spec.mode.name in modes)
         and (not runtimes or "container" in runtimes)
     )

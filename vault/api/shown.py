@@ -11,11 +11,12 @@ from vault.api.version import ApiVersion
 from vault.model.cluster import Cluster, JoinTokens
 from vault.model.container import ContainerSpec
 from vault.model.node import Node
-from vault.model.service import Service, ServiceSpec, ServiceStatus, TaskSpec, UpdateStatus
+from vault.model.service import Service, ServiceMode, ServiceSpec, ServiceStatus, TaskSpec, UpdateStatus
 from vault.model.task import State, Task
 from vault.store.snapshot import Snapshot
 
 DEFAULT_POOL = ("10.0.0.0/8",)
+JOBS_SINCE: ApiVersion = (1, 41)
 OBJECT_FIELDS = ("id", "version", "created_at", "updated_at")
 TASK_FIELDS = (
     *OBJECT_FIELDS,
@@ -28,6 +29,7 @@ TASK_FIELDS = (
     "desired_state",
     "networks_attachments",
     "generic_resources",
+    "job_iteration",
 )
 CLUSTER_FIELDS = (
     *OBJECT_FIELDS,
@@ -40,7 +42,7 @@ CLUSTER_FIELDS = (
     "join_tokens",
 )
 NODE_FIELDS = (*OBJECT_FIELDS, "spec", "description", "status", "manager_status")
-SERVICE_FIELDS = (*OBJECT_FIELDS, "spec", "previous_spec", "endpoint", "update_status", "service_status")
+SERVICE_FIELDS = (*OBJECT_FIELDS, "spec", "previous_spec", "endpoint", "update_status", "service_status", "job_status")
 STATUS_FIELDS = ("state", "started_at", "completed_at", "message")
 
 
@@ -91,31 +93,44 @@ def shown_service(service: Service, version: ApiVersion, status: ServiceStatus |
             "previous_spec": previous,
             "update_status": None if update is None else msgspec.structs.replace(update, **_HIDDEN_OF_STATUS),
             "service_status": status,
+            "job_status": None if version < JOBS_SINCE else service.job_status,
         },
     )
 
 
 def shown_task(task: Task, version: ApiVersion) -> Task:
     """Return a task as a client of `version` sees it."""
-    return msgspec.structs.replace(task, **_HIDDEN_OF_TASK | {"spec": _task_of_version(task.spec, version)})
+    seen = {
+        "spec": _task_of_version(task.spec, version),
+        "job_iteration": None if version < JOBS_SINCE else task.job_iteration,
+    }
+    return msgspec.structs.replace(task, **_HIDDEN_OF_TASK | seen)
 
 
 def status_of(snapshot: Snapshot, service: Service) -> ServiceStatus:
-    """Return the counts that `?status=true` asks for."""
-    running = desired = completed = 0
+    """Return the counts that `?status=true` asks for; of a job's tasks, those of its present run."""
+    running = desired = 0
+    completed: set[int | str] = set()
     for task in snapshot.tasks_of(service.id):
+        if task.job_iteration != service.job_iteration:
+            continue
         running += task.state is State.RUNNING
-        desired += task.desired_state is State.RUNNING
-        completed += task.state is State.COMPLETE
+        desired += task.released and not task.done
+        if service.is_job and task.state is State.COMPLETE:
+            completed.add(task.slot_key)  # A node that was given up may say later that it had completed, too.
+    job = service.spec.mode.replicated_job
+    fixed = service.replicas if job is None else job.max_concurrent or 0
     return ServiceStatus(
         running_tasks=running,
-        desired_tasks=desired if service.is_global else service.replicas,
-        completed_tasks=completed if service.spec.mode.replicated_job or service.spec.mode.global_job else 0,
+        desired_tasks=desired if service.is_global else fixed,
+        completed_tasks=len(completed),
     )
 
 
 def spec_of_version(spec: ServiceSpec, version: ApiVersion) -> ServiceSpec:
     """Return a spec without the fields that `version` does not have; posted and shown specs alike."""
+    if spec.mode.is_job and version < JOBS_SINCE:
+        spec = msgspec.structs.replace(spec, mode=ServiceMode())
     task = _task_of_version(spec.task_template, version)
     if task is spec.task_template:
         return spec

@@ -76,6 +76,8 @@ def is_up_to_date(snapshot: Snapshot, task: Task) -> bool:
     service = snapshot.services.get(task.service_id)
     if service is None:
         return False
+    if task.job_iteration != service.job_iteration:
+        return False
     if task.spec_version is not None and task.spec_version == service.spec_version:
         return True
     wanted = service.spec.task_template

@@ -38,6 +38,8 @@ Where we differ from Docker on purpose:
 
 - A command that waits for a service ends with 1 when the update was paused *or rolled back*, and when tasks failed and
   their restart policy does not try again. Tasks that completed and are not restarted count as converged.
+- A wait for a job ends with 1 once its other tasks are done and one has failed for good; `service update` takes
+  `--replicas` and `--max-concurrent` for jobs too (`jobs.md`).
 - Off a terminal a line of progress is printed when it changes, not five times a second.
 - `service update --secret-rm` and `--config-rm` take names and ids, so that
   `--secret-rm ID --secret-add source=NEW,target=OLD` rotates in one step.

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from vault.model.base import SECOND_NS, Object, Shape, Version, always, no_labels
+from vault.model.base import EPOCH, SECOND_NS, Object, Shape, Version, always, no_labels
 from vault.model.container import ContainerSpec
 from vault.model.secret import Driver
 
@@ -84,10 +84,14 @@ class Global(Shape, frozen=True, kw_only=True):
 
 
 class ReplicatedJob(Shape, frozen=True, kw_only=True):
-    """Tasks that run to completion."""
+    """A number of tasks that run to completion; once stored, both numbers are set."""
 
-    max_concurrent: int | None = None
-    total_completions: int | None = None
+    max_concurrent: int | None = None  # How many run at a time; None = 1.
+    total_completions: int | None = None  # How many there are; None = as many as run at a time.
+
+
+class GlobalJob(Shape, frozen=True, kw_only=True):
+    """One task that runs to completion on every node that may run it."""
 
 
 class ServiceMode(Shape, frozen=True, kw_only=True):
@@ -96,7 +100,25 @@ class ServiceMode(Shape, frozen=True, kw_only=True):
     replicated: Replicated | None = None
     global_: Global | None = msgspec.field(name="Global", default=None)
     replicated_job: ReplicatedJob | None = None
-    global_job: Global | None = None
+    global_job: GlobalJob | None = None
+
+    @property
+    def is_job(self) -> bool:
+        """Whether tasks run to completion."""
+        return self.replicated_job is not None or self.global_job is not None
+
+    @property
+    def name(self) -> str:
+        """Return what the mode is called in options, files and filters."""
+        match self:
+            case ServiceMode(global_=Global()):
+                return "global"
+            case ServiceMode(replicated_job=ReplicatedJob()):
+                return "replicated-job"
+            case ServiceMode(global_job=GlobalJob()):
+                return "global-job"
+            case _:
+                return "replicated"
 
 
 class UpdateConfig(Shape, frozen=True, kw_only=True):
@@ -177,6 +199,13 @@ class UpdateStatus(Shape, frozen=True, kw_only=True):
     deadline: int = 0  # How long it may take in all, 0 = no limit; no answer of the API shows it.
 
 
+class JobStatus(Shape, frozen=True, kw_only=True):
+    """Which run of a job its tasks are for."""
+
+    job_iteration: Version = msgspec.field(default_factory=lambda: Version())  # Grows with each update.
+    last_execution: datetime = msgspec.field(default_factory=lambda: EPOCH)  # When that run began.
+
+
 class ServiceStatus(Shape, frozen=True, kw_only=True):
     """Counted for `?status=true`; never stored."""
 
@@ -194,6 +223,7 @@ class Service(Object, frozen=True, kw_only=True):
     endpoint: Endpoint = msgspec.field(default_factory=lambda: Endpoint())
     update_status: UpdateStatus | None = None
     service_status: ServiceStatus | None = None
+    job_status: JobStatus | None = None  # Jobs have one, other services none.
 
     @property
     def replicas(self) -> int:
@@ -206,8 +236,20 @@ class Service(Object, frozen=True, kw_only=True):
 
     @property
     def is_global(self) -> bool:
-        """Whether one task runs on every eligible node."""
-        return self.spec.mode.global_ is not None
+        """Whether one task runs on every eligible node, for ever or to completion."""
+        return self.spec.mode.global_ is not None or self.spec.mode.global_job is not None
+
+    @property
+    def is_job(self) -> bool:
+        """Whether its tasks run to completion."""
+        return self.spec.mode.is_job
+
+    @property
+    def job_iteration(self) -> Version | None:
+        """Which run of a job is the present one; None for other services."""
+        if not self.is_job:
+            return None
+        return self.job_status.job_iteration if self.job_status is not None else Version()
 
 
 DEFAULT_STOP_GRACE_NS = 10 * SECOND_NS

@@ -155,6 +155,11 @@ class Task(Object, frozen=True, kw_only=True):
         return State.RUNNING if self.job_iteration is None else State.COMPLETE
 
     @property
+    def done(self) -> bool:
+        """Whether it is a job's and has completed: it stays wanted as what it is."""
+        return self.job_iteration is not None and self.status.state is State.COMPLETE
+
+    @property
     def slot_key(self) -> int | str:
         """What tells its slot from others of its service: the slot, or the node for a global service's task."""
         return self.slot if self.slot or self.numbered else self.node_id

@@ -36,8 +36,8 @@ def has_ended(task: Task) -> bool:
 def beyond_limit(snap: Snapshot, service: Service, tasks: list[Task]) -> list[Task]:
     """Return the oldest ended tasks of a slot, as many as it has too many; running ones count and stay.
 
-    Kept whatever the limit: tasks the orchestrator has yet to handle, the one that fills the slot though it ended, and
-    those by which an update in progress is judged.
+    Kept whatever the limit: tasks the orchestrator has yet to handle, the one that fills the slot though it ended, what
+    a job's present run has completed, and those by which an update in progress is judged.
     """
     limit = limit_of(snap, service)
     if limit < 0 or len(tasks) <= limit:
@@ -50,6 +50,7 @@ def beyond_limit(snap: Snapshot, service: Service, tasks: list[Task]) -> list[Ta
         if has_ended(task)
         and not task.wanted
         and not task.stays_down
+        and not (task.done and task.job_iteration == service.job_iteration)
         and not (judged is not None and is_own(task, judged))
     ]
     return old[: len(tasks) - limit]

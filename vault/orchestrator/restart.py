@@ -43,7 +43,7 @@ def restart_ended(work: Work) -> None:
             work.wanted(key), key=lambda task: not task.beside
         ):  # New ones before those they run beside.
             drained = is_drained(work, task)
-            if not (task.state.terminal or drained or is_lost(work, task)):
+            if task.done or not (task.state.terminal or drained or is_lost(work, task)):
                 continue
             held_until = task.start_not_before
             if task.state.terminal and held_until is not None and work.now < held_until:

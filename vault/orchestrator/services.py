@@ -11,7 +11,7 @@ from vault.model.base import from_s
 from vault.model.ids import Kind, NewID
 from vault.model.service import Service
 from vault.model.task import State
-from vault.orchestrator import exchange, global_, judge, replicated, restart, update
+from vault.orchestrator import exchange, global_, jobs, judge, replicated, restart, update
 from vault.orchestrator.progress import is_in_progress
 from vault.orchestrator.work import SlotKey, Work, asked_to_stop
 from vault.store.changes import Atomic, Change, Put
@@ -81,15 +81,15 @@ def concerned(snap: Snapshot, changed: set[Key]) -> Iterable[tuple[str, SlotKey 
 
 
 def is_whole(service: Service, due: list[SlotKey | None]) -> bool:
-    """Whether a service must be looked at as a whole: an update is about all of its slots."""
-    return None in due or is_in_progress(service)
+    """Whether a service must be looked at as a whole: an update is about all of its slots, and so is a job's next."""
+    return None in due or is_in_progress(service) or (service.is_job and not service.is_global)
 
 
 def look(work: Work) -> Work:
     """Decide about a service, or about some of its slots; return what was decided."""
-    mode = work.service.spec.mode
-    if mode.replicated_job is not None or mode.global_job is not None:
-        return work  # The API refuses jobs for now.
+    if work.service.is_job:
+        jobs.reconcile(work)
+        return work
     if work.keys is None and judge.has_failed(work):
         return work  # The rest is decided about what the service is then.
     if work.service.is_global:

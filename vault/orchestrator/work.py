@@ -134,6 +134,8 @@ class Work:
             status=TaskStatus(timestamp=self.now, state=State.NEW, message="created"),
             desired_state=State.READY,
             spec_version=self.service.spec_version,
+            job_iteration=self.service.job_iteration,
+            numbered=spec.mode.replicated_job is not None,
             service_name=spec.name,
             service_labels=spec.labels,
             host_ports=tuple(port for port in ports if port.publish_mode == "host"),

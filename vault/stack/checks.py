@@ -116,7 +116,7 @@ def _check_services(deployment: Deployment, existing: Existing) -> None:
             check_targets(_with_any_ids(spec).task_template.container_spec)
         except VaultError as error:
             raise NotDeployable(f"failed to {verb} service {spec.name}: {error}") from None
-        if found is not None and (found.spec.mode.global_ is None) != (spec.mode.global_ is None):
+        if found is not None and found.spec.mode.name != spec.mode.name:
             raise NotDeployable(
                 f"failed to update service {spec.name}: rpc error: code = Unimplemented desc = "
                 "service mode change is not allowed"

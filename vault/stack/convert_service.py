@@ -13,11 +13,13 @@ from vault.model.secret import ConfigReference, Driver, FileTarget, SecretRefere
 from vault.model.service import (
     EndpointSpec,
     Global,
+    GlobalJob,
     Limit,
     NetworkAttachmentConfig,
     Placement,
     PortConfig,
     Replicated,
+    ReplicatedJob,
     Reservation,
     Resources,
     RestartPolicy,
@@ -166,10 +168,14 @@ def _mode(mode: str, replicas: int | None) -> ServiceMode:
     match mode:
         case "" | "replicated":
             return ServiceMode(replicated=Replicated(replicas=replicas))
-        case "global" if replicas is not None:
+        case "replicated-job":
+            return ServiceMode(replicated_job=ReplicatedJob(max_concurrent=replicas, total_completions=replicas))
+        case "global" | "global-job" if replicas is not None:
             raise StackError("replicas can only be used with replicated or replicated-job mode")
         case "global":
             return ServiceMode(global_=Global())
+        case "global-job":
+            return ServiceMode(global_job=GlobalJob())
         case _:
             raise StackError(f"unknown mode: {mode}")
 

@@ -91,8 +91,6 @@ def _in_logging(logging: doc.Logging) -> Iterator[str]:
 
 
 def _in_deploy(deploy: doc.Deploy) -> Iterator[str]:
-    if deploy.mode in ("replicated-job", "global-job"):
-        yield f"mode {deploy.mode}"
     if deploy.placement.preferences:
         yield "placement.preferences"
     if deploy.placement.max_replicas_per_node:

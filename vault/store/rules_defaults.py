@@ -31,8 +31,9 @@ def _spec(spec: ServiceSpec) -> ServiceSpec:
         task_template=msgspec.structs.replace(
             task, container_spec=container, restart_policy=_restart(task.restart_policy or RestartPolicy())
         ),
-        update_config=_update(spec.update_config),
-        rollback_config=_update(spec.rollback_config),
+        # The tasks of a job are not exchanged.
+        update_config=None if spec.mode.is_job else _update(spec.update_config),
+        rollback_config=None if spec.mode.is_job else _update(spec.rollback_config),
     )
 
 

@@ -21,10 +21,6 @@ def check_service_supported(spec: ServiceSpec) -> None:
 
 def _unsupported(spec: ServiceSpec) -> Iterator[str]:
     """Yield the fields that are not supported, in the order of the spec."""
-    if spec.mode.replicated_job is not None:
-        yield "Mode.ReplicatedJob"
-    if spec.mode.global_job is not None:
-        yield "Mode.GlobalJob"
     if spec.endpoint_spec and any(port.protocol == "sctp" for port in spec.endpoint_spec.ports):
         yield "EndpointSpec.Ports protocol sctp"
     yield from _task(spec.task_template)

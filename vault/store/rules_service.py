@@ -5,15 +5,17 @@ Called by `vault.api` inside `Store.submit`, against the proposed snapshot.
 
 import msgspec
 
-from vault.model.base import from_s
+from vault.model.base import Version, from_s
 from vault.model.errors import FailedPrecondition, InvalidArgument, NotFound, OutOfSequence, Unimplemented
 from vault.model.ids import Kind
 from vault.model.network import Network
 from vault.model.service import (
     EndpointSpec,
+    JobStatus,
     NetworkAttachmentConfig,
     PortConfig,
     Replicated,
+    ReplicatedJob,
     Service,
     ServiceMode,
     ServiceSpec,
@@ -29,46 +31,65 @@ from vault.store.rules_spec import check_spec
 from vault.store.rules_update import check_updates, stored_config, with_deadlines
 from vault.store.snapshot import Snapshot
 
-MODE_FIELDS = ("replicated", "global_", "replicated_job", "global_job")
 
+def new_service(snapshot: Snapshot, service_id: str, posted: ServiceSpec, *, now_s: float) -> Put:
+    """Return the change that creates a service of a spec as posted; raise what is wrong with it.
 
-def new_service(snapshot: Snapshot, service_id: str, posted: ServiceSpec) -> Put:
-    """Return the change that creates a service of a spec as posted; raise what is wrong with it."""
+    now_s: seconds since 1970; a job's first run begins then.
+    """
     spec = prepared(snapshot, posted)
     check_name_free(snapshot, Kind.SERVICE, spec.name, prefix="name conflicts with an existing object: ")
     _check_ports(snapshot, spec, service_id)
     check_references(snapshot, spec.task_template.container_spec)
-    return Put(Service(id=service_id, spec=spec))
+    return Put(Service(id=service_id, spec=spec, job_status=next_run(snapshot, spec, None, now_s)))
 
 
-def updated_service(snapshot: Snapshot, service_id: str, posted: ServiceSpec, *, version: int) -> Put:
+def updated_service(snapshot: Snapshot, service_id: str, posted: ServiceSpec, *, version: int, now_s: float) -> Put:
     """Return the change that gives a service another spec.
 
     version: the index the caller read.  It fits while the *spec* has not changed since, so that the cluster's own
-    writes (progress, addresses) refuse nobody.
+    writes (progress, addresses) refuse nobody.  now_s: seconds since 1970; a job runs again from then.
     """
     old = _at_version(snapshot, service_id, version)
     spec = prepared(snapshot, with_deadlines(posted, old.spec))
     if spec.name != old.spec.name:
         raise Unimplemented("renaming services is not supported")
-    if _mode_of(spec) != _mode_of(old.spec):
+    if spec.mode.name != old.spec.mode.name:
         raise Unimplemented("service mode change is not allowed")
     _check_ports(snapshot, spec, service_id)
     check_references(snapshot, spec.task_template.container_spec)
-    new = msgspec.structs.replace(old, spec=spec, previous_spec=old.spec, update_status=None)
-    return Put(new)
+    run = next_run(snapshot, spec, old.job_status, now_s)
+    return Put(msgspec.structs.replace(old, spec=spec, previous_spec=old.spec, update_status=None, job_status=run))
 
 
 def rolled_back(snapshot: Snapshot, service_id: str, *, version: int, now_s: float) -> Put:
-    """Return the change that swaps a service's spec and its previous one."""
+    """Return the change that swaps a service's spec and its previous one; a job runs again, as it did before."""
     old = _at_version(snapshot, service_id, version)
     check_rollback(snapshot, old)
     status = UpdateStatus(
         state=UpdateState.ROLLBACK_STARTED, started_at=from_s(now_s), message="manually requested rollback"
     )
     assert old.previous_spec is not None
-    new = msgspec.structs.replace(old, spec=old.previous_spec, previous_spec=old.spec, update_status=status)
+    new = msgspec.structs.replace(
+        old,
+        spec=old.previous_spec,
+        previous_spec=old.spec,
+        update_status=None if old.is_job else status,  # A job's tasks are not exchanged: nobody would end its update.
+        job_status=next_run(snapshot, old.previous_spec, old.job_status, now_s),
+    )
     return Put(new)
+
+
+def next_run(snapshot: Snapshot, spec: ServiceSpec, last: JobStatus | None, now_s: float) -> JobStatus | None:
+    """Return which run of a job is the next, and when it begins; None for other services.
+
+    The nodes there are now all count as there before it, whatever the clocks say: a global job runs on those.
+    """
+    if not spec.mode.is_job:
+        return None
+    begins = max([from_s(now_s), *(node.created_at for node in snapshot.nodes.values())])
+    iteration = Version() if last is None else Version(index=last.job_iteration.index + 1)
+    return JobStatus(job_iteration=iteration, last_execution=begins)
 
 
 def check_rollback(snapshot: Snapshot, service: Service) -> None:
@@ -116,7 +137,7 @@ def prepared(snapshot: Snapshot, posted: ServiceSpec) -> ServiceSpec:
     return msgspec.structs.replace(
         posted,
         task_template=msgspec.structs.replace(task, container_spec=container, networks=targets, runtime="container"),
-        mode=_with_replicas(posted.mode),
+        mode=_with_numbers(posted.mode),
         update_config=stored_config(posted.update_config),
         rollback_config=stored_config(posted.rollback_config),
         endpoint_spec=_with_mode(posted.endpoint_spec),
@@ -134,15 +155,19 @@ def _at_version(snapshot: Snapshot, service_id: str, version: int) -> Service:
     return service
 
 
-def _mode_of(spec: ServiceSpec) -> str:
-    return next((name for name in MODE_FIELDS if getattr(spec.mode, name) is not None), MODE_FIELDS[0])
-
-
-def _with_replicas(mode: ServiceMode) -> ServiceMode:
-    if _mode_of(ServiceSpec(mode=mode)) != MODE_FIELDS[0]:
-        return mode
-    replicas = mode.replicated.replicas if mode.replicated else None
-    return ServiceMode(replicated=Replicated(replicas=1 if replicas is None else replicas))
+def _with_numbers(mode: ServiceMode) -> ServiceMode:
+    """Return a mode with Docker's defaults for the numbers that were left out."""
+    match mode:
+        case ServiceMode(replicated_job=ReplicatedJob(max_concurrent=at_a_time, total_completions=total)):
+            at_a_time = 1 if at_a_time is None else at_a_time
+            total = at_a_time if total is None else total
+            return ServiceMode(replicated_job=ReplicatedJob(max_concurrent=at_a_time, total_completions=total))
+        case ServiceMode(replicated=Replicated(replicas=int())):
+            return mode
+        case _ if mode.name == "replicated":
+            return ServiceMode(replicated=Replicated(replicas=1))
+        case _:
+            return mode
 
 
 def _with_mode(endpoint: EndpointSpec | None) -> EndpointSpec:

@@ -12,6 +12,7 @@ from vault.model.service import (
     EndpointSpec,
     Limit,
     Placement,
+    ReplicatedJob,
     Reservation,
     RestartPolicy,
     ServiceMode,
@@ -50,6 +51,7 @@ def check_spec(spec: ServiceSpec) -> None:
     _check_restart(task.restart_policy)
     _check_placement(task.placement)
     _check_container(task.container_spec)
+    _check_not_updated(spec)
     _check_update(spec.update_config)
     _check_update(spec.rollback_config)
     _check_endpoint(spec.endpoint_spec)
@@ -63,6 +65,29 @@ def _check_mode(mode: ServiceMode) -> None:
         replicas = mode.replicated.replicas
         if replicas is not None and not 0 <= replicas <= MAX_REPLICAS:
             raise InvalidArgument(f"Replicas must be between 0 and {MAX_REPLICAS}")
+    if mode.replicated_job is not None:
+        _check_job(mode.replicated_job)
+
+
+def _check_job(job: ReplicatedJob) -> None:
+    at_a_time = 1 if job.max_concurrent is None else job.max_concurrent
+    total = at_a_time if job.total_completions is None else job.total_completions
+    if at_a_time < 0:
+        raise InvalidArgument("Maximum concurrent jobs must not be negative")
+    if total < 0:
+        raise InvalidArgument("Total completed jobs must not be negative")
+    if max(at_a_time, total) > MAX_REPLICAS:
+        raise InvalidArgument(f"MaxConcurrent and TotalCompletions must be at most {MAX_REPLICAS}")
+    if total and not at_a_time:
+        raise InvalidArgument("MaxConcurrent must be at least 1, or the job's tasks never run")
+
+
+def _check_not_updated(spec: ServiceSpec) -> None:
+    """Raise `InvalidArgument` for a job that says how its tasks are exchanged: it runs anew instead."""
+    if spec.mode.is_job and spec.update_config is not None:
+        raise InvalidArgument("Jobs may not have an update config")
+    if spec.mode.is_job and spec.rollback_config is not None:
+        raise InvalidArgument("Jobs may not have a rollback config")
 
 
 def _check_resources(resources: Limit | Reservation | None) -> None:

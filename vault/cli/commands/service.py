@@ -181,9 +181,13 @@ def _scale_one(client: Client, name: str, count: str) -> None:
         raise CommandError(f"invalid replicas value {count}: {error}") from None
     found = client.get(f"/services/{name}")
     spec = found["Spec"]
-    if (spec.get("Mode") or {}).get("Replicated") is None:
+    mode = spec.get("Mode") or {}
+    if mode.get("Replicated") is not None:
+        mode["Replicated"]["Replicas"] = replicas
+    elif mode.get("ReplicatedJob") is not None:
+        mode["ReplicatedJob"]["TotalCompletions"] = replicas
+    else:
         raise CommandError("scale can only be used with replicated or replicated-job mode")
-    spec["Mode"]["Replicated"]["Replicas"] = replicas
     answer = client.post(f"/services/{found['ID']}/update", spec, version=found["Version"]["Index"])
     warn(answer)
     click.echo(f"{name} scaled to {replicas}")

@@ -56,8 +56,11 @@ def _target(client: Client, reference: str) -> tuple[str, bool, int]:
         if error.status != 404:
             raise
     else:
-        replicas = ((service["Spec"].get("Mode") or {}).get("Replicated") or {}).get("Replicas", 1)
-        return f"/services/{service['ID']}/logs", _tty(service["Spec"]["TaskTemplate"]), len(str(replicas))
+        mode = service["Spec"].get("Mode") or {}
+        last = (mode.get("Replicated") or {}).get("Replicas", 1)
+        if (job := mode.get("ReplicatedJob")) is not None:
+            last = max(job["TotalCompletions"] - 1, 0)
+        return f"/services/{service['ID']}/logs", _tty(service["Spec"]["TaskTemplate"]), len(str(last))
     try:
         task = client.get(f"/tasks/{reference}")
     except ApiError as error:

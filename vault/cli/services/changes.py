@@ -8,8 +8,10 @@ from vault.cli.errors import CommandError
 from vault.cli.services.spec import (
     EXCHANGE_DEFAULTS,
     EXCHANGE_FIELDS,
+    JOBS,
     RESTART_DEFAULTS,
     RESTART_FIELDS,
+    filled,
     limits,
     reservations,
 )
@@ -51,6 +53,8 @@ def changed_spec(before: Mapping[str, Any], given: Given, *, environ_add: Sequen
     _replicas(spec, given)
     for prefix, field in (("update", "UpdateConfig"), ("rollback", "RollbackConfig")):
         fields = {f"{prefix}_{name}": to for name, to in EXCHANGE_FIELDS.items()}
+        if (spec.get("Mode") or {}).keys() & JOBS and any(given[name] is not None for name in fields):
+            raise CommandError("update and rollback configuration is not supported for jobs")
         _merge(spec, field, EXCHANGE_DEFAULTS, fields, given)
     _endpoint(spec, given)
     return spec
@@ -163,12 +167,20 @@ def _merge(owner: Spec, field: str, defaults: Spec, fields: Mapping[str, str], g
 
 
 def _replicas(spec: Spec, given: Given) -> None:
-    if given["replicas"] is None:
+    replicas, at_a_time = given["replicas"], given["max_concurrent"]
+    if replicas is None and at_a_time is None:
         return
     mode = spec.get("Mode") or {}
+    job = mode.get("ReplicatedJob")
+    if job is not None:
+        numbers = {"MaxConcurrent": at_a_time, "TotalCompletions": replicas}
+        spec["Mode"] = {"ReplicatedJob": {**job, **filled(numbers)}}
+        return
+    if at_a_time is not None:
+        raise CommandError("max-concurrent can only be used with replicated-job mode")
     if mode and mode.get("Replicated") is None:
-        raise CommandError("replicas can only be used with replicated mode")
-    spec["Mode"] = {"Replicated": {"Replicas": given["replicas"]}}
+        raise CommandError("replicas can only be used with replicated or replicated-job mode")
+    spec["Mode"] = {"Replicated": {"Replicas": replicas}}
 
 
 def _endpoint(spec: Spec, given: Given) -> None:

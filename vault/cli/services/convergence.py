@@ -46,6 +46,7 @@ class Picture:
     wanted: int | None  # None: not known yet.
     lines: tuple[Line, ...]
     given_up: tuple[Task, ...] = ()  # Failed tasks whose places nothing is about to fill.
+    start: tuple[Line, ...] = ()  # What is drawn first, where `lines` would not tell.
 
     @property
     def converged(self) -> bool:
@@ -55,6 +56,8 @@ class Picture:
     @property
     def opening(self) -> tuple[Line, ...]:
         """The lines that are drawn first, so that bars stand in their order: nothing is there yet."""
+        if self.start:
+            return self.start
         text = re.sub(r"\d+ out of", "0 out of", self.lines[0].text)
         return (Line(self.lines[0].key, text), *(Line(line.key, " ") for line in self.lines[1:]))
 
@@ -87,7 +90,7 @@ def _replicated(replicas: int, tasks: Iterable[Task], active: set[str], restarts
     if replicas <= MAX_BARS:
         shown = dict(enumerate((slots[slot] for slot in sorted(slots)), 1))
         lines += [_bar(f"{place}/{replicas}", shown.get(place)) for place in range(1, replicas + 1)]
-    return Picture(there=there, wanted=replicas, lines=tuple(lines), given_up=_given_up(slots.values()))
+    return Picture(there=there, wanted=replicas, lines=tuple(lines), given_up=given_up(slots.values()))
 
 
 def _global(tasks: Iterable[Task], active: set[str], restarts: str, rollback: bool) -> Picture:
@@ -98,7 +101,7 @@ def _global(tasks: Iterable[Task], active: set[str], restarts: str, rollback: bo
     lines = [_overall(there, len(nodes), rollback)]
     if len(nodes) <= MAX_BARS:
         lines += [_bar(node[:12], nodes[node]) for node in sorted(nodes)]
-    return Picture(there=there, wanted=len(nodes), lines=tuple(lines), given_up=_given_up(nodes.values()))
+    return Picture(there=there, wanted=len(nodes), lines=tuple(lines), given_up=given_up(nodes.values()))
 
 
 def _best(tasks: Iterable[Task], place: Any) -> dict[Any, Task]:
@@ -124,7 +127,8 @@ def _is_there(task: Task, restarts: str) -> bool:
     return bool(state == "complete" and restarts in ("none", "on-failure"))
 
 
-def _given_up(tasks: Iterable[Task]) -> tuple[Task, ...]:
+def given_up(tasks: Iterable[Task]) -> tuple[Task, ...]:
+    """Return the tasks that failed and that nobody tries again."""
     return tuple(
         task
         for task in tasks
@@ -142,8 +146,18 @@ def _bar(key: str, task: Task | None) -> Line:
         return Line(key, " ")
     error = task["Status"].get("Err")
     if error:
-        text = error.replace("\n", " ")
-        return Line(key, text if len(text) <= MAX_ERROR else text[: MAX_ERROR - 1] + "…")
+        return Line(key, short_error(error))
     state = task["Status"]["State"]
-    done = min(RANK[state], RUNNING) * BAR_CELLS // RUNNING
-    return Line(key, f"{state:<{LONGEST}} [{'=' * done}>{' ' * (BAR_CELLS - done)}] ", bar=True)
+    return Line(key, bar_text(f"{state:<{LONGEST}}", min(RANK[state], RUNNING), RUNNING), bar=True)
+
+
+def short_error(error: str) -> str:
+    """Return an error that fits in a line of progress."""
+    text = error.replace("\n", " ")
+    return text if len(text) <= MAX_ERROR else text[: MAX_ERROR - 1] + "…"
+
+
+def bar_text(text: str, done: int, total: int) -> str:
+    """Return a text and a bar, full once `done` has reached `total`."""
+    cells = done * BAR_CELLS // total
+    return f"{text} [{'=' * cells}>{' ' * (BAR_CELLS - cells)}] "

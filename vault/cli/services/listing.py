@@ -37,15 +37,20 @@ def _row(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def mode_name(spec: Mapping[str, Any]) -> str:
-    """Return `replicated` or `global`."""
+    """Return the mode in words: `replicated`, `global job`."""
     mode = spec.get("Mode") or {}
     return next((name for field, name in MODES.items() if mode.get(field) is not None), "replicated")
 
 
 def replicas_text(item: Mapping[str, Any]) -> str:
-    """Return `2/3`: running of desired."""
-    status = item.get("ServiceStatus") or {}
-    text = f"{status.get('RunningTasks', 0)}/{status.get('DesiredTasks', 0)}"
+    """Return `2/3`: running of desired; of a job also how many of all have completed: `1/2 (3/5 completed)`."""
+    status, mode = item.get("ServiceStatus") or {}, item["Spec"].get("Mode") or {}
+    desired, completed = status.get("DesiredTasks", 0), status.get("CompletedTasks", 0)
+    text = f"{status.get('RunningTasks', 0)}/{desired}"
+    if (job := mode.get("ReplicatedJob")) is not None:
+        return f"{text} ({completed}/{job.get('TotalCompletions', 0)} completed)"
+    if mode.get("GlobalJob") is not None:
+        return f"{text} ({completed}/{desired + completed} completed)"
     most = (item["Spec"]["TaskTemplate"].get("Placement") or {}).get("MaxReplicas", 0)
     return f"{text} (max {most} per node)" if most and mode_name(item["Spec"]) == "replicated" else text
 

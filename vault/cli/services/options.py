@@ -57,6 +57,11 @@ def common(*, defaults: bool) -> list[Declaration]:
         option("--limit-cpu", kind=kinds.CPUS, text="Limit CPUs"),
         option("--limit-memory", kind=kinds.BYTES, text="Limit Memory"),
         option("--limit-pids", kind=kinds.INT, text="Limit maximum number of processes (default 0 = unlimited)"),
+        option(
+            "--max-concurrent",
+            kind=kinds.UINT,
+            text="Number of job tasks to run concurrently (default equal to --replicas)",
+        ),
         switch(
             "--no-resolve-image",
             text="Accepted for compatibility: the nodes find images, and a local one is used as it is",
@@ -157,7 +162,12 @@ CREATE: list[Declaration] = [
     option("--group", kind=kinds.LIST, many=True, text="Set one or more supplementary user groups for the container"),
     option("--host", kind=HOST, many=True, text="Set one or more custom host-to-IP mappings (host:ip)"),
     option("-l", "--label", kind=kinds.LABEL, many=True, text="Service labels"),
-    option("--mode", default="replicated", shown='"replicated"', text='Service mode ("replicated", "global")'),
+    option(
+        "--mode",
+        default="replicated",
+        shown='"replicated"',
+        text='Service mode ("replicated", "global", "replicated-job", "global-job")',
+    ),
     option("--mount", kind=MOUNT, many=True, text="Attach a filesystem mount to the service"),
     option("--name", text="Service name"),
     option("--network", kind=NETWORK, many=True, text="Network attachments"),

@@ -18,6 +18,7 @@ def pretty_service(item: Part, network_name: Callable[[str], str]) -> str:
     if spec.get("Labels"):
         lines += ["Labels:", *(f" {_pair(pair, '=')}" for pair in sorted(spec["Labels"].items()))]
     lines += _mode(spec.get("Mode") or {})
+    lines += _job_status(item.get("JobStatus"), now_s())
     lines += _update_status(item.get("UpdateStatus") or {}, now_s())
     lines += _placement(task.get("Placement") or {})
     lines += _exchange("UpdateConfig", "Update", spec.get("UpdateConfig"))
@@ -39,8 +40,20 @@ def _pair(pair: tuple[str, str], between: str) -> str:
 def _mode(mode: Part) -> list[str]:
     if mode.get("Global") is not None:
         return ["Service Mode:\tGlobal"]
+    if mode.get("GlobalJob") is not None:
+        return ["Service Mode:\tGlobal Job"]
+    if (job := mode.get("ReplicatedJob")) is not None:
+        numbers = [f" Max Concurrent:\t{job['MaxConcurrent']}", f" Total Completions:\t{job['TotalCompletions']}"]
+        return ["Service Mode:\tReplicated Job", *numbers]
     replicas = (mode.get("Replicated") or {}).get("Replicas")
     return ["Service Mode:\tReplicated", *([f" Replicas:\t{replicas}"] if replicas is not None else [])]
+
+
+def _job_status(status: Part | None, now: float) -> list[str]:
+    if status is None:
+        return []
+    run, begun = status["JobIteration"].get("Index", 0), human.ago(status["LastExecution"], now)
+    return [f" Iteration:\t{run}", f" Last Execution:\t{begun}"]
 
 
 def _update_status(status: Part, now: float) -> list[str]:

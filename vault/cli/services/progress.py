@@ -13,6 +13,7 @@ from vault.cli.client import Client
 from vault.cli.errors import CommandError
 from vault.cli.screen import Line, Screen
 from vault.cli.services.convergence import Picture, picture
+from vault.cli.services.job_progress import job_picture
 from vault.cli.wire import filters
 
 SECOND_NS = 1_000_000_000
@@ -50,6 +51,8 @@ def _look(client: Client, service: Mapping[str, Any], *, rollback: bool) -> Pict
     tasks = client.get("/tasks", filters=filters([("service", service["ID"]), ("_up-to-date", "true")]))
     nodes = client.get("/nodes")
     active = [node["ID"] for node in nodes if node["Status"]["State"] != "down"]
+    if service.get("JobStatus") is not None:
+        return job_picture(service, tasks)
     return picture(service, tasks, active, rollback=rollback)
 
 
@@ -95,6 +98,8 @@ class _Watch:
                 screen.draw(line)
         for line in seen.lines:
             screen.draw(line)
+        if service.get("JobStatus") is not None:
+            return self._judge_job(seen, screen)
         was_converged, self.converged = self.converged, seen.converged
         if not seen.converged:
             if self._since_s is not None:
@@ -115,15 +120,26 @@ class _Watch:
             raise CommandError(f"service update rolled back: {self._reason or 'the former spec is in force again'}")
         return True
 
+    def _judge_job(self, seen: Picture, screen: Screen) -> bool:
+        """Return whether a job is done; it stays so, and needs no watching."""
+        self.converged = seen.converged
+        if seen.converged:
+            screen.say("job complete")
+        elif seen.hopeless:
+            raise CommandError(f"job {self._service} did not complete: {_end_of(seen)}")
+        return seen.converged
+
     def _check_hope(self, seen: Picture, monitor_s: float, now_s: float) -> None:
         if not seen.hopeless or self._state in ("updating", "rollback_started"):
             self._hopeless_since_s = None
             return
         self._hopeless_since_s = now_s if self._hopeless_since_s is None else self._hopeless_since_s
         if now_s - self._hopeless_since_s >= monitor_s:
-            task = seen.given_up[0]
-            reason = task["Status"].get("Err") or task["Status"]["State"]
-            raise CommandError(
-                f"service {self._service} did not converge: task {task['ID']} ended ({reason}) "
-                "and its restart policy does not try again"
-            )
+            raise CommandError(f"service {self._service} did not converge: {_end_of(seen)}")
+
+
+def _end_of(seen: Picture) -> str:
+    """Return how the first task ended that is not tried again."""
+    task = seen.given_up[0]
+    reason = task["Status"].get("Err") or task["Status"]["State"]
+    return f"task {task['ID']} ended ({reason}) and its restart policy does not try again"

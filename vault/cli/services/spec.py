@@ -11,6 +11,7 @@ from vault.cli.values.scalars import pairs
 Spec = dict[str, Any]
 Given = Mapping[str, Any]
 SECOND_NS = 1_000_000_000
+JOBS = frozenset(("ReplicatedJob", "GlobalJob"))
 EXCHANGE_DEFAULTS = {
     "Parallelism": 1,
     "FailureAction": "pause",
@@ -49,12 +50,16 @@ def new_spec(given: Given, image: str, args: Sequence[str], *, env: Sequence[str
         "Placement": filled({"Constraints": list(given["constraint"])}),
         "Networks": sorted(networks, key=lambda network: str(network["Target"])),
     }
+    mode = _mode(given)
+    changes = filled({"UpdateConfig": exchange("update", given), "RollbackConfig": exchange("rollback", given)})
+    if changes and mode.keys() & JOBS:
+        raise CommandError("update and rollback configuration is not supported for jobs")
     return {
         **filled({"Name": given["name"]}),
         "Labels": pairs(given["label"]),
         "TaskTemplate": {**filled(task, keep=("Resources", "Placement")), "ForceUpdate": 0},
-        "Mode": _mode(given),
-        **filled({"UpdateConfig": exchange("update", given), "RollbackConfig": exchange("rollback", given)}),
+        "Mode": mode,
+        **changes,
         "EndpointSpec": filled({"Mode": (given["endpoint_mode"] or "vip").lower(), "Ports": flat(given["publish"])}),
     }
 
@@ -93,16 +98,21 @@ def _container(given: Given, image: str, args: Sequence[str], env: Sequence[str]
 
 
 def _mode(given: Given) -> Spec:
-    replicas = given["replicas"]
-    match given["mode"]:
+    replicas, at_a_time, mode = given["replicas"], given["max_concurrent"], given["mode"]
+    if mode in ("global", "global-job") and replicas is not None:
+        raise CommandError("replicas can only be used with replicated or replicated-job mode")
+    if mode in ("global", "global-job", "replicated") and at_a_time is not None:
+        raise CommandError("max-concurrent can only be used with replicated-job mode")
+    match mode:
         case "replicated":
             return {"Replicated": filled({"Replicas": replicas})}
+        case "replicated-job":
+            at_a_time = replicas if at_a_time is None else at_a_time
+            return {"ReplicatedJob": filled({"MaxConcurrent": at_a_time, "TotalCompletions": replicas})}
         case "global":
-            if replicas is not None:
-                raise CommandError("replicas can only be used with replicated or replicated-job mode")
             return {"Global": {}}
-        case "replicated-job" | "global-job":
-            raise CommandError(f"mode {given['mode']} is not supported yet: use replicated or global")
+        case "global-job":
+            return {"GlobalJob": {}}
         case other:
             raise CommandError(f"unknown mode: {other}, only replicated and global supported")
 

@@ -32,6 +32,7 @@ class Names:
         self._client = client
         self._resolve = resolve
         self._known: dict[str, str] = {}
+        self._jobs: dict[str, bool] = {}
 
     def node(self, identifier: str) -> str:
         """Return a node's name."""
@@ -42,6 +43,21 @@ class Names:
     def service(self, identifier: str) -> str:
         """Return a service's name."""
         return self._look_up("/services/", identifier, lambda item: item["Spec"]["Name"])
+
+    def counts_from_0(self, task: Task) -> bool:
+        """Whether a task without a slot has slot 0: that of a replicated job, not of a global service."""
+        if "JobIteration" not in task or task.get("Slot"):
+            return False
+        identifier = task["ServiceID"]
+        if identifier not in self._jobs:
+            try:
+                mode = self._client.get(f"/services/{identifier}")["Spec"]["Mode"]
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+                mode = {}
+            self._jobs[identifier] = mode.get("ReplicatedJob") is not None
+        return self._jobs[identifier]
 
     def _look_up(self, path: str, identifier: str, name: Any) -> str:
         if not identifier or not self._resolve:
@@ -73,7 +89,11 @@ def print_tasks(
     names = Names(client, resolve=not no_resolve)
     rows = task_rows(
         [
-            (task_name(task, names.service(task.get("ServiceID", ""))), names.node(task.get("NodeID", "")), task)
+            (
+                task_name(task, names.service(task.get("ServiceID", "")), counts_from_0=names.counts_from_0(task)),
+                names.node(task.get("NodeID", "")),
+                task,
+            )
             for task in tasks
         ],
         now=now_s(),
@@ -83,9 +103,10 @@ def print_tasks(
     show(rows, headers=HEADERS, columns=COLUMNS, form=form, quiet=quiet)
 
 
-def task_name(task: Task, service: str) -> str:
+def task_name(task: Task, service: str, *, counts_from_0: bool = False) -> str:
     """Return `service.slot`, or `service.node-id` for a global service."""
-    return f"{service}.{task.get('Slot') or task.get('NodeID', '')}"
+    slot = task.get("Slot", 0)
+    return f"{service}.{slot if slot or counts_from_0 else task.get('NodeID', '')}"
 
 
 def task_rows(tasks: Iterable[tuple[str, str, Task]], *, now: float, trunc: bool, indent: str) -> list[dict[str, Any]]:
