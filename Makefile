@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 
-.PHONY: help setup images demo demo-wordpress test lint bench bench-cluster bench-network faults
+.PHONY: help setup images demo demo-wordpress test lint bench bench-cluster bench-network bench-scale faults
 
 help:
 	@echo 'make setup   install Debian packages and .venv/bin/vault, .venv/bin/vaultd (as root)'
@@ -14,6 +14,7 @@ help:
 	@echo 'make bench   measure, and compare with Docker Swarm where Docker Engine is at hand'
 	@echo 'make bench-cluster  the same for three managers and a worker: creates, fail-over, dead workers, drains'
 	@echo 'make bench-network  the same for overlay networks: requests along each way, names, starts'
+	@echo 'make bench-scale  a manager with a thousand simulated nodes: tasks assigned, nodes lost, processor time, memory'
 	@echo 'make faults  break clusters in every way there is, by seed; goes on where it stopped (docs/reliability.md)'
 
 setup:
@@ -45,6 +46,9 @@ bench-cluster: setup images
 
 bench-network: setup images
 	$(BIN)/python -m bench.network
+
+bench-scale: setup images
+	$(BIN)/python -m bench.scale
 
 faults: setup images
 	$(BIN)/python -m tests.cluster.campaign

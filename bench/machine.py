@@ -81,7 +81,8 @@ def named(comm: str, needle: str = "") -> list[int]:
     return found
 
 
-def _cpu_s(pids: list[int]) -> float:
+def cpu_s(pids: list[int]) -> float:
+    """Return the processor time that processes have used, in seconds."""
     total = 0.0
     for pid in pids:
         try:
@@ -96,8 +97,8 @@ def _cpu_s(pids: list[int]) -> float:
 def watched(server: int) -> Iterator[Foreign]:
     """Measure foreign load while the body runs; containers count as foreign, since nobody's tree has them."""
     foreign, pids = Foreign(), tree(server)
-    begun, before, used, own = time.perf_counter(), _jiffies(), _cpu_s(pids), sum(os.times()[:2])
+    begun, before, used, own = time.perf_counter(), _jiffies(), cpu_s(pids), sum(os.times()[:2])
     yield foreign
     elapsed, after = max(time.perf_counter() - begun, 1e-6), _jiffies()
     busy = (1 - (after[1] - before[1]) / max(after[0] - before[0], 1)) * (os.cpu_count() or 1)
-    foreign.cores = max(0.0, busy - (_cpu_s(pids) - used) / elapsed - (sum(os.times()[:2]) - own) / elapsed)
+    foreign.cores = max(0.0, busy - (cpu_s(pids) - used) / elapsed - (sum(os.times()[:2]) - own) / elapsed)

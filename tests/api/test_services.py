@@ -109,6 +109,16 @@ def test_counts_come_with_status_and_from_1_41_on() -> None:
     assert "ServiceStatus" not in daemon.get("/v1.40/services?status=true").json()[0]
 
 
+def test_a_task_on_a_node_that_is_down_does_not_count_as_running() -> None:
+    daemon = Daemon().with_swarm()
+    service_id = create(daemon, spec())
+    add_task(daemon, service_id, 1)
+    store = daemon.manager.store()
+    node = store.committed.nodes[NODE_ID]
+    store.write((Put(msgspec.structs.replace(node, status=msgspec.structs.replace(node.status, state="down"))),))
+    assert daemon.get("/services?status=true").json()[0]["ServiceStatus"]["RunningTasks"] == 0
+
+
 def test_fields_that_a_version_did_not_have_are_neither_taken_nor_shown() -> None:
     daemon = Daemon().with_swarm()
     posted = spec(CapabilityAdd=["NET_ADMIN"], OomScoreAdj=5)

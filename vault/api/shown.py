@@ -108,13 +108,17 @@ def shown_task(task: Task, version: ApiVersion) -> Task:
 
 
 def status_of(snapshot: Snapshot, service: Service) -> ServiceStatus:
-    """Return the counts that `?status=true` asks for; of a job's tasks, those of its present run."""
+    """Return the counts that `?status=true` asks for; of a job's tasks, those of its present run.
+
+    A task on a node that is down was last seen running, but nobody knows whether it does: it does not count, or a
+    service would show more tasks than it wants until the node is back.
+    """
     running = desired = 0
     completed: set[int | str] = set()
     for task in snapshot.tasks_of(service.id):
         if task.job_iteration != service.job_iteration:
             continue
-        running += task.state is State.RUNNING
+        running += task.state is State.RUNNING and not _on_lost_node(snapshot, task)
         desired += task.released and not task.done
         if service.is_job and task.state is State.COMPLETE:
             completed.add(task.slot_key)  # A node that was given up may say later that it had completed, too.
@@ -125,6 +129,11 @@ def status_of(snapshot: Snapshot, service: Service) -> ServiceStatus:
         desired_tasks=desired if service.is_global else fixed,
         completed_tasks=len(completed),
     )
+
+
+def _on_lost_node(snapshot: Snapshot, task: Task) -> bool:
+    node = snapshot.nodes.get(task.node_id)
+    return node is None or node.status.state == "down"
 
 
 def spec_of_version(spec: ServiceSpec, version: ApiVersion) -> ServiceSpec:
