@@ -43,7 +43,7 @@ class FakeDaemon:
     requests: list[Request] = field(default_factory=list)
 
     def on(self, method: str, path: str, *replies: Any, status: int = 200) -> None:
-        """Answer `path` with each reply in turn: JSON, bytes, or a function of the request."""
+        """Answer `path` with each reply in turn: JSON, bytes, or a function of the request, which may give a status."""
         self.answers[(method, path)] = [(status, reply) for reply in replies]
 
     def refuse(self, method: str, path: str, status: int, message: str) -> None:
@@ -56,7 +56,8 @@ class FakeDaemon:
         if not replies:
             return 404, {"message": f"page not found: {request.method} {request.path}"}
         status, reply = replies.pop(0) if len(replies) > 1 else replies[0]
-        return (status, reply(request)) if callable(reply) else (status, reply)
+        answer = reply(request) if callable(reply) else reply
+        return answer if isinstance(answer, tuple) else (status, answer)
 
     def asked(self, method: str, path: str) -> list[Request]:
         """Return the requests of that kind."""

@@ -1,6 +1,5 @@
 """Jobs on the command line: options, lists, progress and exit codes, as Docker's where it has them."""
 
-import io
 from typing import Any
 
 import pytest
@@ -9,11 +8,9 @@ from hypothesis import strategies as st
 
 from tests.cli.conftest import FakeDaemon, Vault
 from tests.cli.test_service import WEB, sent, service, swarm
-from vault.cli.errors import CommandError
-from vault.cli.screen import Screen
 from vault.cli.services.convergence import RANK, Picture
 from vault.cli.services.job_progress import job_picture
-from vault.cli.services.progress import _Watch
+from vault.cli.services.verdict import Failed, Verdict
 
 __all__ = ["swarm"]
 NODES = ("hnli2tw5v5k3ngekr5hxjipfc", "zzzi2tw5v5k3ngekr5hxjipfc")
@@ -177,6 +174,7 @@ def test_a_job_of_nodes_has_a_line_for_each() -> None:
     seen = job_picture(job(nodes=True), [task(0, "complete"), task(0, "running", node=NODES[1])])
     assert shown(seen) == ["job progress: 1 out of 2 complete", f"{NODES[0]}: complete ", f"{NODES[1]}: running  "]
     waiting = job_picture(job(nodes=True), [])
+    assert job_picture(job(nodes=True), [], expected=[]).converged, "no node is to run it"
     assert (shown(waiting), waiting.converged) == (["job progress: waiting for tasks"], False)
 
 
@@ -204,18 +202,18 @@ class Wait:
     """One wait for a job."""
 
     def __init__(self) -> None:
-        self.out = io.StringIO()
-        self.watch = _Watch("batch", rollback_wanted=False)
+        self.verdict = Verdict("batch", rollback_wanted=False)
 
     def see(self, found: dict[str, Any], *tasks: dict[str, Any]) -> bool:
-        return self.watch.judge(job_picture(found, tasks), found, Screen(self.out), 0.0)
+        list(self.verdict.judge(job_picture(found, tasks), found, 0.0))
+        return self.verdict.over
 
 
 def test_a_job_is_done_as_soon_as_all_has_completed() -> None:
     wait = Wait()
     assert not wait.see(job(1, 2), task(0, "running"))
     assert wait.see(job(1, 2), task(0, "complete"), task(1, "complete"))
-    assert wait.out.getvalue().endswith("job complete\n")
+    assert wait.verdict.last_words == "job complete"
 
 
 def test_a_job_of_none_is_done_at_once() -> None:
@@ -225,9 +223,8 @@ def test_a_job_of_none_is_done_at_once() -> None:
 def test_a_job_that_cannot_complete_any_more_is_an_error_once_the_rest_is_done() -> None:
     wait, lost = Wait(), task(0, "failed", "shutdown", error=FAILED)
     assert not wait.see(job(1, 2), lost, task(1, "running"))
-    with pytest.raises(CommandError) as caught:
+    with pytest.raises(Failed) as caught:
         wait.see(job(1, 2), lost, task(1, "complete"))
-    assert caught.value.exit_code == 1
-    assert str(caught.value) == (
+    assert caught.value.sentence("") == (
         f"job batch did not complete: task t0 ended ({FAILED}) and its restart policy does not try again"
     )

@@ -80,7 +80,7 @@ def is_in_hand(work: Work, progress: Progress, task: Task) -> bool:
     """Whether the exchange of a slot is not over yet: its new task has to run, and then the delay to pass."""
     if task.state.terminal:
         since: datetime | None = task.updated_at
-    elif task.desired_state > State.RUNNING:
+    elif not task.wanted:
         return False
     else:
         since = task.running_since

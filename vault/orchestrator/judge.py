@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from vault.model.errors import FailedPrecondition, InvalidArgument
 from vault.model.service import UpdateState, UpdateStatus
-from vault.model.task import State, Task
+from vault.model.task import Task
 from vault.orchestrator.dirty import dirty_slots
 from vault.orchestrator.overdue import why_incomplete
 from vault.orchestrator.progress import IN_PROGRESS, Progress, current_status, due_at, has_begun, progress_of
@@ -111,7 +111,7 @@ def roll_back(work: Work, progress: Progress, reason: str) -> None:
     The rollback has as much time as the update had, unless its own settings say otherwise.
     """
     for _, task in progress.own:
-        if task.state.terminal and task.desired_state <= State.RUNNING:
+        if task.state.terminal and task.wanted:
             work.put(
                 replace(asked_to_stop(task, work.now), stays_down=True)
             )  # Not restarted: the rollback replaces it.

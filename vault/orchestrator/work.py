@@ -92,7 +92,7 @@ class Work:
     def beside(self, key: SlotKey, task: Task) -> Task | None:
         """Return the task that one of an update start-first runs beside and will take over from; None when it has."""
         old = self.slots.get(key, {}).get(task.beside)
-        return old if old is not None and old.desired_state <= State.RUNNING else None
+        return old if old is not None and old.wanted else None
 
     def successor(self, key: SlotKey, task: Task) -> Task | None:
         """Return the task of an update start-first that will take over from one; None when there is none."""

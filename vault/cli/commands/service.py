@@ -9,6 +9,7 @@ from vault.cli.client import Client
 from vault.cli.command import Group, argument, command, option, switch
 from vault.cli.errors import ApiError, CommandError, joined
 from vault.cli.removal import remove_each
+from vault.cli.services.editing import edit
 from vault.cli.services.listing import COLUMNS, HEADERS, service_rows
 from vault.cli.shared_options import (
     asked,
@@ -155,42 +156,46 @@ def scale(ctx: click.Context, client: Client, scales: tuple[str, ...], detach: b
                 f"Usage:  {path} {scale.usage}\n\n{scale.help}"
             )
     errors: list[CommandError] = []
-    scaled: list[str] = []
+    scaled: dict[str, dict[str, Any]] = {}  # Name -> the spec before.
     for text in scales:
         name, _, count = text.partition("=")
         try:
-            _scale_one(client, name, count)
-            scaled.append(name)
+            scaled[name] = _scale_one(client, name, count)
         except CommandError as error:
             errors.append(CommandError(f"{name}: {error}"))
     if not detach:
         from vault.cli.services.progress import wait_for
 
-        for name in scaled:
+        for name, before in scaled.items():
             try:
-                wait_for(client, name)
+                if not wait_for(client, name, before=before):
+                    break
             except CommandError as error:
                 errors.append(CommandError(f"{name}: {error}"))
     joined(errors)
 
 
-def _scale_one(client: Client, name: str, count: str) -> None:
+def _scale_one(client: Client, name: str, count: str) -> dict[str, Any]:
     try:
         replicas = decimal_unsigned(count)
     except ValueError as error:
         raise CommandError(f"invalid replicas value {count}: {error}") from None
-    found = client.get(f"/services/{name}")
-    spec = found["Spec"]
-    mode = spec.get("Mode") or {}
-    if mode.get("Replicated") is not None:
-        mode["Replicated"]["Replicas"] = replicas
-    elif mode.get("ReplicatedJob") is not None:
-        mode["ReplicatedJob"]["TotalCompletions"] = replicas
-    else:
-        raise CommandError("scale can only be used with replicated or replicated-job mode")
-    answer = client.post(f"/services/{found['ID']}/update", spec, version=found["Version"]["Index"])
-    warn(answer)
+
+    def post(found: dict[str, Any]) -> Any:
+        spec = {**found["Spec"], "Mode": _scaled(found["Spec"].get("Mode") or {}, replicas)}
+        return client.post(f"/services/{found['ID']}/update", spec, version=found["Version"]["Index"])
+
+    edited = edit(client, name, post)
+    warn(edited.answer)
     click.echo(f"{name} scaled to {replicas}")
+    return edited.before
+
+
+def _scaled(mode: dict[str, Any], replicas: int) -> dict[str, Any]:
+    for name, number in (("Replicated", "Replicas"), ("ReplicatedJob", "TotalCompletions")):
+        if mode.get(name) is not None:
+            return {name: {**mode[name], number: replicas}}
+    raise CommandError("scale can only be used with replicated or replicated-job mode")
 
 
 @command("[OPTIONS] SERVICE", name="rollback", text="Revert changes to a service's configuration")
@@ -200,6 +205,11 @@ def _scale_one(client: Client, name: str, count: str) -> None:
 @pass_client
 def rollback(client: Client, reference: str, detach: bool, quiet: bool) -> None:
     """Go back to the former spec."""
+    roll_back(client, reference, detach=detach, quiet=quiet)
+
+
+def roll_back(client: Client, reference: str, *, detach: bool, quiet: bool) -> None:
+    """Go back to the former spec of a service, and wait unless told not to."""
     found = client.get(f"/services/{reference}")
     answer = client.post(
         f"/services/{found['ID']}/update", found["Spec"], version=found["Version"]["Index"], rollback="previous"
@@ -209,7 +219,7 @@ def rollback(client: Client, reference: str, detach: bool, quiet: bool) -> None:
     if not detach:
         from vault.cli.services.progress import wait_for
 
-        wait_for(client, reference, quiet=quiet, rollback=True)
+        wait_for(client, reference, before=found["Spec"], quiet=quiet, rollback=True)
 
 
 def warn(answer: dict[str, Any] | None) -> None:

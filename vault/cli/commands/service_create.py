@@ -37,7 +37,7 @@ def create(client: Client, /, image: str, args: tuple[str, ...], **given: Any) -
     if not given["detach"]:
         from vault.cli.services.progress import wait_for
 
-        wait_for(client, answer["ID"], quiet=given["quiet"])
+        wait_for(client, answer["ID"], before=None, quiet=given["quiet"])
 
 
 def auth_headers(wanted: bool, image: str) -> dict[str, str]:

@@ -7,10 +7,11 @@ import click
 
 from vault.cli.client import Client
 from vault.cli.command import argument, command
-from vault.cli.commands.service import warn
+from vault.cli.commands.service import roll_back, warn
 from vault.cli.commands.service_create import auth_headers
 from vault.cli.errors import CommandError
 from vault.cli.services.changes import changed_networks, changed_spec
+from vault.cli.services.editing import edit
 from vault.cli.services.options import UPDATE, apply
 from vault.cli.services.resolve import find_references, network_id
 from vault.cli.shared_options import pass_client
@@ -26,27 +27,32 @@ _BESIDE_ROLLBACK = ("rollback", "detach", "quiet")
 @pass_client
 def update(client: Client, /, reference: str, **given: Any) -> None:
     """Change a service and wait until its tasks follow."""
-    found = client.get(f"/services/{reference}")
     if given["rollback"] and any(
         value not in (None, (), False) for name, value in given.items() if name not in _BESIDE_ROLLBACK
     ):
         raise CommandError("other flags may not be combined with --rollback")
-    spec = found["Spec"] if given["rollback"] else _changed(client, found["Spec"], given)
-    headers = auth_headers(given["with_registry_auth"], spec["TaskTemplate"]["ContainerSpec"].get("Image", ""))
-    answer = client.post(
-        f"/services/{found['ID']}/update",
-        spec,
-        headers=headers,
-        version=found["Version"]["Index"],
-        registryAuthFrom=None if headers or given["rollback"] else "spec",
-        rollback="previous" if given["rollback"] else None,
-    )
-    warn(answer)
+    if given["rollback"]:
+        roll_back(client, reference, detach=given["detach"], quiet=given["quiet"])
+        return
+
+    def post(found: dict[str, Any]) -> Any:
+        spec = _changed(client, found["Spec"], given)
+        headers = auth_headers(given["with_registry_auth"], spec["TaskTemplate"]["ContainerSpec"].get("Image", ""))
+        return client.post(
+            f"/services/{found['ID']}/update",
+            spec,
+            headers=headers,
+            version=found["Version"]["Index"],
+            registryAuthFrom=None if headers else "spec",
+        )
+
+    edited = edit(client, reference, post)
+    warn(edited.answer)
     click.echo(reference)
     if not given["detach"]:
         from vault.cli.services.progress import wait_for
 
-        wait_for(client, reference, quiet=given["quiet"], rollback=given["rollback"])
+        wait_for(client, reference, before=edited.before, quiet=given["quiet"])
 
 
 def _changed(client: Client, before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import msgspec
 from vault.cli.client import Client
 from vault.cli.command import Kind, argument, command, option, switch
 from vault.cli.commands.service_create import auth_headers
-from vault.cli.errors import ApiError, CommandError, joined
+from vault.cli.errors import ApiError, CommandError
 from vault.cli.shared_options import pass_client
 from vault.cli.values.kinds import STRINGS
 from vault.model.errors import VaultError
@@ -163,7 +163,7 @@ class _Work:
     """Carries out steps, remembering the ids that later ones need."""
 
     def __init__(self, client: Client, existing: Existing, *, with_auth: bool) -> None:
-        self.services: list[str] = []  # Ids, in the order they were made.
+        self.services: list[str] = []  # Names, in the order they were made.
         self._client = client
         self._with_auth = with_auth
         self._secrets = {name: secret.id for name, secret in existing.secrets.items()}
@@ -197,13 +197,13 @@ class _Work:
                 self._client.delete(f"/services/{step.id}")
             case CreateService():
                 click.echo(f"Creating service {step.spec.name}")
-                answer = self._service(f"failed to create service {step.spec.name}", "/services/create", step.spec)
-                self.services.append(answer["ID"])
+                self._service(f"failed to create service {step.spec.name}", "/services/create", step.spec)
+                self.services.append(step.spec.name)
             case UpdateService():
                 click.echo(f"Updating service {step.spec.name} (id: {step.id})")
                 path = f"/services/{step.id}/update"
                 self._service(f"failed to update service {step.spec.name}", path, step.spec, version=step.version)
-                self.services.append(step.id)
+                self.services.append(step.spec.name)
             case _:
                 assert_never(step)
 
@@ -238,12 +238,6 @@ def config_body(new: NewConfig) -> dict[str, Any]:
 
 
 def _wait(client: Client, services: list[str], *, quiet: bool) -> None:
-    from vault.cli.services.progress import wait_for
+    from vault.cli.services.progress import wait_for_each
 
-    errors: list[CommandError] = []
-    for identifier in services:
-        try:
-            wait_for(client, identifier, quiet=quiet)
-        except CommandError as error:
-            errors.append(CommandError(f"{identifier}: {error}"))
-    joined(errors)
+    wait_for_each(client, services, quiet=quiet)

@@ -47,6 +47,7 @@ class Picture:
     lines: tuple[Line, ...]
     given_up: tuple[Task, ...] = ()  # Failed tasks whose places nothing is about to fill.
     start: tuple[Line, ...] = ()  # What is drawn first, where `lines` would not tell.
+    late: tuple[Task, ...] = ()  # Tasks that are not where they should be.
 
     @property
     def converged(self) -> bool:
@@ -62,19 +63,41 @@ class Picture:
         return (Line(self.lines[0].key, text), *(Line(line.key, " ") for line in self.lines[1:]))
 
     @property
+    def shortfall(self) -> str:
+        """How many tasks are there, and what the first of the others says."""
+        text = f"{self.there} of {self.wanted or 0} tasks run"
+        if not self.late:
+            return text
+        task = max(self.late, key=lambda task: bool(task["Status"].get("Err")))
+        error = task["Status"].get("Err")
+        return f"{text}, task {task['ID']} is {task['Status']['State']}{f' ({error})' if error else ''}"
+
+    @property
     def hopeless(self) -> bool:
         """Whether nothing moves any more, and it is not as it should be."""
         return bool(self.given_up) and self.there + len(self.given_up) == self.wanted
 
 
-def picture(service: Service, tasks: Iterable[Task], active_nodes: Iterable[str], *, rollback: bool) -> Picture:
-    """Look at a service.  tasks: those made from its present spec.  active_nodes: ids of nodes that are not down."""
+def picture(
+    service: Service,
+    tasks: Iterable[Task],
+    active_nodes: Iterable[str],
+    *,
+    expected: Iterable[str] = (),
+    rollback: bool,
+) -> Picture:
+    """Look at a service.
+
+    tasks: those made from its present spec.  active_nodes: ids of nodes that are not down.  expected: ids of nodes on
+    which a global service is to get a task.
+    """
     mode = service["Spec"].get("Mode") or {}
     active = set(active_nodes)
     restarts = (service["Spec"]["TaskTemplate"].get("RestartPolicy") or {}).get("Condition", "any")
+    here = [task for task in tasks if not task.get("NodeID") or task["NodeID"] in active]
     if mode.get("Global") is not None:
-        return _global(tasks, active, restarts, rollback)
-    return _replicated(_replicas(mode), tasks, active, restarts, rollback)
+        return _global(here, set(expected), restarts, rollback)
+    return _replicated(_replicas(mode), here, restarts, rollback)
 
 
 def _replicas(mode: Mapping[str, Any]) -> int:
@@ -82,26 +105,27 @@ def _replicas(mode: Mapping[str, Any]) -> int:
     return 1 if replicas is None else int(replicas)
 
 
-def _replicated(replicas: int, tasks: Iterable[Task], active: set[str], restarts: str, rollback: bool) -> Picture:
-    here = [task for task in tasks if not task.get("NodeID") or task["NodeID"] in active]
-    slots = _best(here, lambda task: task.get("Slot", 0))
-    there = sum(1 for task in slots.values() if _is_there(task, restarts))
+def _replicated(replicas: int, tasks: Iterable[Task], restarts: str, rollback: bool) -> Picture:
+    slots = _best(tasks, lambda task: task.get("Slot", 0))
+    late = tuple(task for task in slots.values() if not _is_there(task, restarts))
+    there = len(slots) - len(late)
     lines = [_overall(there, replicas, rollback)]
     if replicas <= MAX_BARS:
         shown = dict(enumerate((slots[slot] for slot in sorted(slots)), 1))
         lines += [_bar(f"{place}/{replicas}", shown.get(place)) for place in range(1, replicas + 1)]
-    return Picture(there=there, wanted=replicas, lines=tuple(lines), given_up=given_up(slots.values()))
+    return Picture(there=there, wanted=replicas, lines=tuple(lines), given_up=given_up(slots.values()), late=late)
 
 
-def _global(tasks: Iterable[Task], active: set[str], restarts: str, rollback: bool) -> Picture:
-    nodes = _best(tasks, lambda task: task.get("NodeID", ""))
-    if not nodes:
-        return Picture(there=0, wanted=None, lines=(Line("overall progress", "waiting for new tasks"),))
-    there = sum(1 for node, task in nodes.items() if node in active and _is_there(task, restarts))
-    lines = [_overall(there, len(nodes), rollback)]
-    if len(nodes) <= MAX_BARS:
-        lines += [_bar(node[:12], nodes[node]) for node in sorted(nodes)]
-    return Picture(there=there, wanted=len(nodes), lines=tuple(lines), given_up=given_up(nodes.values()))
+def _global(tasks: Iterable[Task], expected: set[str], restarts: str, rollback: bool) -> Picture:
+    # A node that takes no new task, since it is paused, may well have one; one that is drained has had one.
+    found = _best(tasks, lambda task: task.get("NodeID", ""))
+    nodes = {node: task for node, task in found.items() if node in expected or RANK[task["DesiredState"]] <= RUNNING}
+    late = tuple(task for task in nodes.values() if not _is_there(task, restarts))
+    there, wanted = len(nodes) - len(late), len({*nodes, *expected})
+    lines = [_overall(there, wanted, rollback)]
+    if wanted <= MAX_BARS:
+        lines += [_bar(node[:12], nodes.get(node)) for node in sorted({*nodes, *expected})]
+    return Picture(there=there, wanted=wanted, lines=tuple(lines), given_up=given_up(nodes.values()), late=late)
 
 
 def _best(tasks: Iterable[Task], place: Any) -> dict[Any, Task]:
@@ -124,7 +148,8 @@ def _is_there(task: Task, restarts: str) -> bool:
     state = task["Status"]["State"]
     if state == "running":
         return RANK[task["DesiredState"]] <= RUNNING
-    return bool(state == "complete" and restarts in ("none", "on-failure"))
+    # A task that completed counts once it is clear that no other takes its place.
+    return bool(state == "complete" and (restarts in ("none", "on-failure") or task["DesiredState"] == "shutdown"))
 
 
 def given_up(tasks: Iterable[Task]) -> tuple[Task, ...]:

@@ -23,13 +23,17 @@ from vault.cli.services.convergence import (
 COMPLETE = RANK["complete"]
 
 
-def job_picture(service: Service, tasks: Iterable[Task]) -> Picture:
-    """Look at a job.  tasks: those made from its present spec; what is of earlier runs is not counted."""
+def job_picture(service: Service, tasks: Iterable[Task], expected: Iterable[str] | None = None) -> Picture:
+    """Look at a job.
+
+    tasks: those made from its present spec; what is of earlier runs is not counted.  expected: ids of nodes on which a
+    job of nodes is to get a task; None = not known.
+    """
     run = _iteration(service.get("JobStatus"), "JobIteration")
     ours = [task for task in tasks if "JobIteration" in task and _iteration(task, "JobIteration") == run]
     mode = service["Spec"].get("Mode") or {}
     if mode.get("GlobalJob") is not None:
-        return _on_nodes(ours)
+        return _on_nodes(ours, may_come=expected is None or any(expected))
     job = mode.get("ReplicatedJob") or {}
     return _in_slots(job.get("MaxConcurrent", 1), job.get("TotalCompletions", 1), ours)
 
@@ -59,9 +63,9 @@ def _in_slots(at_a_time: int, total: int, tasks: list[Task]) -> Picture:
     )
 
 
-def _on_nodes(tasks: list[Task]) -> Picture:
+def _on_nodes(tasks: list[Task], *, may_come: bool) -> Picture:
     nodes = {node: task for node, task in _furthest_back(tasks, "NodeID", "").items() if _counts(task)}
-    if not nodes:
+    if not nodes and may_come:
         return Picture(there=0, wanted=None, lines=(Line("job progress", "waiting for tasks"),))
     done = sum(1 for task in nodes.values() if task["Status"]["State"] == "complete")
     shown = sorted(nodes) if len(nodes) <= MAX_BARS else []
