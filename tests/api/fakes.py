@@ -28,7 +28,9 @@ from vault.api.ports import (
     Rotations,
     Volume,
 )
+from vault.crypto.content_tag import content_tag
 from vault.crypto.errors import KeyringFull
+from vault.crypto.keys import RootKey
 from vault.crypto.plaintext import Plaintext
 from vault.model.cluster import Cluster, ClusterSpec, DataKeyStatus, JoinTokens
 from vault.model.errors import (
@@ -88,6 +90,9 @@ class MemoryStore:
 
     async def value(self, kind: Kind, id: str) -> Plaintext:
         return self.values[kind, id]
+
+    def content_tag(self, kind: Kind, name: str, value: Plaintext) -> str:
+        return content_tag(RootKey(b"r" * 32), cluster_id="c", kind=kind.value, name=name, value=value)
 
     def data_key(self) -> DataKeyStatus:
         return self.sealed

@@ -69,7 +69,8 @@ def test_each_endpoint_is_the_clusters_or_this_nodes() -> None:
     }
     assert {one.path for one in endpoints if one.reach is Reach.BOTH} == {"/networks", "/networks/{id}"}
     assert {one.path for one in endpoints if one.creates} == {
-        f"/{kind}/create" for kind in ("secrets", "configs", "services", "networks")
+        *(f"/{kind}/create" for kind in ("secrets", "configs", "services", "networks")),
+        "/vault/v1/stacks/{name}",
     }
 
 

@@ -1,6 +1,7 @@
-"""`vault stack` prints and asks what `docker stack` does (transcript 05), and makes nothing before all is checked."""
+"""`vault stack` prints and asks what `docker stack` does (transcript 05), and leaves the judging to the manager."""
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ services:
     image: busybox
     secrets: [ext_root_pw, from_file]
     ports: ["80:80"]
+    env_file: db.env
 secrets:
   ext_root_pw:
     external: true
@@ -24,38 +26,40 @@ NOTICE = (
     "Since --detach=false was not specified, tasks will be created in the background.\n"
     "In a future release, --detach=false will become the default.\n"
 )
+URL = "/vault/v1/stacks/demo"
 
 
-def secret(name: str, identifier: str) -> dict[str, Any]:
-    time = "2026-11-22T20:18:24.093809042Z"
-    return {
-        "ID": identifier,
-        "Version": {"Index": 7},
-        "CreatedAt": time,
-        "UpdatedAt": time,
-        "Spec": {"Name": name, "Labels": {}},
-    }
+def change(action: str, kind: str, name: str, *fields: tuple[str, str | None, str | None]) -> dict[str, Any]:
+    told = [{"field": field, "old": old, "new": new} for field, old, new in fields]
+    return {"action": action, "kind": kind, "name": name, "id": f"id-{name}", "fields": told}
+
+
+CHANGES = [
+    change("remove", "service", "demo_old"),
+    change("create", "network", "demo_default"),
+    change("create", "secret", "demo_from_file-1f0c9a7b3e"),
+    change("update", "config", "demo_c", ("Labels.a", None, "b")),
+    change("create", "service", "demo_db"),
+    change("update", "service", "demo_web", ("Image", "nginx:1", "nginx:2"), ("Env.A", "", "x\x1b\n")),
+    change("unchanged", "service", "demo_same"),
+    change("remove", "secret", "demo_from_file"),
+]
 
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "stack.yml").write_text(FILE)
     (tmp_path / "wpsec.txt").write_text("wp-file-secret")
+    (tmp_path / "db.env").write_text("A=from-file\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def swarm(daemon: FakeDaemon) -> FakeDaemon:
-    """A swarm with one secret and nothing else."""
+    """A manager that has done what `CHANGES` says."""
     daemon.on("GET", "/info", {"Swarm": {"ControlAvailable": True}})
-    for kind in ("networks", "services", "configs"):
-        daemon.on("GET", f"/{kind}", [])
-    daemon.on("GET", "/secrets", [secret("ext_root_pw", "tyj2nealih7jx5zep3vv1ypfh")])
-    daemon.on("POST", "/networks/create", {"Id": "net1"}, status=201)
-    daemon.on("POST", "/secrets/create", {"ID": "sec1"}, status=201)
-    warnings = ["something that a manager has to say"]
-    daemon.on("POST", "/services/create", {"ID": "svc1", "Warnings": warnings}, status=201)
+    daemon.on("POST", URL, {"name": "demo", "revision": "12-aaaa", "dry_run": False, "changes": CHANGES})
     return daemon
 
 
@@ -63,37 +67,112 @@ def swarm(daemon: FakeDaemon) -> FakeDaemon:
     "words",
     [["-c", "stack.yml", "demo"], ["demo", "--compose-file", "stack.yml"], ["--compose-file=stack.yml", "-d", "demo"]],
 )
-def test_deploy_makes_networks_then_secrets_then_services(
+def test_deploy_posts_the_stack_with_its_files_and_prints_what_docker_prints(
     swarm: FakeDaemon, vault: Vault, files: Path, words: list[str]
 ) -> None:
     result = vault("stack", "deploy", *words)
-    assert result.out == "Creating network demo_default\nCreating secret demo_from_file\nCreating service demo_db\n"
-    assert result.code == 0
-    assert result.err == ("" if "-d" in words else NOTICE) + "service demo_db: something that a manager has to say\n"
-    (made,) = swarm.asked("POST", "/secrets/create")
-    assert base64.b64decode(made.body["Data"]) == b"wp-file-secret"
-    (service,) = swarm.asked("POST", "/services/create")
-    references = service.body["TaskTemplate"]["ContainerSpec"]["Secrets"]
-    assert {reference["SecretID"] for reference in references} == {"tyj2nealih7jx5zep3vv1ypfh", "sec1"}
+    assert result.out == (
+        "Removing service demo_old\n"
+        "Creating network demo_default\n"
+        "Creating secret demo_from_file-1f0c9a7b3e\n"
+        "Creating service demo_db\n"
+        "Updating service demo_web (id: id-demo_web)\n"
+        "Updating service demo_same (id: id-demo_same)\n"
+        "Removing secret demo_from_file\n"
+    )
+    assert (result.code, result.err) == (0, "" if "-d" in words else NOTICE)
+    (posted,) = swarm.asked("POST", URL)
+    path = str(files / "wpsec.txt")
+    assert posted.body["document"]["services"]["db"] == {
+        "environment": {"A": "from-file"},
+        "image": "busybox",
+        "ports": [{"mode": "ingress", "target": 80, "published": 80, "protocol": "tcp"}],
+        "secrets": [{"source": "ext_root_pw"}, {"source": "from_file"}],
+    }
+    assert posted.body["document"]["secrets"]["from_file"] == {"file": path}
+    assert {name: base64.b64decode(data) for name, data in posted.body["files"].items()} == {path: b"wp-file-secret"}
+    wishes = {key: posted.body[key] for key in posted.body.keys() - {"document", "files"}}
+    assert wishes == {
+        "base_revision": "",
+        "dry_run": False,
+        "prune": False,
+        "resolve_image": "always",
+        "rotate_changed": False,
+    }
 
 
-def test_a_missing_external_secret_is_noticed_before_anything_is_made(
+def test_wishes_are_passed_on(swarm: FakeDaemon, vault: Vault, files: Path) -> None:
+    words = ("--prune", "--rotate-changed", "--resolve-image", "never", "--base-revision", "7-bbbb")
+    vault("stack", "deploy", "-d", "-c", "stack.yml", *words, "demo")
+    (posted,) = swarm.asked("POST", URL)
+    assert [posted.body[key] for key in ("prune", "rotate_changed", "resolve_image", "base_revision")] == [
+        *(True, True, "never", "7-bbbb")
+    ]
+
+
+def test_a_plan_is_printed_for_reading_and_says_that_nothing_was_changed(
     swarm: FakeDaemon, vault: Vault, files: Path
 ) -> None:
-    swarm.on("GET", "/secrets", [])
-    result = vault("stack", "deploy", "-d", "-c", "stack.yml", "bad")
-    assert (result.code, result.out, result.err) == (1, "", "service db: secret not found: ext_root_pw\n")
-    assert not [request for request in swarm.requests if request.method == "POST"]
+    result = vault("stack", "deploy", "--plan", "-c", "stack.yml", "demo")
+    assert (result.code, result.err) == (0, "")
+    assert result.out == (
+        "Stack demo (revision 12-aaaa):\n"
+        "- remove service demo_old\n"
+        "+ create network demo_default\n"
+        "+ create secret demo_from_file-1f0c9a7b3e\n"
+        "~ update config demo_c\n"
+        "      Labels.a: (none) → b\n"
+        "+ create service demo_db\n"
+        "~ update service demo_web\n"
+        "      Image: nginx:1 → nginx:2\n"
+        '      Env.A: "" → x\\x1b\\n\n'
+        "- remove secret demo_from_file\n"
+        "3 to create, 2 to update, 2 to remove. Nothing was changed.\n"
+    )
+    assert swarm.asked("POST", URL)[0].body["dry_run"] is True
 
 
-def test_a_changed_file_secret_names_the_secret(swarm: FakeDaemon, vault: Vault, files: Path) -> None:
-    swarm.on("GET", "/secrets", [secret("ext_root_pw", "e"), secret("demo_from_file", "f")])
-    refusal = "rpc error: code = InvalidArgument desc = only updates to Labels are allowed"
-    swarm.refuse("POST", "/secrets/f/update", 400, refusal)
+def test_a_plan_without_a_difference_says_so(swarm: FakeDaemon, vault: Vault, files: Path) -> None:
+    same = [change("unchanged", "service", "demo_db")]
+    swarm.on("POST", URL, {"name": "demo", "revision": "12-aaaa", "dry_run": True, "changes": same})
+    result = vault("stack", "deploy", "--plan", "-c", "stack.yml", "demo")
+    assert (result.code, result.out) == (0, "Nothing to do: stack demo is as the files say (revision 12-aaaa).\n")
+
+
+def test_a_plan_as_json_is_the_managers_answer(swarm: FakeDaemon, vault: Vault, files: Path) -> None:
+    result = vault("stack", "deploy", "--plan", "--format", "json", "-c", "stack.yml", "demo")
+    assert json.loads(result.out)["changes"] == CHANGES
+    refused = vault("stack", "deploy", "--format", "json", "-c", "stack.yml", "demo")
+    assert (refused.code, refused.err) == (1, "--format says how to print a plan: add --plan\n")
+    assert vault("stack", "deploy", "--plan", "--format", "table", "-c", "stack.yml", "demo").code == 125
+
+
+@pytest.mark.parametrize("status", [400, 409, 413, 501])
+def test_what_the_manager_has_against_a_stack_is_said_in_its_words(
+    swarm: FakeDaemon, vault: Vault, files: Path, status: int
+) -> None:
+    swarm.refuse("POST", URL, status, "service db: secret not found: ext_root_pw")
     result = vault("stack", "deploy", "-d", "-c", "stack.yml", "demo")
-    assert result.code == 1
-    assert result.err == f"failed to update secret demo_from_file: Error response from daemon: {refusal}\n"
-    assert swarm.asked("POST", "/secrets/f/update")[0].query == {"version": "7"}
+    assert (result.code, result.out, result.err) == (1, "", "service db: secret not found: ext_root_pw\n")
+
+
+def test_what_is_wrong_with_the_manager_is_said_as_such(swarm: FakeDaemon, vault: Vault, files: Path) -> None:
+    swarm.refuse("POST", URL, 503, "no leader")
+    result = vault("stack", "deploy", "-d", "-c", "stack.yml", "demo")
+    assert (result.code, result.err) == (1, "Error response from daemon: no leader\n")
+
+
+def test_a_node_that_is_no_manager_is_asked_for_nothing_else(daemon: FakeDaemon, vault: Vault, files: Path) -> None:
+    daemon.on("GET", "/info", {"Swarm": {"ControlAvailable": False}})
+    result = vault("stack", "deploy", "-d", "-c", "stack.yml", "demo")
+    assert (result.code, result.err.split(".")[0]) == (1, "this node is not a swarm manager")
+    assert [request.method for request in daemon.requests] == ["GET"]
+
+
+@pytest.mark.parametrize("name", [" ", "''", "a/b"])
+def test_a_name_that_is_none_is_refused_here(swarm: FakeDaemon, vault: Vault, files: Path, name: str) -> None:
+    result = vault("stack", "deploy", "-d", "-c", "stack.yml", name)
+    assert (result.code, result.err) == (1, f'invalid stack name: "{name}"\n')
 
 
 @pytest.mark.parametrize(
@@ -104,6 +183,11 @@ def test_a_changed_file_secret_names_the_secret(swarm: FakeDaemon, vault: Vault,
         (
             "services:\n  a:\n    image: busybox\n    bogus: 1\n",
             "services.a Additional property bogus is not allowed\n",
+        ),
+        ("services: {a: {}}", "invalid image reference for service a: no image specified\n"),
+        (
+            "services: {}\nsecrets: {s: {file: /no/such/file}}",
+            "open /no/such/file: no such file or directory\n",
         ),
     ],
 )

@@ -18,6 +18,7 @@ ALLOWED = {
     "crypto.certificates:issue",
     "crypto.certificates:key_for",
     "crypto.certificates:request_certificate",
+    "crypto.content_tag:content_tag",
     "crypto.integrity:integrity_key",
     "crypto.keyfile:open_key_file",
     "crypto.keyfile:seal_key_file",
@@ -50,8 +51,8 @@ ALLOWED = {
     "agent.template:_value",
     "agent.template:render",
     "tmpfs.kernel:_write",
-    # Into the request that creates a secret.
-    "cli.commands.stack_deploy:secret_body",
+    # Into the request that deploys a stack.
+    "cli.stacks.request:_encoded",
     # Into the sealed records of the store.
     "daemon.founding:found",
     "raftstore.ledger:_bytes",

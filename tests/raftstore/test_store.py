@@ -20,9 +20,11 @@ from tests.raftstore.world import (
     store_on,
 )
 from vault.crypto.keys import RootKey
+from vault.crypto.plaintext import Plaintext
 from vault.model.errors import AlreadyExists, DiskFull, OutOfSequence, StoreDamaged
 from vault.model.ids import Kind
 from vault.model.secret import SecretSpec
+from vault.model.stack import StackRecord, StackSpec
 from vault.raftstore.engine import EngineStopped
 from vault.raftstore.keys import object_key, value_key
 from vault.raftstore.lock import DirectoryTaken
@@ -354,6 +356,38 @@ def test_the_upkeep_loop_ends_with_one_key_and_survives_a_full_disk() -> None:
                 if set(store._replica.ledger.keyring.terms) == {2}:
                     break
             loop.cancel()
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_a_tag_of_a_value_is_the_same_after_a_restart_and_under_every_data_key(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await create(tmp_path)
+        tags = {store.content_tag(Kind.SECRET, name, Plaintext(value)) for name, value in (("a", b"1"), ("b", b"1"))}
+        assert len(tags) == 2
+        await store.rotate_keyring()
+        await store.close()
+        store = await opened(tmp_path)
+        assert store.content_tag(Kind.SECRET, "a", Plaintext(b"1")) in tags
+        assert store.content_tag(Kind.SECRET, "a", Plaintext(b"2")) not in tags
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_a_record_takes_the_place_of_another_in_one_commit_and_is_there_after_a_restart(tmp_path: Path) -> None:
+    def record(object_id: str) -> StackRecord:
+        return StackRecord(id=object_id.ljust(25, "0"), spec=StackSpec(name="demo"), deployed_by=object_id)
+
+    async def run() -> None:
+        store = await create(tmp_path)
+        first = record("a")
+        index = await store.submit(lambda snap: (Put(first),))
+        await store.submit(lambda snap: (Delete(Kind.STACK, first.id, index), Put(record("b"))))
+        await store.close()
+        store = await opened(tmp_path)
+        assert [one.deployed_by for one in store.committed.stacks.values()] == ["b"]
         await store.close()
 
     asyncio.run(run())

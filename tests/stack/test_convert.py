@@ -105,7 +105,8 @@ def test_options_of_the_overlay_driver_are_passed_on() -> None:
     chosen = "{com.docker.network.driver.mtu: 1200, encrypted: ''}"
     keys = f"services: {{a: {{image: b, networks: [n]}}}}\nnetworks: {{n: {{driver_opts: {chosen}}}}}"
     (network,) = convert(stack(keys), "demo").networks
-    assert network.body()["Options"] == {"com.docker.network.driver.mtu": "1200", "encrypted": ""}
+    options = {"com.docker.network.driver.mtu": "1200", "encrypted": ""}
+    assert network.spec().driver_configuration == Driver(name="overlay", options=options)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +203,7 @@ def test_a_secret_keeps_its_bytes_and_does_not_print_them() -> None:
 
 def test_a_config_does_not_print_its_bytes_either() -> None:
     deployment = convert(stack("services: {}\nconfigs: {c: {file: s}}", contents=CONTENTS), "demo")
-    assert deployment.configs[0].value == CONTENTS["/stack/s"]
+    assert deployment.configs[0].value.reveal() == CONTENTS["/stack/s"]
     assert "binary" not in repr(deployment)
 
 

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from tests.stack.record_vectors import ENVIRONMENT, VECTORS
+from vault.api.network_shapes import PostedNetwork, spec_of
 from vault.model.service import ServiceSpec
 from vault.stack.convert import Deployment, convert
 from vault.stack.errors import StackError
@@ -65,10 +66,10 @@ def test_services_are_those_that_docker_posts(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_networks_are_those_that_docker_posts(name: str) -> None:
-    defaults = {"Scope": "", "Ingress": False, "ConfigOnly": False, "CheckDuplicate": True}
-    theirs = [without_nulls(body) for body in recorded(name)["posts"].get("networks", [])]
-    ours = [{**defaults, **network.body()} for network in deployment(name).networks]
-    assert sorted(ours, key=lambda body: body["Name"]) == [{**defaults, **body} for body in theirs]
+    posted = [without_nulls(body) for body in recorded(name)["posts"].get("networks", [])]
+    theirs = [spec_of(msgspec.convert(body, PostedNetwork)) for body in posted]
+    ours = [network.spec() for network in deployment(name).networks]
+    assert sorted(ours, key=lambda spec: spec.name) == theirs
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -78,7 +79,9 @@ def test_secrets_and_configs_are_those_that_docker_posts(name: str) -> None:
     secrets = [
         {**msgspec.to_builtins(new.spec), "Data": base64.b64encode(new.value.reveal()).decode()} for new in made.secrets
     ]
-    configs = [{**msgspec.to_builtins(new.spec), "Data": base64.b64encode(new.value).decode()} for new in made.configs]
+    configs = [
+        {**msgspec.to_builtins(new.spec), "Data": base64.b64encode(new.value.reveal()).decode()} for new in made.configs
+    ]
     assert sorted(secrets, key=lambda body: body["Name"]) == posts.get("secrets", [])
     assert sorted(configs, key=lambda body: body["Name"]) == posts.get("configs", [])
 

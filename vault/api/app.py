@@ -37,6 +37,7 @@ from vault.api.ports import LocalNode, Manager
 from vault.api.relay import Relay
 from vault.api.secrets import Secrets
 from vault.api.services import Services
+from vault.api.stacks import Stacks
 from vault.api.swarm import Swarm
 from vault.api.system import System
 from vault.api.tasks import Tasks
@@ -85,6 +86,7 @@ def endpoints_of(context: Context, sessions: Sessions) -> list[Endpoint]:
         *Tasks(context).endpoints(),
         *Nodes(context).endpoints(),
         *Networks(context).endpoints(),
+        *Stacks(context).endpoints(),
         *Swarm(context).endpoints(),
         *Backups(context).endpoints(),
         *DataKey(context).endpoints(),

@@ -11,6 +11,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from vault.api.bodies import MAX_BODY_BYTES
 from vault.api.ports import LocalNode, Manager
 from vault.api.version import MAX_VERSION, ApiVersion
 from vault.model.errors import BadRequest
@@ -53,6 +54,7 @@ class Endpoint:
     reach: Reach = Reach.CLUSTER
     creates: bool = False  # Makes an object of the id that `id_for` gives: done twice, it is done once.
     streams: bool = False  # A read whose answer comes in parts.
+    limit_bytes: int = MAX_BODY_BYTES  # Of the body, where another manager passes it on.
 
     @property
     def reads(self) -> bool:

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope
 
 from vault.api import answers
-from vault.api.bodies import MAX_BODY_BYTES, TooLarge, read
+from vault.api.bodies import TooLarge, read
 from vault.api.context import Endpoint, Reach, id_for
 from vault.api.leading import lead
 from vault.api.patience import Patience
@@ -122,7 +122,7 @@ class Relay:
             deadline = deadline or now + LEADER_WAIT_S
             if now >= deadline:
                 raise failure
-            await self._until_looking_helps(kept)
+            await self._until_looking_helps(kept, endpoint.limit_bytes)
 
     async def _forwarded(self, forwarder: Forwarder, endpoint: Endpoint, scope: Scope, kept: Kept) -> Response:
         request = await self._request_of(endpoint, scope, kept)
@@ -148,10 +148,10 @@ class Relay:
         kept.rewind()
         client = Request(scope, kept.receive)
         try:
-            body = await read(client) if scope["method"] != "GET" else b""
+            body = await read(client, endpoint.limit_bytes) if scope["method"] != "GET" else b""
             length = len(body)
         except TooLarge:
-            body, length = b"", MAX_BODY_BYTES + 1
+            body, length = b"", endpoint.limit_bytes + 1
         headers = [(name, value) for name, value in scope["headers"] if name in PASSED_ON]
         return ForwardedRequest(
             method=scope["method"],
@@ -173,10 +173,13 @@ class Relay:
         except VaultError:
             return 0
 
-    async def _until_looking_helps(self, kept: Kept) -> None:
+    async def _until_looking_helps(self, kept: Kept, limit_bytes: int) -> None:
         """Wait until another manager may lead, for a moment; raise `ClientDisconnect` when the client waits no more."""
         await asyncio.sleep(LEAST_PAUSE_S)
-        waits = [asyncio.ensure_future(self.manager.standing_changed()), asyncio.ensure_future(_gone(kept))]
+        waits = [
+            asyncio.ensure_future(self.manager.standing_changed()),
+            asyncio.ensure_future(_gone(kept, limit_bytes)),
+        ]
         try:
             await asyncio.wait(waits, timeout=LOOK_AGAIN_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -189,9 +192,9 @@ class Relay:
                 raise outcome
 
 
-async def _gone(kept: Kept) -> None:
+async def _gone(kept: Kept, limit_bytes: int) -> None:
     """Read what is left of the body, and on until the client goes."""
-    while kept.size_bytes <= MAX_BODY_BYTES:
+    while kept.size_bytes <= limit_bytes:
         if (await kept.receive())["type"] == "http.disconnect":
             raise ClientDisconnect
     await asyncio.Event().wait()  # More than will be read: it stays with the client.

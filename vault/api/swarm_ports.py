@@ -41,7 +41,14 @@ class Store(Protocol):
         ...
 
     async def value(self, kind: Kind, id: str) -> Plaintext:
-        """Return the value of a secret or config.  The API asks for values of configs only."""
+        """Return the value of a secret or config: a config's to show it, a secret's to compare it with a posted one.
+
+        Raises `NotFound` when the object is there no more.
+        """
+        ...
+
+    def content_tag(self, kind: Kind, name: str, value: Plaintext) -> str:
+        """Return a short tag of a value, for its object's name, that tells nobody else anything of the value."""
         ...
 
     def data_key(self) -> DataKeyStatus:

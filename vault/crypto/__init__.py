@@ -9,6 +9,7 @@ One construction per purpose:
 | the root key, under a passphrase | Argon2id, then the same, under another label                   | `passphrase`   |
 | the root key, under an unlock key| the same, under another label                                  | `unlocking`    |
 | the set of live records          | sum mod 2^256 of HMAC-SHA256                                   | `integrity`    |
+| a value, in its object's name    | HMAC-SHA256, shortened, under a key of its own                 | `content_tag`  |
 | this node's key file             | SecretBox (XSalsa20-Poly1305) under the unlock key             | `keyfile`      |
 | a value on its way to one node   | HPKE, RFC 9180: X25519, HKDF-SHA256, AES-256-GCM               | `node_seal`    |
 | what makes a node a manager      | the same, under another label                                  | `manager_seal` |

@@ -33,6 +33,7 @@ class Kind(StrEnum):
     NETWORK = "network"
     SECRET = "secret"
     CONFIG = "config"
+    STACK = "stack"
 
     def __str__(self) -> str:
         return self.value

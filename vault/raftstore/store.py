@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, Self
 
+from vault.crypto.content_tag import content_tag
 from vault.crypto.keyring import with_new_term, without_terms_before
 from vault.crypto.keys import RootKey
 from vault.crypto.plaintext import Plaintext
@@ -246,6 +247,11 @@ class Store:
         if framed is None or len(framed) <= INLINE_BYTES:
             return Plaintext(self._replica.ledger.open(key, framed, part))
         return Plaintext(await asyncio.to_thread(self._replica.ledger.open, key, framed, part))
+
+    def content_tag(self, kind: Kind, name: str, value: Plaintext) -> str:
+        """Return a short tag of a value, for its object's name; only this cluster's managers can make it."""
+        ledger = self._replica.ledger
+        return content_tag(ledger.root, cluster_id=ledger.cluster_id, kind=kind.value, name=name, value=value)
 
     def data_key(self) -> DataKeyStatus:
         """Return which data key is the newest, and how many records are sealed under older ones."""

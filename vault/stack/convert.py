@@ -1,13 +1,12 @@
 """A stack as objects of the cluster, in the shape in which Docker's client posts them.
 
-Pure, but for the files of secrets and configs, which the stack's `read_file` reads; called by the command line.  Names
+Pure, but for the files of secrets and configs, which the stack's `read_value` reads; called by `vault.api`.  Names
 get the stack's name in front, and every object its label.  References to secrets and configs carry names; `with_ids`
 in `vault.stack.references` adds the ids once they are known.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from vault.crypto.plaintext import Plaintext
 from vault.model.errors import VaultError
@@ -17,12 +16,13 @@ from vault.model.names import (
     check_secret_size,
     check_service_name,
 )
+from vault.model.network import IPAMConfig, IPAMOptions, NetworkSpec
 from vault.model.secret import ConfigSpec, Driver, SecretSpec
 from vault.model.service import ServiceSpec
 from vault.stack import document as doc
 from vault.stack.convert_service import service_spec
 from vault.stack.errors import NotDeployable, StackError
-from vault.stack.load import ReadFile, Stack, check_images
+from vault.stack.load import ReadValue, Stack, check_images
 from vault.stack.namespace import Namespace
 from vault.stack.unsupported import check_supported
 
@@ -40,21 +40,18 @@ class NewNetwork:
     ipam_driver: str = ""
     subnets: tuple[str, ...] = ()
 
-    def body(self) -> dict[str, Any]:
-        """Return the body of `POST /networks/create`."""
-        body: dict[str, Any] = {
-            "Name": self.name,
-            "Driver": self.driver,
-            "Internal": self.internal,
-            "Attachable": self.attachable,
-            "Labels": dict(self.labels),
-        }
-        if self.options:
-            body["Options"] = dict(self.options)
-        if self.ipam_driver or self.subnets:
-            pools = [{"Subnet": subnet} for subnet in self.subnets]
-            body["IPAM"] = {"Driver": self.ipam_driver, "Config": pools}
-        return body
+    def spec(self) -> NetworkSpec:
+        """Return the spec of the network to create."""
+        driver = Driver(name=self.ipam_driver)
+        pools = tuple(IPAMConfig(subnet=subnet) for subnet in self.subnets)
+        return NetworkSpec(
+            name=self.name,
+            labels=dict(self.labels),
+            driver_configuration=Driver(name=self.driver, options=dict(self.options)),
+            internal=self.internal,
+            attachable=self.attachable,
+            ipam_options=IPAMOptions(driver=driver, configs=pools) if self.ipam_driver or pools else None,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +67,7 @@ class NewConfig:
     """A config to create or to bring up to date."""
 
     spec: ConfigSpec
-    value: bytes = field(repr=False)
+    value: Plaintext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +86,7 @@ class Deployment:
 def convert(stack: Stack, namespace: str) -> Deployment:
     """Return the objects that a stack of that name needs.
 
-    Raises `StackError` for what the stack says wrong, `NotSupportedYet` for what comes later, and what `read_file`
+    Raises `StackError` for what the stack says wrong, `NotSupportedYet` for what comes later, and what `read_value`
     raises for the file of a secret or config.
     """
     stack_name = Namespace(namespace)
@@ -105,12 +102,12 @@ def convert(stack: Stack, namespace: str) -> Deployment:
         networks=tuple(_network(stack_name, name, network) for name, network in used.items() if not network.external),
         external_networks=tuple(network.name for network in used.values() if network.external),
         secrets=tuple(
-            _secret(stack_name, name, secret, stack.read_file)
+            _secret(stack_name, name, secret, stack.read_value)
             for name, secret in document.secrets.items()
             if not secret.external
         ),
         configs=tuple(
-            _config(stack_name, name, config, stack.read_file)
+            _config(stack_name, name, config, stack.read_value)
             for name, config in document.configs.items()
             if not config.external
         ),
@@ -140,9 +137,9 @@ def _network(namespace: Namespace, name: str, network: doc.Network) -> NewNetwor
     return new
 
 
-def _secret(namespace: Namespace, name: str, secret: doc.FileObject, read_file: ReadFile) -> NewSecret:
+def _secret(namespace: Namespace, name: str, secret: doc.FileObject, read_value: ReadValue) -> NewSecret:
     full = secret.name or namespace.scope(name)
-    value = Plaintext(read_file(secret.file))
+    value = read_value(secret.file)
     try:
         check_object_name(full)
         check_secret_size(len(value))
@@ -151,9 +148,9 @@ def _secret(namespace: Namespace, name: str, secret: doc.FileObject, read_file: 
     return NewSecret(spec=SecretSpec(name=full, labels=namespace.label(secret.labels)), value=value)
 
 
-def _config(namespace: Namespace, name: str, config: doc.FileObject, read_file: ReadFile) -> NewConfig:
+def _config(namespace: Namespace, name: str, config: doc.FileObject, read_value: ReadValue) -> NewConfig:
     full = config.name or namespace.scope(name)
-    value = read_file(config.file)
+    value = read_value(config.file)
     try:
         check_object_name(full)
         check_config_size(len(value))

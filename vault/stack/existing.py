@@ -1,4 +1,4 @@
-"""What a cluster holds, as far as a deploy must know it.  Filled by the command line, read by `plan` and `checks`."""
+"""What a cluster holds, as far as a deploy must know it.  Pure; filled from a snapshot, read by `plan` and `checks`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from vault.model.secret import Config, Secret
 from vault.model.service import Service
 from vault.stack.namespace import NAMESPACE_LABEL, Namespace
+from vault.store.rules_network import is_predefined
+from vault.store.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExistingNetwork:
-    """A network of the cluster, or of this node."""
+    """A network of the cluster, or of every node."""
 
     id: str
     scope: str  # swarm | local
@@ -33,3 +35,18 @@ class Existing:
             for name, service in sorted(self.services.items())
             if service.spec.labels.get(NAMESPACE_LABEL) == namespace.name
         }
+
+
+def existing_in(snapshot: Snapshot) -> Existing:
+    """Return what a snapshot holds."""
+    return Existing(
+        networks={
+            network.spec.name: ExistingNetwork(
+                id=network.id, scope="local" if is_predefined(network) else "swarm", labels=network.spec.labels
+            )
+            for network in snapshot.networks.values()
+        },
+        secrets={secret.spec.name: secret for secret in snapshot.secrets.values()},
+        configs={config.spec.name: config for config in snapshot.configs.values()},
+        services={service.spec.name: service for service in snapshot.services.values()},
+    )

@@ -1,23 +1,18 @@
 """A stack as YAML, as `docker stack config` prints it.
 
-Pure; called by the command line.  A document is first a tree of plain values, keys in the order of the compose file's
-own definition, mappings sorted; then text, written as Go's yaml writes it: two blanks deep, strings quoted only where
-they would read as something else.
+Pure; called by the command line.  A document is first a tree of plain values, mappings sorted; then text, written as
+Go's yaml writes it: two blanks deep, strings quoted only where they would read as something else.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from vault.stack import document as doc
-from vault.stack.forms import format_duration, number_text
+from vault.stack.forms import number_text
 from vault.stack.scalars import BooleanWord, resolve
+from vault.stack.tree import tree
 
-_ALWAYS = frozenset(("version", "services"))
-_TEXTS = frozenset(("memory",))  # Printed as strings.
-_DURATIONS = frozenset(
-    ("delay", "monitor", "window", "timeout", "interval", "start_period", "start_interval", "stop_grace_period")
-)
 _PRINTABLE = re.compile("[\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd]*")
 _NOT_FIRST = frozenset("-?:,[]{}#&*!|>'\"%@`")
 _BASE_60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?")
@@ -42,46 +37,7 @@ _ESCAPES = {
 
 def render(document: doc.Document) -> str:
     """Return the YAML text of a loaded document."""
-    return "".join(f"{line}\n" for line in _lines(_tree(document)))
-
-
-def _tree(value: Any) -> Any:
-    """Return a part of a document as plain values; what was not given is left out."""
-    if isinstance(value, doc.Ulimit):
-        return value.single if value.single else {"soft": value.soft, "hard": value.hard}
-    if isinstance(value, doc.GenericResource):
-        return {"discrete_resource_spec": {"kind": value.kind, "value": value.value}}
-    if isinstance(value, doc.Part):
-        return _fields(value)
-    if isinstance(value, Mapping):
-        return {key: _tree(item) for key, item in sorted(value.items())}
-    if isinstance(value, tuple | list):
-        return [_tree(item) for item in value]
-    return value
-
-
-def _fields(value: doc.Part) -> dict[str, Any]:
-    """Return the fields that say something, extensions last."""
-    defaults = dict(zip(reversed(value.__struct_fields__), reversed(value.__struct_defaults__), strict=False))
-    tree: dict[str, Any] = {}
-    for name in value.__struct_fields__:
-        given = getattr(value, name)
-        elsewhere = name == "extensions" or (name == "name" and isinstance(value, doc.Service))
-        if elsewhere or not (name in _ALWAYS or _says_something(given, defaults.get(name))):
-            continue
-        if name in _DURATIONS:
-            tree[name] = format_duration(given)
-        else:
-            tree[name] = str(given) if name in _TEXTS else _tree(given)
-    tree.update(_tree(getattr(value, "extensions", {})))
-    return tree
-
-
-def _says_something(value: Any, default: Any) -> bool:
-    """Return whether a field was given; 0 and False say something only where the default is None."""
-    if value is None or (isinstance(value, doc.Part) and default is not None):
-        return value is not None and bool(_fields(value))
-    return default is None or bool(value)
+    return "".join(f"{line}\n" for line in _lines(tree(document, ordered=True)))
 
 
 def _lines(value: Any, depth: int = 0) -> Iterator[str]:

@@ -14,9 +14,10 @@ from vault.model.network import Network
 from vault.model.node import Node
 from vault.model.secret import Config, Secret
 from vault.model.service import Service
+from vault.model.stack import StackRecord
 from vault.model.task import Task
 
-AnyObject = Cluster | Node | Service | Task | Network | Secret | Config
+AnyObject = Cluster | Node | Service | Task | Network | Secret | Config | StackRecord
 
 TYPES: Mapping[Kind, type[AnyObject]] = {
     Kind.CLUSTER: Cluster,
@@ -26,6 +27,7 @@ TYPES: Mapping[Kind, type[AnyObject]] = {
     Kind.NETWORK: Network,
     Kind.SECRET: Secret,
     Kind.CONFIG: Config,
+    Kind.STACK: StackRecord,
 }
 _KINDS: Mapping[type[AnyObject], Kind] = {type_: kind for kind, type_ in TYPES.items()}
 

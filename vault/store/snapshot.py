@@ -20,6 +20,7 @@ from vault.model.network import Network
 from vault.model.node import Node
 from vault.model.secret import Config, Secret
 from vault.model.service import Service
+from vault.model.stack import StackRecord
 from vault.model.task import Task
 from vault.store.changes import AnyObject, Atomic, Change, Delete, Put, PutValue, kind_of, name_of
 from vault.store.removals import Removals
@@ -29,7 +30,7 @@ Ids: TypeAlias = "HashTrieSet[str]"
 K = TypeVar("K")
 Slot = tuple[str, int, str]  # Service, slot, and the node of a global task.
 NO_IDS: Ids = HashTrieSet()
-CREATED = frozenset({Kind.SECRET, Kind.CONFIG, Kind.SERVICE, Kind.NETWORK})  # What clients create.
+CREATED = frozenset({Kind.SECRET, Kind.CONFIG, Kind.SERVICE, Kind.NETWORK, Kind.STACK})  # What clients create.
 LOG_COMMITS = 4096  # How far back `changed_since` can look.
 
 
@@ -105,6 +106,11 @@ class Snapshot:
     def configs(self) -> Mapping[str, Config]:
         """Configs by id."""
         return cast(Mapping[str, Config], self.objects[Kind.CONFIG])
+
+    @property
+    def stacks(self) -> Mapping[str, StackRecord]:
+        """What is remembered of the last deploy of each stack, by id."""
+        return cast(Mapping[str, StackRecord], self.objects[Kind.STACK])
 
     def get(self, kind: Kind, object_id: str) -> AnyObject | None:
         """Return the object, or None."""

@@ -1,0 +1,1 @@
+"""What `vault stack deploy` sends, and how it prints what comes back."""
