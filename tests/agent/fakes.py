@@ -1,16 +1,18 @@
 """An executor, images and networks that live in memory, driven by the test."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from vault.agent.executors.port import Adopted, Exit, NetworkView
+from vault.agent.executors.port import Adopted, ContainerNotRunning, Exit, NetworkView, Probed
+from vault.agent.health import KeptHealth
 from vault.agent.runner import Machine
 from vault.agent.values import Values
 from vault.agent.worker import Worker
 from vault.crypto import Plaintext
+from vault.model.container import HealthConfig
 from vault.model.errors import NoSuch
 from vault.model.overlay import OverlayChange
 from vault.model.service import PortConfig
@@ -23,8 +25,18 @@ NODE = {"id": "n1", "hostname": "host", "os": "linux", "architecture": "x86_64"}
 
 
 @dataclass
+class FakeConfig:
+    """What an image says of its containers: of their health, and nothing else."""
+
+    healthcheck: HealthConfig | None = None
+    shell: tuple[str, ...] = ()
+
+
+@dataclass
 class FakeImage:
     """An image without layers."""
+
+    config: FakeConfig = field(default_factory=FakeConfig)
 
 
 @dataclass
@@ -40,6 +52,19 @@ class FakeExecutor:
     calls: list[str] = field(default_factory=list)
     known: set[str] | None = None
     refuse: Exception | None = None
+    takes_s: float = 0.0  # To stop.
+    probed: Callable[[str], Awaitable[Probed]] | None = None  # Answers probes, by task.
+    kept: dict[str, KeptHealth] = field(default_factory=dict)
+
+    async def probe(self, task_id: str, command: Sequence[str], *, timeout_s: float) -> Probed:
+        if self.running[task_id].done():
+            raise ContainerNotRunning(task_id)
+        self.calls.append(f"probe {task_id}: {' '.join(command)}")
+        assert self.probed is not None
+        return await self.probed(task_id)
+
+    async def keep_health(self, task_id: str, kept: KeptHealth) -> None:
+        self.kept[task_id] = kept
 
     async def prepare(self, task, *, image, secrets, configs, network, mounted):  # type: ignore[no-untyped-def]
         self.calls.append(f"prepare {task.id}")
@@ -61,6 +86,7 @@ class FakeExecutor:
 
     async def stop(self, task_id: str, *, grace_s: float | None = None, signal: str = "") -> None:
         self.calls.append(f"stop {task_id}")
+        await asyncio.sleep(self.takes_s)
         self.end(task_id, 143)
 
     async def remove(self, task_id: str) -> None:
@@ -85,16 +111,17 @@ class FakeImages:
     """Has every image but those called missing; `slow` blocks until set."""
 
     slow: asyncio.Event | None = None
+    config: FakeConfig = field(default_factory=FakeConfig)
 
     def find(self, reference: str) -> FakeImage | None:
-        return None if reference == "missing" else FakeImage()
+        return None if reference == "missing" else FakeImage(self.config)
 
     async def ensure(self, reference: str) -> FakeImage:
         if self.slow:
             await self.slow.wait()
         if reference == "missing":
             raise NoSuch("image", "missing:latest")
-        return FakeImage()
+        return FakeImage(self.config)
 
 
 @dataclass

@@ -240,7 +240,6 @@ def test_a_service_that_breaks_a_rule_is_refused(daemon: Daemon, posted: object,
 
 LATER = [
     (endpoint(PORT | {"Protocol": "sctp"}), "EndpointSpec.Ports protocol sctp"),
-    (service("new", Healthcheck={"Test": ["CMD", "true"]}), "ContainerSpec.Healthcheck"),
     (
         task(Placement={"Preferences": [{"Spread": {"SpreadDescriptor": "node.id"}}]}),
         "TaskTemplate.Placement.Preferences",

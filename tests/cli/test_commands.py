@@ -130,6 +130,17 @@ def test_ps_lists_containers(daemon: FakeDaemon, vault: Vault, monkeypatch: pyte
     assert daemon.requests[-1].query == {"all": "1", "limit": "3", "filters": '{"name":{"web":true}}'}
 
 
+def test_a_container_is_listed_and_shown_under_dockers_longer_names_too(daemon: FakeDaemon, vault: Vault) -> None:
+    health = {"Status": "healthy", "FailingStreak": 0, "Log": [{"ExitCode": 0, "Output": "well"}]}
+    daemon.on("GET", "/containers/json", [container()])
+    daemon.on("GET", "/containers/web/json", {"Id": "1", "State": {"Health": health}})
+    assert vault("container", "ls").out == vault("ps").out == vault("container", "list").out
+    assert vault("container", "inspect", "--format", "{{.State.Health.Status}}", "web").out == "healthy\n"
+    missing = vault("container", "inspect", "web", "nosuch")
+    assert missing.code == 1
+    assert json.loads(missing.out)[0]["State"]["Health"] == health
+
+
 @pytest.mark.parametrize(
     ("ports", "text"),
     [

@@ -133,6 +133,17 @@ def test_an_endpoint_serves_while_it_runs_and_is_meant_to_and_is_known_from_befo
     assert shown() is None
 
 
+def test_a_running_task_that_turns_unhealthy_serves_no_more() -> None:
+    task = attached("t1", "n2", FRONT, state=State.RUNNING)
+    world = World(*NODES, FRONT, service("web", FRONT), attached("t0", "n1", FRONT, host=9), task)
+    for unhealthy in (False, True):
+        world.write(replace(task, status=replace(task.status, unhealthy=unhealthy)))
+        overlay = world.told("n1").get("front")
+        assert overlay is not None
+        (found,) = [one for key, one in overlay.endpoints.items() if key.task_id == "t1"]
+        assert found.serving is not unhealthy
+
+
 def test_steps_of_a_task_that_others_need_not_know_concern_nobody() -> None:
     world = World(*NODES, FRONT, attached("t0", "n1", FRONT, host=9), attached("t1", "n2", FRONT))
     for state in (State.ACCEPTED, State.PREPARING, State.READY, State.STARTING):

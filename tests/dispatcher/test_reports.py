@@ -46,3 +46,18 @@ def test_a_node_cannot_make_the_steps_of_a_manager(after: State) -> None:
 def test_a_node_cannot_speak_of_a_task_before_it_was_assigned() -> None:
     assert told(State.NEW, State.RUNNING) == []
     assert told(State.PENDING, State.FAILED) == []
+
+
+def running(**fields: object) -> TaskStatus:
+    return TaskStatus(state=State.RUNNING, **fields)  # type: ignore[arg-type]
+
+
+def test_a_running_task_that_turns_unhealthy_is_news_and_stays_unhealthy() -> None:
+    snap = Snapshot().apply((Put(Task(id="t1", spec=TaskSpec(), node_id="n1", status=running())),), index=1, now_s=0.0)
+    assert observed(snap, "n1", "t1", running()) == ()
+    for status, unhealthy in ((running(unhealthy=True), True), (running(err="another word"), True)):
+        (put,) = observed(snap, "n1", "t1", status)
+        snap = snap.apply((put,), index=snap.index + 1, now_s=0.0)
+        assert snap.tasks["t1"].status.unhealthy is unhealthy
+        assert not snap.tasks["t1"].status.serves
+    assert observed(snap, "n1", "t1", running(unhealthy=True, err="another word")) == ()

@@ -126,7 +126,7 @@ STACKS = {
     "services: {a: {image: '${}'}}": "invalid interpolation format",
     "services: {a: {image: busybox, image: y}}": "already",
     "services: {a: {image: busybox, deploy: {mode: global-job, replicas: 2}}}": "replicas can only be used with",
-    "services: {a: {image: busybox, healthcheck: {test: 'true'}}}": "is not supported yet",
+    "services: {a: {image: busybox, healthcheck: {test: [curl]}}}": "begins with NONE, CMD or CMD-SHELL",
     "services: {a: {image: busybox, deploy: {update_config: {order: start-first}}}}": "is not supported yet",
     "services: {a: {image: busybox, extends: b}}": "unsupported options",
 }

@@ -16,7 +16,7 @@ from vault.agent.executors.oci.executor import OciExecutor
 from vault.agent.executors.port import Channel, ExecSession, ExecSpec, Exit, NetworkView
 from vault.agent.logs import LogQuery
 from vault.crypto.plaintext import Plaintext
-from vault.model.container import ContainerSpec
+from vault.model.container import ContainerSpec, HealthConfig
 from vault.model.ids import ConfigID, SecretID, TaskID
 from vault.model.secret import ConfigReference, FileTarget, SecretReference
 from vault.model.service import TaskSpec
@@ -38,6 +38,8 @@ class FakeConfig:
     stop_signal: str = ""
     exposed_ports: tuple[str, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
+    healthcheck: HealthConfig | None = None
+    shell: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

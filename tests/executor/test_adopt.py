@@ -13,10 +13,11 @@ import msgspec
 import pytest
 
 from tests.executor.conftest import FakeImage, Node, open_node
+from tests.executor.crashing import KEPT
 from tests.executor.test_life import traces
 from vault.agent.executors.oci.paths import Roots, TaskPaths
 from vault.agent.executors.oci.record import Record, identify, read_record, write_record
-from vault.agent.executors.port import Adopted, Phase, TaskStartFailed
+from vault.agent.executors.port import Adopted, Phase, Probed, TaskStartFailed
 from vault.model.container import ContainerSpec
 from vault.model.ids import TaskID
 from vault.tmpfs.mount import mounts_under
@@ -78,6 +79,17 @@ def test_running_containers_are_taken_over_with_their_logs_and_stopped_as_ever(c
         numbers = [int(line) for line in (await node.output(TICKING)).split()]
         assert numbers == list(range(len(numbers)))
         assert numbers
+
+    after(crashed, busybox, body)
+
+
+def test_a_probe_that_was_under_way_is_ended_and_what_was_known_of_health_is_told(crashed: Path, busybox: Path) -> None:
+    async def body(node: Node, found: dict[TaskID, Adopted]) -> None:
+        assert found[TICKING].health == KEPT
+        assert found[SHORT].health is None
+        assert not [one for one in await node.executor.top(TICKING) if "sleep 100" in one.command]
+        assert not paths_of(node, TICKING).probe_pid.exists()
+        assert await node.executor.probe(TICKING, ("echo", "well"), timeout_s=5) == Probed(exit_code=0, output="well\n")
 
     after(crashed, busybox, body)
 

@@ -14,6 +14,7 @@ from tests.images.archives import Made, docker_archive, image, member, oci_archi
 from vault.agent.images.errors import BadArchive, BadReference, NoSpace, RegistryFailed, StoreUnreadable, WorkerFailed
 from vault.agent.images.protocol import Progress
 from vault.agent.images.store import ImageStore
+from vault.model.container import HealthConfig
 from vault.model.errors import Conflict, NoSuch
 
 pytestmark = pytest.mark.machine
@@ -45,6 +46,19 @@ def test_a_loaded_image_is_found_by_name_id_and_the_beginning_of_its_id(root: Pa
         assert found.id == ONE.id
     for reference in ("app", "app:2", "nosuch", "", "sha256:", "0" * 64, "UPPER"):
         assert store.find(reference) is None, reference
+
+
+def test_the_health_check_and_the_shell_of_an_image_are_kept(root: Path) -> None:
+    check = {"Test": ["CMD-SHELL", "probe"], "Interval": 5_000_000_000, "Retries": 2}
+    store = ImageStore(root)
+    load(store, image(config={"Cmd": ["/a"], "Healthcheck": check, "Shell": ["/bin/ash", "-c"]}), "app:1")
+    load(store, image(config={"Cmd": ["/b"]}), "other:1")
+    found, other = store.find("app:1"), store.find("other:1")
+    assert found is not None
+    assert other is not None
+    wanted = HealthConfig(test=("CMD-SHELL", "probe"), interval=5_000_000_000, retries=2)
+    assert (found.config.healthcheck, found.config.shell) == (wanted, ("/bin/ash", "-c"))
+    assert (other.config.healthcheck, other.config.shell) == (None, ())
 
 
 def test_an_image_without_a_name_is_reported_by_its_id(root: Path) -> None:

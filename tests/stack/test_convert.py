@@ -3,6 +3,7 @@
 import pytest
 
 from tests.stack.builders import service, stack
+from vault.model.container import HealthConfig
 from vault.model.secret import Driver
 from vault.model.service import GlobalJob, ReplicatedJob, ServiceMode
 from vault.stack.convert import convert
@@ -20,8 +21,6 @@ CONTENTS = {"/stack/s": b"\0binary\xff\n", "/stack/empty": b"", "/stack/large": 
             "deploy: {resources: {reservations: {generic_resources: [{discrete_resource_spec: {kind: a, value: 1}}]}}}",
             "deploy.resources.reservations.generic_resources",
         ),
-        ("healthcheck: {test: x}", "healthcheck"),
-        ("healthcheck: {interval: 5s}", "healthcheck"),
         ("ports: ['80:80', '81:81/sctp']", "ports.1.protocol sctp"),
         ("logging: {driver: syslog}", "logging.driver"),
         ("logging: {options: {tag: x}}", "logging.options.tag"),
@@ -259,3 +258,26 @@ def test_adding_a_capability_wins_over_dropping_it() -> None:
 def test_a_job_s_replicas_are_how_many_there_are_and_how_many_run_at_a_time(deploy: str, mode: ServiceMode) -> None:
     (spec,) = convert(stack(service(f"deploy: {{{deploy}}}")), "demo").services
     assert spec.mode == mode
+
+
+@pytest.mark.parametrize(
+    ("keys", "check"),
+    [
+        ("{test: curl -f x || exit 1}", HealthConfig(test=("CMD-SHELL", "curl -f x || exit 1"))),
+        ("{test: [CMD, curl, -f]}", HealthConfig(test=("CMD", "curl", "-f"))),
+        ("{test: [CMD-SHELL, a b]}", HealthConfig(test=("CMD-SHELL", "a b"))),
+        ("{test: [NONE]}", HealthConfig(test=("NONE",))),
+        ("{disable: true}", HealthConfig(test=("NONE",))),
+        ("{interval: 5s}", HealthConfig(interval=5_000_000_000)),
+        (
+            "{test: x, interval: 1m, timeout: 1500ms, retries: 5, start_period: 2s, start_interval: 1s}",
+            HealthConfig(
+                test=("CMD-SHELL", "x"), interval=60_000_000_000, timeout=1_500_000_000, retries=5,
+                start_period=2_000_000_000, start_interval=1_000_000_000,
+            ),
+        ),
+    ],
+)  # fmt: skip
+def test_a_healthcheck_is_the_tasks(keys: str, check: HealthConfig) -> None:
+    (spec,) = convert(stack(service(f"healthcheck: {keys}")), "demo").services
+    assert spec.task_template.container_spec.healthcheck == check

@@ -8,13 +8,14 @@ import contextlib
 import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from vault.agent.executors.port import (
     HOST_NETWORK,
     LOOPBACK_ONLY,
     RESOLVER,
+    Adopted,
     Executor,
     Exit,
     HostEntry,
@@ -23,7 +24,9 @@ from vault.agent.executors.port import (
     Phase,
 )
 from vault.agent.expand import expanded
-from vault.agent.step import Action, Local, ending, next_action
+from vault.agent.health import Health, HealthStatus, KeptHealth, check_of
+from vault.agent.probing import Monitor, part_of
+from vault.agent.step import UNHEALTHY, Action, Local, adopted, ending, next_action
 from vault.agent.template import TemplateFailed
 from vault.agent.values import Values
 from vault.model.errors import VaultError
@@ -113,6 +116,8 @@ class Runner:
         self._machine = machine
         self._report = report
         self._changed = asyncio.Event()
+        self._kept: KeptHealth | None = None  # Of a container that is prepared.
+        self._monitor: Monitor | None = None  # Of one that runs.
 
     @property
     def task_id(self) -> TaskID:
@@ -124,22 +129,35 @@ class Runner:
         """The host's ports that lead to the task, with their real numbers."""
         return self._machine.networks.published(self.task_id)
 
+    @property
+    def health(self) -> Health | None:
+        """How its container stands, by which results of probes; None when it has no health check, or does not run."""
+        return self._monitor.health if self._monitor is not None else None
+
+    def adopt(self, found: Adopted) -> None:
+        """Take over what an earlier vaultd left."""
+        self.container, self.started_at = found.container, found.started_at
+        self._find_images()
+        kept = found.health
+        if kept is None and found.phase is Phase.RUNNING and self.image is not None:
+            kept = self._unprobed(self.image)
+        self.local = adopted(self.local, found.phase, found.exit, kept.status if kept is not None else None)
+        if kept is not None and found.phase is Phase.RUNNING:
+            age = datetime.now(UTC) - found.started_at if found.started_at is not None else timedelta()
+            self._monitor_from(kept, age_s=age.total_seconds(), first_part=part_of(self.task_id))
+
     def tell(self, task: Task) -> None:
         """Take note of what is wanted now."""
         self.local = replace(self.local, task=task, dropped=False)
         self._changed.set()
 
-    def find_images(self) -> None:
+    def _find_images(self) -> None:
         """Look up what an earlier vaultd prepared it from."""
         images = self._machine.images
         self.image = images.find(self.local.task.spec.container_spec.image)
         with contextlib.suppress(TemplateFailed):  # Then it was never prepared.
             names = _mounted_images(expanded(self.local.task, self._machine.node))
             self.mounted = {name: image for name in names if (image := images.find(name)) is not None}
-
-    def resume(self) -> None:
-        """Take note, and say, that its container runs."""
-        self._observe(State.RUNNING, "started")
 
     def drop(self) -> None:
         """Take note that the managers have dropped the task."""
@@ -148,6 +166,12 @@ class Runner:
 
     async def run(self) -> None:
         """Act until the task is forgotten."""
+        try:
+            await self._act()
+        finally:
+            await self._end_probing()
+
+    async def _act(self) -> None:
         while (action := next_action(self.local)) is not Action.FORGET:
             self._changed.clear()
             match action:
@@ -157,6 +181,8 @@ class Runner:
                     await self._guard(self._prepare(), State.REJECTED)
                 case Action.START:
                     await self._guard(self._start(), State.FAILED)
+                case Action.SERVE:
+                    self._observe(State.RUNNING, "started")
                 case Action.WATCH:
                     await self._watch()
                 case Action.STOP:
@@ -181,7 +207,10 @@ class Runner:
         self.container = await machine.executor.prepare(
             filled, image=image, secrets=secrets, configs=configs, network=network, mounted=self.mounted
         )
-        self.local = replace(self.local, phase=Phase.PREPARED)
+        self._kept = kept = self._unprobed(image)
+        if kept is not None:
+            await machine.executor.keep_health(self.task_id, kept)
+        self.local = replace(self.local, phase=Phase.PREPARED, health=kept.status if kept is not None else None)
         self._observe(State.READY, "prepared")
 
     async def _network(self, task: Task) -> NetworkView:
@@ -202,20 +231,56 @@ class Runner:
         self.container = await self._machine.executor.start(self.task_id)
         self.started_at = datetime.now(UTC)
         self.local = replace(self.local, phase=Phase.RUNNING)
-        self._observe(State.RUNNING, "started")
+        if self._kept is not None:
+            self._monitor_from(self._kept, age_s=0.0)
 
     async def _watch(self) -> None:
         ended = asyncio.ensure_future(self._machine.executor.wait(self.task_id))
         changed = asyncio.ensure_future(self._changed.wait())
+        probing = self._monitor.begin() if self._monitor is not None else None
         try:
-            await asyncio.wait({ended, changed}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({ended, changed, *([probing] if probing else ())}, return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
                 self._ended(ended.result())
+            elif probing is not None and probing.done():
+                probing.result()  # Raises what must not have happened: the runner begins again, and the probes with it.
         finally:
             ended.cancel()
             changed.cancel()
 
+    # Health.
+
+    def _unprobed(self, image: Image) -> KeptHealth | None:
+        """Return the health of a fresh container; None when it has no check."""
+        check = check_of(self.local.task.spec.container_spec.healthcheck, image.config.healthcheck, image.config.shell)
+        return None if check is None else KeptHealth(check=check, status=HealthStatus.STARTING, failing_streak=0)
+
+    def _monitor_from(self, kept: KeptHealth, *, age_s: float, first_part: float = 1.0) -> None:
+        executor, task_id = self._machine.executor, self.task_id
+        self._monitor = Monitor(
+            kept,
+            age_s=age_s,
+            first_part=first_part,
+            probe=lambda check: executor.probe(task_id, check.command, timeout_s=check.timeout_s),
+            changed=self._health_changed,
+        )
+
+    async def _end_probing(self) -> None:
+        if self._monitor is not None:
+            await self._monitor.end()
+
+    async def _health_changed(self, kept: KeptHealth) -> None:
+        await self._machine.executor.keep_health(self.task_id, kept)  # Before anybody hears of it.
+        if kept.status is not self.local.health:
+            self.local = replace(self.local, health=kept.status)
+            self._changed.set()
+
+    # The end.
+
     async def _stop(self) -> None:
+        await self._end_probing()
+        if self.local.unhealthy and self.local.wanted:
+            self._observe(self.local.state, "started", UNHEALTHY)  # It serves nobody any more, however long it takes.
         await self._machine.executor.stop(self.task_id)
         self._ended(await self._machine.executor.wait(self.task_id))
 
@@ -223,6 +288,7 @@ class Runner:
         self.local = replace(self.local, phase=Phase.EXITED, exit=exit_)
 
     async def _end(self) -> None:
+        await self._end_probing()
         await self._machine.networks.remove(self.task_id)
         if self.local.phase is not Phase.EXITED:
             await self._machine.executor.remove(self.task_id)
@@ -232,6 +298,7 @@ class Runner:
         self._observe(end.state, end.message, end.err)
 
     async def _remove(self) -> None:
+        await self._end_probing()
         await self._machine.networks.remove(self.task_id)
         await self._machine.executor.remove(self.task_id)
         self.local = replace(self.local, phase=None, exit=None)
@@ -272,6 +339,7 @@ class Runner:
             err=err,
             container_status=self.container if self.container.container_id else None,
             port_status=PortStatus(ports=self.published_ports) if running else PortStatus(),
+            unhealthy=self.local.unhealthy,
         )
         self._report(self.local.task.id, status)
 

@@ -18,7 +18,7 @@ from vault.agent.step import Local, adopted
 from vault.model.errors import VaultError
 from vault.model.ids import TaskID
 from vault.model.overlay import OverlayChange
-from vault.model.task import State, Task, TaskStatus
+from vault.model.task import Task, TaskStatus
 from vault.rpc.messages import Assignments, Report
 
 logger = logging.getLogger(__name__)
@@ -156,7 +156,7 @@ class Worker:
             if found.phase is Phase.RUNNING:
                 exit_ = await self.machine.executor.wait(found.task_id)
                 if (left := self._left.get(found.task_id)) is not None:
-                    left.local = adopted(left.local, Phase.EXITED, exit_)
+                    left.local = adopted(left.local, Phase.EXITED, exit_, left.local.health)
             if found.task_id not in self.runners:
                 await self.machine.networks.remove(found.task_id)
         except VaultError as error:  # It is gone already, or `reap` tries again.
@@ -192,24 +192,17 @@ class Worker:
             if self._named is not None and seen is not None and seen.state > task.status.state:
                 self._observe(task.id, seen)  # A manager that was restored knows less than one that was told.
             return
-        found = self._adopted.get(task.id)
-        runner = self._taken_over(task, found)
-        if found is not None:
-            self._left.pop(task.id, None)
-            if found.phase is Phase.RUNNING and task.status.state < State.RUNNING:
-                runner.resume()  # The vaultd that started it did not come to tell.
+        runner = self._taken_over(task, self._adopted.get(task.id))
+        self._left.pop(task.id, None)
         self.runners[task.id] = runner
         assert self._group is not None, "assign waits until the agent runs"
         self._group.create_task(self._run(runner))
 
     def _taken_over(self, task: Task, found: Adopted | None) -> Runner:
         """Return the runner of a task, which knows what was found of it."""
-        local = Local(task=task, state=task.status.state)
-        local = adopted(local, found.phase if found else None, found.exit if found else None)
-        runner = Runner(self.machine, local, self._observe)
+        runner = Runner(self.machine, Local(task=task, state=task.status.state), self._observe)
         if found is not None:
-            runner.container, runner.started_at = found.container, found.started_at
-            runner.find_images()
+            runner.adopt(found)
         return runner
 
     def _forget_adopted(self) -> None:

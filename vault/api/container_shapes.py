@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from vault.api.container_values import Health
 from vault.api.ports import Container, ContainerNetwork, MountPoint, NodeInfo
 from vault.api.system_shapes import Full
 from vault.api.times import human
+from vault.model.container import HealthConfig
 
 Empty = dict[str, str]
+_HEALTH = {"starting": "health: starting", "healthy": "healthy", "unhealthy": "unhealthy"}  # As Docker prints it.
 NEVER = datetime(1, 1, 1, tzinfo=UTC)  # As Go prints it.
 
 
@@ -79,6 +82,23 @@ class ContainerSummary(Full, frozen=True, kw_only=True):
     mounts: tuple[MountSummary, ...]
 
 
+class HealthcheckResult(Full, frozen=True, kw_only=True):
+    """How one probe went."""
+
+    start: datetime
+    end: datetime
+    exit_code: int
+    output: str
+
+
+class HealthState(Full, frozen=True, kw_only=True):
+    """What a container's health check has found."""
+
+    status: str
+    failing_streak: int
+    log: tuple[HealthcheckResult, ...]
+
+
 class ContainerState(Full, frozen=True, kw_only=True):
     """How a container stands."""
 
@@ -93,6 +113,7 @@ class ContainerState(Full, frozen=True, kw_only=True):
     error: str
     started_at: datetime
     finished_at: datetime
+    health: HealthState | msgspec.UnsetType = msgspec.UNSET
 
 
 class RestartNever(Full, frozen=True, kw_only=True):
@@ -139,6 +160,7 @@ class ContainerConfig(Full, frozen=True, kw_only=True):
     entrypoint: tuple[str, ...] | None
     labels: dict[str, str]
     stop_signal: str
+    healthcheck: HealthConfig | msgspec.UnsetType = msgspec.UNSET
 
 
 class NetworkSettings(Full, frozen=True, kw_only=True):
@@ -204,7 +226,8 @@ def command_text(words: tuple[str, ...]) -> str:
 def status_text(one: Container, now_s: float) -> str:
     """Return how long a container has run, or how it ended, in Docker's words."""
     if one.state == "running" and one.started_at is not None:
-        return f"Up {human(now_s - one.started_at.timestamp())}"
+        health = f" ({_HEALTH[one.health.status]})" if one.health is not None else ""
+        return f"Up {human(now_s - one.started_at.timestamp())}{health}"
     if one.state == "exited" and one.finished_at is not None:
         return f"Exited ({one.exit_code}) {human(now_s - one.finished_at.timestamp())} ago"
     return one.state.capitalize()
@@ -248,6 +271,7 @@ def details_of(one: Container, node: NodeInfo) -> ContainerDetails:
             entrypoint=one.entrypoint or None,
             labels=dict(one.labels),
             stop_signal=one.stop_signal,
+            healthcheck=one.healthcheck or msgspec.UNSET,
         ),
         network_settings=NetworkSettings(
             ports=ports, networks={network.name: _endpoint(network) for network in one.networks}
@@ -265,6 +289,18 @@ def _state(one: Container) -> ContainerState:
         error=one.error,
         started_at=one.started_at or NEVER,
         finished_at=one.finished_at or NEVER,
+        health=_health(one.health) if one.health is not None else msgspec.UNSET,
+    )
+
+
+def _health(health: Health) -> HealthState:
+    return HealthState(
+        status=health.status,
+        failing_streak=health.failing_streak,
+        log=tuple(
+            HealthcheckResult(start=probe.begun_at, end=probe.ended_at, exit_code=probe.exit_code, output=probe.output)
+            for probe in health.probes
+        ),
     )
 
 

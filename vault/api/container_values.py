@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from vault.model.container import HealthConfig
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
@@ -39,6 +41,25 @@ class ContainerNetwork:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """How one probe of a container's health went."""
+
+    begun_at: datetime
+    ended_at: datetime
+    exit_code: int
+    output: str  # May hold anything the container knows: shown to who inspects the container, and nowhere else.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How a running container with a health check stands."""
+
+    status: str  # starting | healthy | unhealthy
+    failing_streak: int
+    probes: tuple[Probe, ...]  # The last ones, the newest at the end.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
     """A container of this node: one attempt of one task."""
 
@@ -71,3 +92,5 @@ class Container:
     mounts: tuple[MountPoint, ...] = ()
     networks: tuple[ContainerNetwork, ...] = ()
     ports: tuple[Port, ...] = ()
+    healthcheck: HealthConfig | None = None  # Of service and image together.
+    health: Health | None = None  # None: it has no check, or was never started.

@@ -15,6 +15,7 @@ from vault.api.ports import Container
 from vault.model.errors import BadRequest
 
 FILTERS = ("id", "name", "label", "status", "ancestor", "exited", "health", "is-task", "network", "volume")
+HEALTHS = ("none", "starting", "healthy", "unhealthy")
 STATES = ("created", "running", "exited", "paused", "restarting", "removing", "dead")
 
 
@@ -38,6 +39,7 @@ class Containers:
         """List containers: those that run, or all."""
         filters = parse_filters(request.query_params.get("filters", ""), FILTERS)
         one_of(filters, "status", lambda state: state in STATES)
+        one_of(filters, "health", lambda health: health in HEALTHS)
         limit = request.query_params.get("limit", "")
         if limit and not (limit.lstrip("-").isdigit() and limit.isascii() and len(limit) < 10):
             raise BadRequest("invalid limit: use a number")
@@ -57,6 +59,7 @@ class Containers:
 def _passes(filters: Filters, one: Container) -> bool:
     ids, names, states = filters.get("id", ()), filters.get("name", ()), filters.get("status", ())
     exits, images = filters.get("exited", ()), filters.get("ancestor", ())
+    healths, health = filters.get("health", ()), one.health.status if one.health is not None else "none"
     networks, volumes = filters.get("network", ()), filters.get("volume", ())
     reachable = {name for network in one.networks for name in (network.name, network.network_id)}
     mounted = {name for mount in one.mounts for name in (mount.name, mount.destination)}
@@ -64,6 +67,7 @@ def _passes(filters: Filters, one: Container) -> bool:
         (not ids or one.id.startswith(ids))
         and (not names or any(name.lstrip("^/").rstrip("$") in one.name for name in names))
         and (not states or one.state in states)
+        and (not healths or health in healths)
         and (not exits or (one.state == "exited" and str(one.exit_code) in exits))
         and (
             not images or any(image in (one.image, one.image_id) or f"{image}:latest" == one.image for image in images)

@@ -7,6 +7,7 @@ import msgspec
 from vault.api.ports import Image
 from vault.api.system_shapes import Full
 from vault.model.base import EPOCH, Shape
+from vault.model.container import HealthConfig
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -38,6 +39,8 @@ class ImageConfig(Full, frozen=True, kw_only=True):
     entrypoint: tuple[str, ...] | None
     labels: dict[str, str]
     stop_signal: str
+    healthcheck: HealthConfig | msgspec.UnsetType = msgspec.UNSET
+    shell: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Layers(Full, frozen=True, kw_only=True):
@@ -98,6 +101,8 @@ def details_of(image: Image) -> ImageDetails:
         entrypoint=image.entrypoint or None,
         labels=dict(image.labels),
         stop_signal=image.stop_signal,
+        healthcheck=image.healthcheck or msgspec.UNSET,
+        shell=image.shell or msgspec.UNSET,
     )
     return ImageDetails(
         id=image.id,

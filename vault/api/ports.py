@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from vault.api.container_values import Container, ContainerNetwork, MountPoint, Port
+from vault.api.container_values import Container, ContainerNetwork, Health, MountPoint, Port, Probe
 from vault.api.swarm_ports import (
     AnswerLost,
     Build,
@@ -27,6 +27,7 @@ from vault.api.swarm_ports import (
     Unreached,
 )
 from vault.crypto.plaintext import Plaintext
+from vault.model.container import HealthConfig
 
 # Values of containers and the ports to the swarm have modules of their own; callers find them here.
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "ContainerNetwork",
     "ExecSpec",
     "Forwarder",
+    "Health",
     "Image",
     "InitRequest",
     "JoinRequest",
@@ -47,6 +49,7 @@ __all__ = [
     "MountPoint",
     "NodeInfo",
     "Port",
+    "Probe",
     "Process",
     "Progress",
     "Quorum",
@@ -158,6 +161,8 @@ class Image:
     stop_signal: str = ""
     exposed_ports: tuple[str, ...] = ()  # "3306/tcp"
     volumes: tuple[str, ...] = ()
+    healthcheck: HealthConfig | None = None
+    shell: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()  # Diff ids.
 
 

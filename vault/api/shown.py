@@ -100,10 +100,12 @@ def shown_service(service: Service, version: ApiVersion, status: ServiceStatus |
 
 def shown_task(task: Task, version: ApiVersion) -> Task:
     """Return a task as a client of `version` sees it."""
-    seen = {
+    seen: dict[str, Any] = {
         "spec": _task_of_version(task.spec, version),
         "job_iteration": None if version < JOBS_SINCE else task.job_iteration,
     }
+    if task.status.unhealthy:
+        seen["status"] = msgspec.structs.replace(task.status, unhealthy=False)
     return msgspec.structs.replace(task, **_HIDDEN_OF_TASK | seen)
 
 

@@ -18,6 +18,7 @@ from vault.cli.hosts import default_files, default_host
 _AT = "vault.cli.commands."
 COMMANDS = {
     "config": (_AT + "config:config", "Manage Swarm configs"),
+    "container": (_AT + "containers:container", "Look into the containers of this node"),
     "doctor": (_AT + "doctor:doctor", "Look at this machine, and say what is missing"),
     "exec": (_AT + "execute:execute", "Execute a command in a running container"),
     "image": (_AT + "image:image", "Manage images"),

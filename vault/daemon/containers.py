@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from vault.agent.executors import port as agent_port
 from vault.agent.executors.oci.bundle import hostname_of, labels_of
 from vault.agent.executors.port import Phase
+from vault.agent.health import Health, merged
 from vault.agent.runner import Runner
 from vault.agent.worker import Worker
 from vault.api import ports as api
@@ -153,6 +154,19 @@ def container_of(runner: Runner, node_id: str) -> api.Container:
         ),
         networks=tuple(_network(attachment) for attachment in task.networks_attachments),
         ports=_ports(runner.published_ports, config.exposed_ports if config else ()),
+        healthcheck=merged(spec.healthcheck, config.healthcheck if config else None),
+        health=_health(runner.health) if runner.health is not None else None,
+    )
+
+
+def _health(health: Health) -> api.Health:
+    return api.Health(
+        status=health.status.value,
+        failing_streak=health.failing_streak,
+        probes=tuple(
+            api.Probe(begun_at=one.begun_at, ended_at=one.ended_at, exit_code=one.exit_code, output=one.output)
+            for one in health.log
+        ),
     )
 
 

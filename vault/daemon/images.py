@@ -124,5 +124,7 @@ def _shown(image: Image) -> api.Image:
         stop_signal=config.stop_signal,
         exposed_ports=config.exposed_ports,
         volumes=config.volumes,
+        healthcheck=config.healthcheck,
+        shell=config.shell,
         layers=image.diff_ids,
     )

@@ -74,7 +74,7 @@ def endpoints_of(task: Task, host: Host) -> Iterator[OverlayEndpoint]:
                 node_addr=host.addr,
                 addresses=_bare(place.addresses),
                 names=names,
-                serving=task.state is State.RUNNING and task.released,
+                serving=task.status.serves and task.released,
             )
 
 

@@ -37,6 +37,8 @@ def observed(snap: Snapshot, node_id: str, task_id: str, status: TaskStatus) -> 
         return ()
     if len(status.port_status.ports) > len(task.host_ports):
         status = msgspec.structs.replace(status, port_status=PortStatus())
+    if task.status.unhealthy and status.state is task.status.state:
+        status = msgspec.structs.replace(status, unhealthy=True)  # What was given up stays given up.
     return (Put(msgspec.structs.replace(task, status=status)),)
 
 
@@ -76,5 +78,6 @@ _MOVES = _moves_of_agents()
 
 def _news(task: Task, status: TaskStatus) -> bool:
     if status.state is task.status.state:
-        return status.err != task.status.err or status.container_status != task.status.container_status
+        unwell = status.unhealthy and not task.status.unhealthy
+        return unwell or status.err != task.status.err or status.container_status != task.status.container_status
     return (task.status.state, status.state) in _MOVES

@@ -99,6 +99,13 @@ class TaskStatus(Shape, frozen=True, kw_only=True):
     err: str = ""  # One sentence; why a task is pending, rejected or failed.
     container_status: ContainerStatus | None = None
     port_status: PortStatus = msgspec.field(default_factory=lambda: PortStatus())
+    # Its health check has given its container up, which is being stopped; no answer of the API shows it.
+    unhealthy: bool = False
+
+    @property
+    def serves(self) -> bool:
+        """Whether others may be led to the task: it runs, and is well as far as anybody looks."""
+        return self.state is State.RUNNING and not self.unhealthy
 
 
 class Task(Object, frozen=True, kw_only=True):

@@ -71,8 +71,6 @@ def _in_network(network: doc.Network) -> Iterator[str]:
 
 def _in_service(service: doc.Service) -> Iterator[str]:
     yield from (f"deploy.{key}" for key in _in_deploy(service.deploy))
-    if service.healthcheck is not None and not service.healthcheck.disable:
-        yield "healthcheck"
     if service.logging is not None:
         yield from (f"logging.{key}" for key in _in_logging(service.logging))
     for index, port in enumerate(service.ports):

@@ -6,7 +6,6 @@ its effect.
 
 from collections.abc import Iterator
 
-from vault.model.container import ContainerSpec
 from vault.model.errors import Unimplemented
 from vault.model.service import ServiceSpec, TaskSpec
 
@@ -24,7 +23,6 @@ def _unsupported(spec: ServiceSpec) -> Iterator[str]:
     if spec.endpoint_spec and any(port.protocol == "sctp" for port in spec.endpoint_spec.ports):
         yield "EndpointSpec.Ports protocol sctp"
     yield from _task(spec.task_template)
-    yield from _container(spec.task_template.container_spec)
 
 
 def _task(task: TaskSpec) -> Iterator[str]:
@@ -38,9 +36,3 @@ def _task(task: TaskSpec) -> Iterator[str]:
         yield "TaskTemplate.Networks.DriverOpts"
     if task.log_driver and task.log_driver.name not in LOG_DRIVERS:
         yield f"TaskTemplate.LogDriver {task.log_driver.name}"
-
-
-def _container(container: ContainerSpec) -> Iterator[str]:
-    check = container.healthcheck
-    if check is not None and check.test and check.test[0] != "NONE":
-        yield "ContainerSpec.Healthcheck"

@@ -19,6 +19,7 @@ from vault.model.service import (
     ServiceSpec,
     UpdateConfig,
 )
+from vault.store.rules_health import check_healthcheck
 from vault.store.rules_later import check_service_supported
 from vault.store.rules_mounts import check_mounts
 from vault.store.rules_offered import check_offered
@@ -135,6 +136,7 @@ def _check_container(container: ContainerSpec) -> None:
         raise InvalidArgument("ContainerSpec: stop-grace-period cannot be negative")
     check_mounts(container.mounts)
     check_privileges(container.privileges)
+    check_healthcheck(container.healthcheck)
 
 
 def _check_update(config: UpdateConfig | None) -> None:

@@ -13,8 +13,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
+from vault.agent.health import KeptHealth
 from vault.agent.logs import LogLine, LogQuery
 from vault.crypto.plaintext import Plaintext
+from vault.model.container import HealthConfig
 from vault.model.errors import VaultError
 from vault.model.ids import ConfigID, SecretID, TaskID
 from vault.model.task import ContainerStatus, Task
@@ -71,6 +73,10 @@ class ImageConfig(Protocol):
     def exposed_ports(self) -> Collection[str]: ...
     @property
     def labels(self) -> Mapping[str, str]: ...
+    @property
+    def healthcheck(self) -> HealthConfig | None: ...
+    @property
+    def shell(self) -> Sequence[str]: ...
 
 
 class Image(Protocol):
@@ -147,6 +153,15 @@ class Adopted:
     started_at: datetime | None = None
     exit: Exit | None = None
     task: Task | None = None  # As it was when it was prepared, templates filled in; to be shown, not to be acted upon.
+    health: KeptHealth | None = None  # As far as it was kept; None: it has no check, or what was kept is lost.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    """What became of a probe."""
+
+    exit_code: int  # -1: it took too long, or could not be run.
+    output: str = ""  # Of both streams, 4096 bytes at most.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,6 +277,17 @@ class Executor(Protocol):
 
     async def exec(self, task_id: TaskID, spec: ExecSpec) -> ExecSession:
         """Run a command in a running container.  Raises `ContainerNotRunning`."""
+        ...
+
+    async def probe(self, task_id: TaskID, command: Sequence[str], *, timeout_s: float) -> Probed:
+        """Run a probe in a running container, as its own user.  Raises `ContainerNotRunning`.
+
+        One that is late, or whose caller is cancelled, is killed with all that it started.
+        """
+        ...
+
+    async def keep_health(self, task_id: TaskID, kept: KeptHealth) -> None:
+        """Keep what `adopt` is to return of a prepared or running container."""
         ...
 
     def logs(self, task_id: TaskID, query: LogQuery) -> AsyncIterator[LogLine]:

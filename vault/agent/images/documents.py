@@ -84,6 +84,17 @@ class RootFS(msgspec.Struct, frozen=True, kw_only=True):
     diff_ids: list[Digest] = []
 
 
+class Healthcheck(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Docker's HEALTHCHECK; the OCI specification has none.  Durations in nanoseconds."""
+
+    test: list[str] | None = None
+    interval: int = 0
+    timeout: int = 0
+    start_period: int = 0
+    start_interval: int = 0
+    retries: int = 0
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """How containers are started."""
 
@@ -96,6 +107,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     stop_signal: str | None = None
     exposed_ports: dict[str, msgspec.Raw] | None = None
     labels: dict[str, str] | None = None
+    healthcheck: Healthcheck | None = None
+    shell: list[str] | None = None
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):

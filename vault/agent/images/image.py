@@ -11,8 +11,9 @@ from datetime import datetime
 from pathlib import Path
 
 from vault.agent.images.content import Content, chain_ids
-from vault.agent.images.documents import Configuration, Descriptor, Manifest, Run, check_layers, decode
+from vault.agent.images.documents import Configuration, Descriptor, Healthcheck, Manifest, Run, check_layers, decode
 from vault.agent.images.reference import parse
+from vault.model.container import HealthConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,8 @@ class ImageConfig:
     stop_signal: str = ""
     exposed_ports: tuple[str, ...] = ()  # 3306/tcp
     labels: Mapping[str, str] = field(default_factory=dict)
+    healthcheck: HealthConfig | None = None
+    shell: tuple[str, ...] = ()  # For commands that are one line; empty = the usual one.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +101,21 @@ def _config(run: Run) -> ImageConfig:
         stop_signal=run.stop_signal or "",
         exposed_ports=tuple(sorted(run.exposed_ports or ())),
         labels=dict(run.labels or {}),
+        healthcheck=_healthcheck(run.healthcheck),
+        shell=tuple(run.shell or ()),
+    )
+
+
+def _healthcheck(said: Healthcheck | None) -> HealthConfig | None:
+    if said is None:
+        return None
+    return HealthConfig(
+        test=tuple(said.test or ()),
+        interval=said.interval,
+        timeout=said.timeout,
+        start_period=said.start_period,
+        start_interval=said.start_interval,
+        retries=said.retries,
     )
 
 

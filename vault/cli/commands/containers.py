@@ -1,13 +1,15 @@
-"""`vault ps`: the containers of this node."""
+"""`vault ps` and `vault container`: the containers of this node."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vault.cli import human
+import click
+
+from vault.cli import human, inspection
 from vault.cli.client import Client
-from vault.cli.command import command, option, switch
+from vault.cli.command import Group, argument, command, option, switch
 from vault.cli.services.listing import without_digest
-from vault.cli.shared_options import asked, list_options, no_trunc_option, now_s, pass_client, show
+from vault.cli.shared_options import asked, format_option, list_options, no_trunc_option, now_s, pass_client, show
 from vault.cli.table import labels_text
 from vault.cli.values.kinds import INT
 
@@ -28,9 +30,43 @@ HEADERS = {
 COLUMNS = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
 MAX_COMMAND = 20
 MAX_MOUNT = 15
+_HERE = "vault.cli.commands."
 
 
-@command("[OPTIONS]", name="ps", text="List containers")
+@click.group(
+    cls=Group,
+    lazy={
+        "exec": (_HERE + "execute:execute", "Execute a command in a running container"),
+        "inspect": (_HERE + "containers:inspect", "Display detailed information on one or more containers"),
+        "logs": (_HERE + "logs:logs", "Fetch the logs of a container"),
+        "ls": (_HERE + "containers:ps", "List containers"),
+    },
+    synonyms={"list": "ls", "ps": "ls"},
+    help="Look into the containers of this node",
+)
+def container() -> None:
+    """Containers; services make and end them."""
+
+
+@command(
+    "[OPTIONS] CONTAINER [CONTAINER...]",
+    name="inspect",
+    text="Display detailed information on one or more containers",
+)
+@argument("references", many=True)
+@format_option
+@pass_client
+def inspect(client: Client, references: tuple[str, ...], form: str | None) -> None:
+    """Show containers as JSON or by template."""
+    inspection.inspect(references, form, lambda reference: client.get(f"/containers/{reference}/json"))
+
+
+@command(
+    "[OPTIONS]",
+    name="ps",
+    text="List containers",
+    aliases=("vault container ls", "vault container list", "vault container ps", "vault ps"),
+)
 @switch("-a", "--all", "everything", text="Show all containers (default shows just running)")
 @list_options
 @option("-n", "--last", kind=INT, default=-1, shown="-1", text="Show n last created containers (includes all states)")

@@ -16,6 +16,7 @@ from vault.cli.services.spec import (
     reservations,
 )
 from vault.cli.values.container import changed_capabilities, swarm_host, tagged
+from vault.cli.values.health import changed_healthcheck
 from vault.cli.values.ports import Port, flat
 from vault.cli.values.scalars import pairs
 
@@ -72,6 +73,8 @@ def _container(container: Spec, given: Given) -> None:
     for name, field in _PLAIN.items():
         if given[name] is not None:
             container[field] = given[name]
+    if (check := changed_healthcheck(container.get("Healthcheck"), given)) is not None:
+        container["Healthcheck"] = check
     if given["image"] is not None:
         container["Image"] = tagged(given["image"])
     if given["cap_add"] or given["cap_drop"]:

@@ -48,6 +48,7 @@ def common(*, defaults: bool) -> list[Declaration]:
         switch("-d", "--detach", text="Exit immediately instead of waiting for the service to converge"),
         option("--endpoint-mode", shown=shown('"vip"'), text="Endpoint mode (vip or dnsrr)"),
         option("--entrypoint", kind=kinds.COMMAND, text="Overwrite the default ENTRYPOINT of the image"),
+        *_health(),
         option("--hostname", text="Container hostname"),
         switch(
             "--init",
@@ -85,6 +86,26 @@ def common(*, defaults: bool) -> list[Declaration]:
         option("-u", "--user", text="Username or UID (format: <name|uid>[:<group|gid>])"),
         option("-w", "--workdir", text="Working directory inside the container"),
         switch("--with-registry-auth", text="Send registry authentication details to swarm agents"),
+    ]
+
+
+def _health() -> list[Declaration]:
+    return [
+        option("--health-cmd", text="Command to run to check health"),
+        option("--health-interval", kind=kinds.TIME, text="Time between running the check (ms|s|m|h)"),
+        option("--health-retries", kind=kinds.INT, text="Consecutive failures needed to report unhealthy"),
+        option(
+            "--health-start-interval",
+            kind=kinds.TIME,
+            text="Time between running the check during the start period (ms|s|m|h)",
+        ),
+        option(
+            "--health-start-period",
+            kind=kinds.TIME,
+            text="Start period for the container to initialize before counting retries towards unstable (ms|s|m|h)",
+        ),
+        option("--health-timeout", kind=kinds.TIME, text="Maximum time to allow one check to run (ms|s|m|h)"),
+        switch("--no-healthcheck", text="Disable any container-specified HEALTHCHECK"),
     ]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from vault.cli.errors import CommandError
 from vault.cli.values.container import capabilities, swarm_host, tagged
+from vault.cli.values.health import new_healthcheck
 from vault.cli.values.ports import flat
 from vault.cli.values.scalars import pairs
 
@@ -86,6 +87,7 @@ def _container(given: Given, image: str, args: Sequence[str], env: Sequence[str]
         "ReadOnly": given["read_only"],
         "Mounts": list(given["mount"]),
         "StopGracePeriod": given["stop_grace_period"],
+        "Healthcheck": new_healthcheck(given),
         "Hosts": [swarm_host(text) for text in given["host"]],
         "Sysctls": pairs(given["sysctl"]),
         "CapabilityAdd": added,

@@ -4,6 +4,7 @@ from vault.cli.command import Kind
 from vault.cli.values import scalars
 
 DURATION = Kind("duration", scalars.duration)
+TIME = Kind("duration", scalars.positive_duration)
 BYTES = Kind("bytes", scalars.byte_size)
 CPUS = Kind("decimal", scalars.nano_cpus)
 UINT = Kind("uint", scalars.unsigned)

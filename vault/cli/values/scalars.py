@@ -43,6 +43,14 @@ def duration(text: str) -> int:
     return sign * int(total)
 
 
+def positive_duration(text: str) -> int:
+    """Return nanoseconds of a Go duration that is not negative."""
+    found = duration(text)
+    if found < 0:
+        raise ValueError("duration cannot be negative")
+    return found
+
+
 def byte_size(text: str) -> int:
     """Return bytes of a size such as `64m` or `1GiB`; units are powers of 1024, in any case."""
     from fractions import Fraction

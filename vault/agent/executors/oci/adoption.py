@@ -9,13 +9,15 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from vault.agent.executors.oci import removal
+from vault.agent.executors.oci import healthfile, removal
 from vault.agent.executors.oci.conmon import exit_code
 from vault.agent.executors.oci.launching import Started
 from vault.agent.executors.oci.paths import Roots, TaskPaths
+from vault.agent.executors.oci.probes import end_left_probe
 from vault.agent.executors.oci.record import Record, boot_id, open_process, read_record, read_task, write_record
 from vault.agent.executors.oci.runtime import Runtime
 from vault.agent.executors.port import Adopted, Exit, Phase
+from vault.agent.health import KeptHealth
 from vault.agent.volumes import VolumeStore
 from vault.model.ids import TaskID
 from vault.model.task import ContainerStatus, Task
@@ -30,6 +32,7 @@ class Inherited:
     record: Record
     started: Started | None  # None: prepared, and can be started now.
     task: Task | None = None  # As an earlier vaultd was told of it.
+    health: KeptHealth | None = None
 
     @property
     def exit(self) -> Exit | None:
@@ -51,6 +54,7 @@ class Inherited:
             started_at=datetime.fromtimestamp(record.started_at, UTC) if record.started_at else None,
             exit=exit_,
             task=self.task,
+            health=self.health,
         )
 
 
@@ -68,7 +72,9 @@ def inherit(runtime: Runtime, paths: TaskPaths, volumes: VolumeStore) -> Inherit
     conmon = None if rebooted else open_process(record.conmon)
     if conmon is not None and (paths.runtime_state / "exec.fifo").exists():
         runtime.run("start", paths.container_id)  # vaultd was killed just before it.
-    return Inherited(record=record, started=Started(record=record, conmon_pidfd=conmon), task=read_task(paths))
+    end_left_probe(runtime, paths)
+    started = Started(record=record, conmon_pidfd=conmon)
+    return Inherited(record=record, started=started, task=read_task(paths), health=healthfile.read(paths))
 
 
 def claim_volumes(roots: Roots, volumes: VolumeStore) -> None:

@@ -60,8 +60,13 @@ class Begun:
     master: int | None = None
 
 
-def begin(runtime: Runtime, paths: TaskPaths, spec: ExecSpec, every: tuple[str, ...]) -> Begun:
-    """Start a command.  Raises `BadRequest` for a user the container does not know."""
+def begin(
+    runtime: Runtime, paths: TaskPaths, spec: ExecSpec, every: tuple[str, ...], pid_file: Path | None = None
+) -> Begun:
+    """Start a command.  Raises `BadRequest` for a user the container does not know.
+
+    pid_file: where the runtime notes its pid; None for one that nobody else looks at.  It is gone after the command.
+    """
     if not spec.args or not spec.args[0]:
         raise BadRequest("No exec command specified")
     if spec.working_dir and not spec.working_dir.startswith("/"):
@@ -75,15 +80,15 @@ def begin(runtime: Runtime, paths: TaskPaths, spec: ExecSpec, every: tuple[str, 
     try:
         os.write(description, msgspec.json.encode(exec_process(container, spec, user, every)))
         os.lseek(description, 0, os.SEEK_SET)
-        return _begin(runtime, paths, spec, description)
+        return _begin(runtime, paths, spec, description, pid_file)
     finally:
         os.close(description)
 
 
-def _begin(runtime: Runtime, paths: TaskPaths, spec: ExecSpec, description: int) -> Begun:
+def _begin(runtime: Runtime, paths: TaskPaths, spec: ExecSpec, description: int, pid_file: Path | None) -> Begun:
     number = next(_numbers)
     complaint = os.memfd_create("complaint", os.MFD_CLOEXEC)
-    pid_file = paths.run / f"exec-{number}.pid"
+    pid_file = pid_file or paths.run / f"exec-{number}.pid"
     options = [f"--log=/proc/self/fd/{complaint}", "--log-format=json"]
     arguments = [f"--process=/proc/self/fd/{description}", f"--pid-file={pid_file}"]
     console = None

@@ -8,17 +8,18 @@ import asyncio
 import logging
 import os
 import weakref
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from vault.agent.executors.oci import adoption, cgroup, execs, logfiles, removal
+from vault.agent.executors.oci import adoption, cgroup, execs, healthfile, logfiles, removal
 from vault.agent.executors.oci.conmon import Conmon, send_signal
 from vault.agent.executors.oci.launching import Started, launch
 from vault.agent.executors.oci.paths import Roots, TaskPaths
 from vault.agent.executors.oci.prepare import Wanted, Workshop, host_limits, own_capabilities, prepare
+from vault.agent.executors.oci.probes import FAILED, Probes
 from vault.agent.executors.oci.record import Record, open_process, read_record
 from vault.agent.executors.oci.runtime import Runtime, RuntimeFailed
 from vault.agent.executors.oci.seccomp import FilterNotLoaded, Profile, kernel_version
@@ -37,11 +38,13 @@ from vault.agent.executors.port import (
     Image,
     NetworkView,
     NoSuchContainer,
+    Probed,
     ProcessInfo,
     TaskRejected,
     TaskStartFailed,
     Usage,
 )
+from vault.agent.health import KeptHealth
 from vault.agent.logs import LogLine, LogQuery
 from vault.agent.volumes import VolumeStore
 from vault.crypto.plaintext import Plaintext
@@ -56,6 +59,8 @@ PARALLEL: Final = 4
 ROTATE_EVERY_S: Final = 2.0
 FOLLOW_EVERY_S: Final = 0.2
 KILL_TIMEOUT_S: Final = 10.0
+KILLED: Final = 137
+END_SEEN_S: Final = 0.5  # After a container's processes are killed, at the latest.
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,6 +84,7 @@ class OciExecutor:
         self._threads = Threads(parallel)  # For what may take long: preparing, starting, removing.
         self._quick = Threads(parallel)  # For the rest, so that an end is seen while an image's files are copied.
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+        self._probes = Probes(runtime, self._quick)
         self._turns = Turns()
         self._live: dict[TaskID, _Live] = {}
         self._rotation = asyncio.ensure_future(self._rotate())
@@ -282,6 +288,22 @@ class OciExecutor:
         self._sessions.add(session)
         return session
 
+    async def probe(self, task_id: TaskID, command: Sequence[str], *, timeout_s: float) -> Probed:
+        """Run a health probe; one that went down with its container says nothing of how that was."""
+        live = self._require(task_id)
+        if not live.ended.done():
+            probed = await self._probes.run(self._roots.task(task_id), command, timeout_s=timeout_s)
+            if probed.exit_code not in (FAILED, KILLED):
+                return probed
+            await asyncio.wait({live.ended}, timeout=END_SEEN_S)
+            if not live.ended.done():
+                return probed
+        raise ContainerNotRunning(live.record.container_id)
+
+    async def keep_health(self, task_id: TaskID, kept: KeptHealth) -> None:
+        """Write it beside the record."""
+        await self._quick.run(healthfile.write, self._roots.task(task_id), kept)
+
     async def logs(self, task_id: TaskID, query: LogQuery) -> AsyncIterator[LogLine]:
         """Yield what the container printed."""
         paths = self._roots.task(task_id)
@@ -320,6 +342,7 @@ class OciExecutor:
     async def close(self) -> None:
         """Stop watching; the containers run on."""
         self._rotation.cancel()
+        await self._probes.close()
         await self._turns.idle()
         for session in list(self._sessions):
             session.close()

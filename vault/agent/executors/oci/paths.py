@@ -102,6 +102,16 @@ class TaskPaths:
         return self.run / "told.json"
 
     @property
+    def health(self) -> Path:
+        """How the container stands, for the next vaultd."""
+        return self.run / "health.json"
+
+    @property
+    def probe_pid(self) -> Path:
+        """Pid of the health probe that runs; empty while it is being set going, absent between two."""
+        return self.run / "probe.pid"
+
+    @property
     def exits(self) -> Path:
         """conmon writes the exit code into a file in here."""
         return self.run / "exits"

@@ -118,6 +118,11 @@ class Session:
         except ProcessLookupError:
             return
 
+    @property
+    def refused(self) -> bool:
+        """Whether the runtime could not run the command; known once it has ended."""
+        return bool(self._complaint())
+
     async def wait(self) -> int:
         """Return the exit code."""
         return await asyncio.shield(self._ended)
