@@ -47,6 +47,10 @@ def task(**parts: object) -> dict[str, Any]:
     return {"Name": "new", "TaskTemplate": {"ContainerSpec": {"Image": "busybox"}, **parts}}
 
 
+def reserving(*resources: dict[str, Any]) -> dict[str, Any]:
+    return task(Resources={"Reservations": {"GenericResources": list(resources)}})
+
+
 def endpoint(*ports: dict[str, Any], mode: str = "vip") -> dict[str, Any]:
     return service("new") | {"EndpointSpec": {"Mode": mode, "Ports": list(ports)}}
 
@@ -133,6 +137,31 @@ SERVICES = [
     ),
     (task(Placement={"Constraints": ["node.id"]}), 400, BAD + "constraint expected one operator from ==, !="),
     (task(Placement={"Constraints": ["no de==x"]}), 400, BAD + "key 'no de' is invalid"),
+    *[
+        (
+            task(Placement={"Preferences": [{"Spread": {"SpreadDescriptor": over}}]}),
+            400,
+            BAD + f"placement preference '{over}' is invalid: spread over node.labels.NAME or engine.labels.NAME",
+        )
+        for over in ("node.id", "node.labels.", "zone", "")
+    ],
+    (task(Placement={"MaxReplicas": -1}), 400, BAD + "Placement: max replicas per node cannot be negative"),
+    (
+        reserving({"NamedResourceSpec": {"Kind": "gpu", "Value": "a"}}),
+        400,
+        BAD + "invalid argument for resource gpu: reserve a number of a kind",
+    ),
+    (reserving({}), 400, BAD + "invalid argument for resource : reserve a number of a kind"),
+    (
+        reserving({"DiscreteResourceSpec": {"Kind": "gpu", "Value": -1}}),
+        400,
+        BAD + "invalid argument for resource gpu: its number must not be negative",
+    ),
+    (
+        reserving({"DiscreteResourceSpec": {"Kind": "gpu"}}, {"DiscreteResourceSpec": {"Kind": "gpu"}}),
+        400,
+        BAD + "duplicate generic-resource `gpu` for service task",
+    ),
     (task(Networks=[{"Target": "nosuch"}]), 404, "network nosuch not found"),
     (
         task(Networks=[{"Target": "ingress"}]),
@@ -240,15 +269,6 @@ def test_a_service_that_breaks_a_rule_is_refused(daemon: Daemon, posted: object,
 
 LATER = [
     (endpoint(PORT | {"Protocol": "sctp"}), "EndpointSpec.Ports protocol sctp"),
-    (
-        task(Placement={"Preferences": [{"Spread": {"SpreadDescriptor": "node.id"}}]}),
-        "TaskTemplate.Placement.Preferences",
-    ),
-    (task(Placement={"MaxReplicas": 1}), "TaskTemplate.Placement.MaxReplicas"),
-    (
-        task(Resources={"Reservations": {"GenericResources": [{"DiscreteResourceSpec": {"Kind": "gpu"}}]}}),
-        "TaskTemplate.Resources.Reservations.GenericResources",
-    ),
     (task(LogDriver={"Name": "syslog"}), "TaskTemplate.LogDriver syslog"),
     (task(Networks=[{"Target": "ingress", "DriverOpts": {"a": "b"}}]), "TaskTemplate.Networks.DriverOpts"),
 ]

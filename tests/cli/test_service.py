@@ -87,6 +87,8 @@ def test_create_takes_every_option(swarm: FakeDaemon, vault: Vault, tmp_path: Pa
         "--update-parallelism 0 --update-delay 1s --update-failure-action continue --update-monitor 500ms "
         "--update-max-failure-ratio 0.5 --update-order stop-first --rollback-parallelism 2 "
         "--host db:10.0.0.1 --dns 1.1.1.1 --dns-search example.com --dns-option ndots:2 --user 33:33 --workdir /w "
+        "--placement-pref spread=node.labels.zone --placement-pref spread=engine.labels.rack --replicas-max-per-node 2 "
+        "--generic-resource ssd=3 --generic-resource gpu=1 "
         "--hostname h --tty --read-only --init --stop-signal SIGINT --stop-grace-period 1s --cap-add net_admin "
         "--cap-drop ALL --ulimit nofile=1:2 --sysctl net.ipv4.ip_forward=1 --group adm --endpoint-mode dnsrr -d -q"
     )
@@ -129,10 +131,24 @@ def test_create_takes_every_option(swarm: FakeDaemon, vault: Vault, tmp_path: Pa
         "TaskTemplate": {
             "Resources": {
                 "Limits": {"NanoCPUs": 500_000_000, "MemoryBytes": 64 << 20, "Pids": 9},
-                "Reservations": {"NanoCPUs": 10**9, "MemoryBytes": 32 << 20},
+                "Reservations": {
+                    "NanoCPUs": 10**9,
+                    "MemoryBytes": 32 << 20,
+                    "GenericResources": [
+                        {"DiscreteResourceSpec": {"Kind": "gpu", "Value": 1}},
+                        {"DiscreteResourceSpec": {"Kind": "ssd", "Value": 3}},
+                    ],
+                },
             },
             "RestartPolicy": {"Condition": "on-failure", "Delay": 10**9, "MaxAttempts": 3, "Window": 60 * 10**9},
-            "Placement": {"Constraints": ["node.role==manager"]},
+            "Placement": {
+                "Constraints": ["node.role==manager"],
+                "Preferences": [
+                    {"Spread": {"SpreadDescriptor": "node.labels.zone"}},
+                    {"Spread": {"SpreadDescriptor": "engine.labels.rack"}},
+                ],
+                "MaxReplicas": 2,
+            },
             "Networks": [{"Target": "net1"}],
             "ForceUpdate": 0,
         },
@@ -172,6 +188,36 @@ def test_create_takes_every_option(swarm: FakeDaemon, vault: Vault, tmp_path: Pa
             ["--mode", "global", "--replicas", "2", "busybox"],
             1,
             "replicas can only be used with replicated or replicated-job mode\n",
+        ),
+        (
+            ["--mode", "global", "--replicas-max-per-node", "2", "busybox"],
+            1,
+            "replicas-max-per-node can only be used with replicated or replicated-job mode\n",
+        ),
+        *[
+            (
+                ["--placement-pref", preference, "busybox"],
+                125,
+                f'invalid argument "{preference}" for "--placement-pref" flag: {why}\n'
+                "\nUsage:  vault service create [OPTIONS] IMAGE [COMMAND] [ARG...]\n"
+                "\nRun 'vault service create --help' for more information\n",
+            )
+            for preference, why in (
+                ("node.labels.a", 'placement preference must be of the format "<strategy>=<arg>"'),
+                ("pack=node.labels.a", "unsupported placement preference pack (only spread is supported)"),
+            )
+        ],
+        (
+            ["--generic-resource", "gpu=one", "busybox"],
+            1,
+            "invalid generic-resource request `gpu=one`, Named Generic Resources is not supported for service create "
+            "or update\n",
+        ),
+        (
+            ["--generic-resource", "gpu=1", "--generic-resource", "gpu=2", "busybox"],
+            1,
+            "invalid generic resource specification: could not parse GenericResource: malformed expression "
+            "'gpu=[1 2]': give one number, or names that differ\n",
         ),
         (["--mode", "x", "busybox"], 1, "unknown mode: x, only replicated and global supported\n"),
         (["--env-file", "/no/such", "busybox"], 1, "open /no/such: no such file or directory\n"),
@@ -259,6 +305,35 @@ def test_update_sets_only_the_given_part_of_update_settings(swarm: FakeDaemon, v
         "MaxFailureRatio": 0,
         "Order": "stop-first",
     }
+
+
+def test_update_changes_placement_and_generic_resources(swarm: FakeDaemon, vault: Vault) -> None:
+    def placed(*words: str) -> tuple[object, object]:
+        assert vault("service", "update", "-d", *words, "web").err == ""
+        task = sent(swarm)["TaskTemplate"]
+        changed = service()
+        changed["Spec"] = {**changed["Spec"], "TaskTemplate": task}
+        swarm.on("GET", "/services/web", changed)
+        return task.get("Placement"), ((task.get("Resources") or {}).get("Reservations") or {}).get("GenericResources")
+
+    def spread(*labels: str) -> list[object]:
+        return [{"Spread": {"SpreadDescriptor": label}} for label in labels]
+
+    def resources(**kinds: int) -> list[object]:
+        return [{"DiscreteResourceSpec": {"Kind": kind, "Value": count}} for kind, count in kinds.items()]
+
+    words = ["--placement-pref-add", "spread=node.labels.z", "--placement-pref-add", "spread=node.labels.a"]
+    words += ["--replicas-max-per-node", "3", "--generic-resource-add", "gpu=2", "--generic-resource-add", "fpga=1"]
+    assert placed(*words) == (
+        {"Preferences": spread("node.labels.z", "node.labels.a"), "MaxReplicas": 3},
+        resources(fpga=1, gpu=2),
+    )
+    words = ["--placement-pref-rm", "spread=node.labels.z", "--generic-resource-add", "gpu=4"]
+    assert placed(*words) == ({"Preferences": spread("node.labels.a"), "MaxReplicas": 3}, resources(fpga=1, gpu=4))
+    words = ["--replicas-max-per-node", "0", "--generic-resource-rm", "fpga", "--generic-resource-rm", "gpu=4"]
+    assert placed(*words) == ({"Preferences": spread("node.labels.a"), "MaxReplicas": 0}, [])
+    result = vault("service", "update", "-d", "--generic-resource-rm", "gpu", "web")
+    assert (result.code, result.err) == (1, "could not remove generic-resource `gpu` it doesn't exist\n")
 
 
 def test_rollback_is_asked_for_alone(swarm: FakeDaemon, vault: Vault) -> None:

@@ -7,6 +7,7 @@ import pytest
 from vault.daemon.addresses import Address, advertised
 from vault.daemon.settings import BadSetting, settings
 from vault.model.errors import BadRequest
+from vault.model.generic import discrete, named
 
 
 def test_an_option_wins_over_the_file_and_labels_are_merged(tmp_path: Path) -> None:
@@ -19,6 +20,14 @@ def test_an_option_wins_over_the_file_and_labels_are_merged(tmp_path: Path) -> N
     assert made.run_root == Path("/run/vault")
 
 
+def test_generic_resources_come_from_the_option_or_the_file(tmp_path: Path) -> None:
+    config = tmp_path / "vaultd.yaml"
+    config.write_text("node-generic-resources: [gpu=one, gpu=two, ssd=3]\n")
+    assert settings({}, [], config).generic_resources == (named("gpu", "one"), named("gpu", "two"), discrete("ssd", 3))
+    assert settings({}, [], config, ["fpga=1"]).generic_resources == (discrete("fpga", 1),)
+    assert settings({}, [], None).generic_resources == ()
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -28,6 +37,8 @@ def test_an_option_wins_over_the_file_and_labels_are_merged(tmp_path: Path) -> N
         ("- a\n", "must hold settings"),
         ("hostname: 'two words'\n", "invalid host name"),
         ("log-level: loud\n", "invalid log level"),
+        ("node-generic-resources: gpu=1\n", "node-generic-resources must be a list"),
+        ("node-generic-resources: [gpu]\n", "incorrect term gpu, missing '=' or malformed expression: use KIND="),
     ],
 )
 def test_a_bad_file_is_refused_in_one_sentence(tmp_path: Path, text: str, reason: str) -> None:

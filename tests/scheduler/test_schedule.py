@@ -2,62 +2,18 @@
 
 from msgspec.structs import replace
 
-from vault.model.base import Version
+from tests.scheduler.world import NOW_S, node, on, pending, reserve, schedule, settle, snapshot, tasks_in
+from vault.model.container import ContainerSpec, Mount, VolumeOptions
 from vault.model.ids import Kind
 from vault.model.network import Network, NetworkAttachment, NetworkSpec
-from vault.model.node import EncryptionMeans, Node, NodeDescription, NodeResources, NodeSpec, NodeStatus, Platform
+from vault.model.node import EncryptionMeans, Engine, NodeSpec, NodeStatus, Plugin
 from vault.model.secret import Driver
-from vault.model.service import Placement, PortConfig, Reservation, Resources, TaskSpec
+from vault.model.service import Placement, PortConfig
 from vault.model.task import State, Task, TaskStatus
-from vault.scheduler.schedule import Scheduler
+from vault.scheduler.schedule import MAX_CHANGES, MAX_READ, Scheduler
 from vault.store.changes import Put
+from vault.store.decision import Decision
 from vault.store.snapshot import Snapshot
-
-NOW_S = 10_000.0
-CPU = 10**9
-
-
-def node(node_id: str, *, cpus: int = 4, memory: int = 4096, arch: str = "x86_64", **labels: str) -> Node:
-    """Return a node that is ready."""
-    return Node(
-        id=node_id,
-        spec=NodeSpec(labels=labels),
-        description=NodeDescription(
-            resources=NodeResources(nano_cpus=cpus * CPU, memory_bytes=memory),
-            platform=Platform(architecture=arch, os="linux"),
-        ),
-        status=NodeStatus(state="ready"),
-    )
-
-
-def pending(task_id: str, service_id: str = "web", **spec: object) -> Task:
-    """Return a task that waits for a node."""
-    return Task(
-        id=task_id,
-        spec=TaskSpec(**spec),  # type: ignore[arg-type]
-        service_id=service_id,
-        slot=1,
-        spec_version=Version(index=1),
-        status=TaskStatus(state=State.PENDING),
-    )
-
-
-def on(task: Task, node_id: str, state: State = State.RUNNING) -> Task:
-    """Return the task as it is on a node."""
-    return replace(task, node_id=node_id, status=TaskStatus(state=state))
-
-
-def reserve(cpus: int = 0, memory: int = 0) -> Resources:
-    """Return what a task keeps for itself."""
-    return Resources(reservations=Reservation(nano_cpus=cpus * CPU, memory_bytes=memory))
-
-
-def schedule(*objects: Node | Task, after_s: float = 0.0) -> dict[str, str]:
-    """Return where each task is placed, or its reason, some time after the objects were written."""
-    snap = Snapshot().apply([Put(obj) for obj in objects], index=1, now_s=NOW_S - after_s)
-    decision = Scheduler()(snap, None, now_s=NOW_S, new_id=str)
-    tasks = [change.obj for change in decision.changes if isinstance(change, Put) and isinstance(change.obj, Task)]
-    return {task.id: task.node_id if task.state is State.ASSIGNED else task.status.err for task in tasks}
 
 
 def test_a_service_is_spread_over_the_nodes() -> None:
@@ -69,6 +25,11 @@ def test_fewer_tasks_of_the_service_count_before_fewer_tasks() -> None:
     others = [on(pending(f"o{n}", "other"), "b") for n in range(3)]
     placed = schedule(node("a"), node("b"), on(pending("t0"), "a"), *others, pending("t1"))
     assert placed == {"t1": "b"}
+
+
+def test_a_service_comes_to_a_busy_node_before_it_comes_to_an_idle_one_twice() -> None:
+    others = [on(pending(f"o{n}", "other"), "b") for n in range(3)]
+    assert schedule(node("a"), node("b"), *others, pending("t0"), pending("t1")) == {"t0": "a", "t1": "b"}
 
 
 def test_among_equals_the_node_with_fewer_tasks_is_taken() -> None:
@@ -143,6 +104,51 @@ def test_tasks_made_for_a_node_come_first_and_go_nowhere_else() -> None:
     }
 
 
+def test_a_task_made_for_a_node_waits_for_room_there_and_gets_it() -> None:
+    scheduler = Scheduler()
+    mine = replace(pending("mine", "all", resources=reserve(cpus=4)), slot=0, node_id="a")
+    snap = settle(snapshot(node("a"), on(pending("o", resources=reserve(cpus=1)), "a"), mine), scheduler)
+    assert snap.tasks["mine"].status.err == "no suitable node (insufficient resources on 1 node)"
+    ended = replace(snap.tasks["o"], status=TaskStatus(state=State.COMPLETE))
+    after = snap.apply([Put(ended)], index=snap.index + 1, now_s=NOW_S)
+    (task,) = tasks_in(scheduler(after, after.changed_since(snap), now_s=NOW_S, new_id=str))
+    assert (task.id, task.state) == ("mine", State.ASSIGNED)
+
+
+def test_a_pending_task_is_placed_when_a_label_appears() -> None:
+    scheduler = Scheduler()
+    wants = pending("t", placement=Placement(constraints=("node.labels.disk == ssd",)))
+    snap = settle(snapshot(node("a"), node("b"), wants), scheduler)
+    assert snap.tasks["t"].status.err == "no suitable node (scheduling constraints not satisfied on 2 nodes)"
+    labelled = replace(snap.nodes["b"], spec=NodeSpec(labels={"disk": "ssd"}))
+    after = snap.apply([Put(labelled)], index=snap.index + 1, now_s=NOW_S)
+    (task,) = tasks_in(scheduler(after, after.changed_since(snap), now_s=NOW_S, new_id=str))
+    assert (task.node_id, task.status.err) == ("b", "")
+
+
+def test_a_driver_that_a_node_lacks_is_a_reason() -> None:
+    engine = Engine(plugins=(Plugin(type="Log", name="json-file"), Plugin(type="Volume", name="local")))
+    both = Engine(plugins=(*engine.plugins, Plugin(type="Log", name="syslog"), Plugin(type="Volume", name="nfs")))
+    nfs = Mount(type="volume", target="/x", volume_options=VolumeOptions(driver_config=Driver(name="nfs")))
+    for spec in ({"log_driver": Driver(name="syslog")}, {"container_spec": ContainerSpec(mounts=(nfs,))}):
+        wants = pending("t", **spec)
+        assert schedule(node("a", engine=engine), wants) == {"t": "no suitable node (missing plugin on 1 node)"}
+        assert schedule(node("a", engine=engine), node("b", engine=both), wants) == {"t": "b"}
+    local = Mount(type="volume", target="/x", volume_options=VolumeOptions(driver_config=Driver(name="local")))
+    container = ContainerSpec(mounts=(local, Mount(type="volume", target="/y"), Mount(type="tmpfs", target="/z")))
+    everywhere = pending("t", container_spec=container, log_driver=Driver(name="none"))
+    assert schedule(node("a", engine=Engine(plugins=(Plugin(type="Volume", name="x"),))), everywhere) == {"t": "a"}
+
+
+def test_a_driver_of_a_network_that_a_node_lacks_is_a_reason() -> None:
+    net = Network(id="n", spec=NetworkSpec(name="n"), driver_state=Driver(name="overlay"))
+    wants = replace(pending("t"), networks_attachments=(NetworkAttachment(network=net),))
+    lacks = node("a", engine=Engine(plugins=(Plugin(type="Network", name="host"),)))
+    has = node("b", engine=Engine(plugins=(Plugin(type="Network", name="overlay"),)))
+    assert schedule(lacks, wants) == {"t": "no suitable node (missing plugin on 1 node)"}
+    assert schedule(lacks, has, on(pending("o", "other"), "b"), wants) == {"t": "b"}
+
+
 def test_a_reason_is_kept_current_and_goes_when_a_node_is_found() -> None:
     scheduler = Scheduler()
     snap = Snapshot().apply([Put(pending("t"))], index=1, now_s=NOW_S)
@@ -186,6 +192,44 @@ def test_many_tasks_are_placed_in_several_decisions() -> None:
     assert {task.state for task in snap.tasks.values()} == {State.ASSIGNED}
 
 
+def test_a_large_service_holds_up_nobody() -> None:
+    scheduler = Scheduler()
+    large = [pending(f"a{n:04}", "large") for n in range(2 * MAX_CHANGES)]
+    snap = snapshot(node("a"), *large, pending("z", "small"))
+    first = scheduler(snap, None, now_s=NOW_S, new_id=str)
+    after = snap.apply(first.changes, index=2, now_s=NOW_S)
+    second = scheduler(after, after.changed_since(snap), now_s=NOW_S, new_id=str)
+    assert tasks_in(second)[0].id == "z"
+    assert second.ask_again_s == NOW_S
+
+
+def test_nothing_is_placed_before_all_that_is_there_has_been_read() -> None:
+    scheduler = Scheduler()
+    there = [on(pending(f"o{n:05}", "old", resources=reserve(memory=1)), "a") for n in range(2 * MAX_READ)]
+    snap = snapshot(node("a", memory=2 * MAX_READ), *there, pending("t", resources=reserve(memory=1)))
+    changed = None
+    for _ in range(2):
+        assert scheduler(snap, changed, now_s=NOW_S, new_id=str) == Decision(ask_again_s=NOW_S)
+        changed = set()
+    (task,) = tasks_in(scheduler(snap, set(), now_s=NOW_S, new_id=str))
+    assert task.status.err == "no suitable node (insufficient resources on 1 node)"
+
+
+def test_a_large_service_hears_of_a_reason_that_changes_only_after_a_while() -> None:
+    scheduler, count = Scheduler(), 160
+    tasks = [pending(f"t{n:03}", resources=reserve(cpus=1)) for n in range(count)]
+    snap = settle(snapshot(node("a", cpus=0), *tasks), scheduler)
+    assert {task.status.err for task in snap.tasks.values()} == {
+        "no suitable node (insufficient resources on 1 node)"  # The first reason is told at once,
+    }
+    more = snap.apply([Put(node("b", cpus=0))], index=snap.index + 1, now_s=NOW_S)
+    waits = scheduler(more, more.changed_since(snap), now_s=NOW_S + 0.5, new_id=str)
+    assert waits == Decision(ask_again_s=NOW_S + 1.0)  # the next a second later.
+    again = tasks_in(scheduler(more, set(), now_s=NOW_S + 1.0, new_id=str))
+    assert len(again) == count
+    assert {task.status.err for task in again} == {"no suitable node (insufficient resources on 2 nodes)"}
+
+
 def test_a_pending_task_gets_the_room_that_another_service_leaves() -> None:
     scheduler = Scheduler()
     big = on(pending("big", "other", resources=reserve(cpus=4)), "a")
@@ -208,7 +252,12 @@ def test_a_placement_that_the_store_refused_takes_no_room() -> None:
     snap = Snapshot().apply([Put(node("a")), *tasks], index=1, now_s=NOW_S)
     first = scheduler(snap, None, now_s=NOW_S, new_id=str)
     proposed = {(Kind.TASK, change.obj.id) for change in first.changes if isinstance(change, Put)}
-    assert scheduler(snap, proposed, now_s=NOW_S, new_id=str) == first
+    again = scheduler(snap, proposed, now_s=NOW_S, new_id=str)
+    for decision in (first, again):
+        assert sorted(task.status.err or task.node_id for task in tasks_in(decision)) == [
+            "a",
+            "no suitable node (insufficient resources on 1 node)",
+        ]
 
 
 def test_a_task_on_an_encrypted_network_goes_only_where_packets_can_be_encrypted() -> None:

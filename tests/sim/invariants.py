@@ -14,7 +14,7 @@ from vault.orchestrator.control import new_control
 from vault.orchestrator.progress import IN_PROGRESS
 from vault.orchestrator.reaper import has_ended
 from vault.scheduler.constraint import node_matches, parse_stored
-from vault.scheduler.load import host_ports, reserved
+from vault.scheduler.needs import host_ports, reserved
 from vault.scheduler.schedule import Scheduler
 from vault.store.changes import Atomic, Put
 from vault.store.decision import Decision
@@ -162,8 +162,8 @@ def check_caches(cluster: Cluster) -> None:
     fresh(None, cluster.snap, now_s=cluster.clock.now_s, new_id=cluster.new_id)
     for one, other in zip(kept.stages, fresh.stages, strict=True):
         if isinstance(one, Scheduler) and isinstance(other, Scheduler):
-            assert one._loads == other._loads, cluster.story()
-            assert set(one._pending) == set(other._pending), cluster.story()
+            assert one._fleet.figures() == other._fleet.figures(), cluster.story()
+            assert one._waits_in == other._waits_in, cluster.story()
         if isinstance(one, Allocator) and isinstance(other, Allocator):
             assert one._pools._addresses == other._pools._addresses, cluster.story()
             assert +one._pools.ports == +other._pools.ports, cluster.story()

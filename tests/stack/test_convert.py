@@ -4,8 +4,18 @@ import pytest
 
 from tests.stack.builders import service, stack
 from vault.model.container import HealthConfig
+from vault.model.generic import discrete
 from vault.model.secret import Driver
-from vault.model.service import GlobalJob, ReplicatedJob, ServiceMode
+from vault.model.service import (
+    GlobalJob,
+    Placement,
+    PlacementPreference,
+    ReplicatedJob,
+    Reservation,
+    Resources,
+    ServiceMode,
+    SpreadOver,
+)
 from vault.stack.convert import convert
 from vault.stack.errors import NotOffered, NotSupportedYet, StackError
 
@@ -15,12 +25,6 @@ CONTENTS = {"/stack/s": b"\0binary\xff\n", "/stack/empty": b"", "/stack/large": 
 @pytest.mark.parametrize(
     ("keys", "path"),
     [
-        ("deploy: {placement: {preferences: [{spread: node.labels.a}]}}", "deploy.placement.preferences"),
-        ("deploy: {placement: {max_replicas_per_node: 1}}", "deploy.placement.max_replicas_per_node"),
-        (
-            "deploy: {resources: {reservations: {generic_resources: [{discrete_resource_spec: {kind: a, value: 1}}]}}}",
-            "deploy.resources.reservations.generic_resources",
-        ),
         ("ports: ['80:80', '81:81/sctp']", "ports.1.protocol sctp"),
         ("logging: {driver: syslog}", "logging.driver"),
         ("logging: {options: {tag: x}}", "logging.options.tag"),
@@ -106,6 +110,29 @@ def test_options_of_the_overlay_driver_are_passed_on() -> None:
     (network,) = convert(stack(keys), "demo").networks
     options = {"com.docker.network.driver.mtu": "1200", "encrypted": ""}
     assert network.spec().driver_configuration == Driver(name="overlay", options=options)
+
+
+def test_placement_and_generic_resources_are_passed_on() -> None:
+    keys = """
+        deploy:
+          placement:
+            constraints: [node.role == worker]
+            preferences: [{spread: node.labels.zone}, {spread: engine.labels.rack}]
+            max_replicas_per_node: 2
+          resources:
+            reservations:
+              generic_resources: [{discrete_resource_spec: {kind: gpu, value: 2}}]
+    """
+    (made,) = convert(stack(service(keys)), "demo").services
+    assert made.task_template.placement == Placement(
+        constraints=("node.role == worker",),
+        preferences=tuple(
+            PlacementPreference(spread=SpreadOver(spread_descriptor=label))
+            for label in ("node.labels.zone", "engine.labels.rack")
+        ),
+        max_replicas=2,
+    )
+    assert made.task_template.resources == Resources(reservations=Reservation(generic_resources=(discrete("gpu", 2),)))
 
 
 @pytest.mark.parametrize(

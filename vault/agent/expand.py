@@ -10,16 +10,20 @@ from msgspec.structs import replace
 from vault.agent.template import Context, render
 from vault.crypto import Plaintext
 from vault.model.container import Mount
+from vault.model.generic import environment
 from vault.model.task import Task
 
 
 def expanded(task: Task, node: Mapping[str, str]) -> Task:
-    """Return the task with its spec's templates filled in; raises `TemplateFailed`."""
+    """Return the task with its spec's templates filled in, and told what generic resources it has.
+
+    Raises `TemplateFailed`.
+    """
     container = task.spec.container_spec
     context = Context(task=task, node=node, secrets={}, configs={})
     filled = replace(
         container,
-        env=tuple(_filled(entry, context) for entry in container.env),
+        env=(*(_filled(entry, context) for entry in container.env), *environment(task.generic_resources)),
         hostname=_filled(container.hostname, context),
         mounts=tuple(_mount(mount, context) for mount in container.mounts),
     )

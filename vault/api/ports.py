@@ -28,6 +28,7 @@ from vault.api.swarm_ports import (
 )
 from vault.crypto.plaintext import Plaintext
 from vault.model.container import HealthConfig
+from vault.model.generic import GenericResource
 
 # Values of containers and the ports to the swarm have modules of their own; callers find them here.
 __all__ = [
@@ -76,6 +77,7 @@ class NodeInfo:
     memory_bytes: int
     data_root: str
     labels: Mapping[str, str]  # `vaultd --label`
+    generic_resources: tuple[GenericResource, ...] = ()  # `vaultd --node-generic-resource`
     runtime: str  # crun
     runtime_version: str
     conmon_version: str = ""

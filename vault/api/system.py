@@ -133,6 +133,7 @@ def _info(node: NodeInfo, containers: object, images: int, now: datetime, swarm:
         docker_root_dir=node.data_root,
         name=node.hostname,
         labels=tuple(f"{key}={value}" for key, value in node.labels.items()),
+        generic_resources=node.generic_resources or None,
         server_version=__version__,
         runtimes={node.runtime: Runtime(path=node.runtime)},
         default_runtime=node.runtime,

@@ -9,6 +9,7 @@ import msgspec
 
 from vault.model.base import Object, Shape, always
 from vault.model.cluster import ClusterSpec
+from vault.model.generic import GenericResource
 from vault.model.node import TLSInfo
 
 
@@ -135,6 +136,7 @@ class Info(Full, frozen=True, kw_only=True):
     registry_config: Registry
     cpus: int = msgspec.field(name="NCPU")
     mem_total: int
+    generic_resources: tuple[GenericResource, ...] | None = None
     docker_root_dir: str
     name: str
     labels: tuple[str, ...]

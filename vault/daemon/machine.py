@@ -14,6 +14,7 @@ from vault.model.node import EncryptionMeans, Engine, NodeDescription, NodeResou
 
 _PLUGINS = (
     Plugin(type="Log", name="json-file"),
+    Plugin(type="Log", name="local"),
     Plugin(type="Network", name="bridge"),
     Plugin(type="Network", name="host"),
     Plugin(type="Network", name="null"),
@@ -37,6 +38,7 @@ def node_info(settings: Settings) -> NodeInfo:
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         data_root=str(settings.data_root),
         labels=dict(settings.labels),
+        generic_resources=settings.generic_resources,
         runtime=runtime,
         runtime_version=_version_of(runtime),
         conmon_version=_version_of("conmon"),
@@ -50,7 +52,11 @@ def description(info: NodeInfo, tls_info: TLSInfo, encryption: EncryptionMeans |
     return NodeDescription(
         hostname=info.hostname,
         platform=Platform(architecture=info.architecture, os="linux"),
-        resources=NodeResources(nano_cpus=info.cpus * 1_000_000_000, memory_bytes=info.memory_bytes),
+        resources=NodeResources(
+            nano_cpus=info.cpus * 1_000_000_000,
+            memory_bytes=info.memory_bytes,
+            generic_resources=info.generic_resources,
+        ),
         engine=Engine(engine_version=__version__, labels=dict(info.labels), plugins=_PLUGINS),
         tls_info=tls_info,
         encryption=encryption,

@@ -16,10 +16,17 @@ from vault.model.errors import VaultError
 @click.option("--hostname", metavar="NAME", help="Name of this node.  [default: the machine's]")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Engine label of this node; repeatable.")
 @click.option(
+    "--node-generic-resource",
+    "generic",
+    multiple=True,
+    metavar="KIND=VALUE",
+    help="What tasks may reserve here beside processors and memory: a number, or a name; repeatable.",
+)
+@click.option(
     "--config",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="YAML file with settings named like the options (labels is a map); options win.",
+    help="YAML file with settings named like the options (labels: a map, node-generic-resources: a list); options win.",
 )
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), help="[default: info]")
 @click.option("--group", metavar="NAME", help="Group that may use the socket, if it exists.  [default: vault]")
@@ -33,6 +40,7 @@ def main(
     run_root: str | None,
     hostname: str | None,
     labels: tuple[str, ...],
+    generic: tuple[str, ...],
     config: Path | None,
     log_level: str | None,
     group: str | None,
@@ -60,7 +68,7 @@ def main(
         "tlskey": tlskey,
     }
     try:
-        code = run(settings(options, labels, config))
+        code = run(settings(options, labels, config, generic))
     except VaultError as error:
         click.echo(f"vaultd: {error.message}", err=True)
         sys.exit(1)

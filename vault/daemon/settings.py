@@ -11,6 +11,8 @@ import yaml
 
 from vault.daemon.remote import Remote, remote_of
 from vault.model.errors import VaultError
+from vault.model.generic import GenericResource, from_amounts
+from vault.model.generic_words import read
 
 DATA_ROOT = Path("/var/lib/vault")
 RUN_ROOT = Path("/run/vault")
@@ -19,7 +21,8 @@ TASK_SOCKET = "/tasks/0123456789abcdefghijklmno/attach"  # The longest socket pa
 _HOSTNAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]{0,61}[a-zA-Z0-9])?")
 _KEYS = {
     "data-root": str, "run-root": str, "hostname": str, "labels": dict, "log-level": str, "group": str,
-    "allow-swappable-mounts": bool, "host": str, "tlscacert": str, "tlscert": str, "tlskey": str,
+    "allow-swappable-mounts": bool, "node-generic-resources": list,
+    "host": str, "tlscacert": str, "tlscert": str, "tlskey": str,
 }  # fmt: skip
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -39,6 +42,7 @@ class Settings:
     log_level: str = "info"
     group: str = "vault"  # May use the socket, if the machine has such a group.
     allow_swappable_mounts: bool = False
+    generic_resources: tuple[GenericResource, ...] = ()  # What this node has beside processors and memory.
     remote: Remote | None = None  # Where the API is served over the network.
 
     @property
@@ -47,7 +51,9 @@ class Settings:
         return self.run_root / "vault.sock"
 
 
-def settings(options: Mapping[str, Any], labels: Sequence[str], config: Path | None) -> Settings:
+def settings(
+    options: Mapping[str, Any], labels: Sequence[str], config: Path | None, generic: Sequence[str] = ()
+) -> Settings:
     """Return the settings; an option wins over the file.  Raises `BadSetting` in one sentence."""
     given = _read(config) if config else {}
     given |= {key: value for key, value in options.items() if value is not None}
@@ -60,6 +66,7 @@ def settings(options: Mapping[str, Any], labels: Sequence[str], config: Path | N
         log_level=given.get("log-level", "info"),
         group=given.get("group", "vault"),
         allow_swappable_mounts=given.get("allow-swappable-mounts", False),
+        generic_resources=_generic_resources(generic or given.get("node-generic-resources", ())),
         remote=remote_of(
             given.get("host", ""),
             ca=given.get("tlscacert", ""),
@@ -97,6 +104,13 @@ def _labels(words: Sequence[str]) -> dict[str, str]:
             raise BadSetting(f"invalid label {word!r}: use KEY=VALUE")
         labels[key] = value
     return labels
+
+
+def _generic_resources(words: Sequence[Any]) -> tuple[GenericResource, ...]:
+    try:
+        return from_amounts(read([str(word) for word in words]))
+    except ValueError as error:
+        raise BadSetting(f"invalid node generic resource: {error}: use KIND=NUMBER or KIND=NAME") from None
 
 
 def _check(made: Settings) -> None:

@@ -5,6 +5,7 @@ from datetime import datetime
 import msgspec
 
 from vault.model.base import EPOCH, Object, Shape, always, no_labels
+from vault.model.generic import GenericResource
 
 
 class NodeSpec(Shape, frozen=True, kw_only=True):
@@ -28,6 +29,7 @@ class NodeResources(Shape, frozen=True, kw_only=True):
 
     nano_cpus: int = msgspec.field(name="NanoCPUs", default=0)
     memory_bytes: int = 0
+    generic_resources: tuple[GenericResource, ...] = ()  # From `vaultd --node-generic-resource`.
 
 
 class Plugin(Shape, frozen=True, kw_only=True):

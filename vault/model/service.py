@@ -8,6 +8,7 @@ import msgspec
 
 from vault.model.base import EPOCH, SECOND_NS, Object, Shape, Version, always, no_labels
 from vault.model.container import ContainerSpec
+from vault.model.generic import GenericResource
 from vault.model.secret import Driver
 
 
@@ -24,7 +25,7 @@ class Reservation(Shape, frozen=True, kw_only=True):
 
     nano_cpus: int = msgspec.field(name="NanoCPUs", default=0)
     memory_bytes: int = 0
-    generic_resources: tuple[dict[str, Any], ...] = ()
+    generic_resources: tuple[GenericResource, ...] = ()  # Discrete ones only.
 
 
 class Resources(Shape, frozen=True, kw_only=True):
@@ -43,12 +44,24 @@ class RestartPolicy(Shape, frozen=True, kw_only=True):
     window: int | None = None
 
 
+class SpreadOver(Shape, frozen=True, kw_only=True):
+    """Which label of nodes tasks are spread over: `node.labels.NAME` or `engine.labels.NAME`."""
+
+    spread_descriptor: str = always("")
+
+
+class PlacementPreference(Shape, frozen=True, kw_only=True):
+    """One level of where tasks had better run; the first counts before the second."""
+
+    spread: SpreadOver | None = None
+
+
 class Placement(Shape, frozen=True, kw_only=True):
     """Where a task may run."""
 
     constraints: tuple[str, ...] = ()
-    preferences: tuple[dict[str, Any], ...] = ()
-    max_replicas: int = 0
+    preferences: tuple[PlacementPreference, ...] = ()
+    max_replicas: int = 0  # On one node; 0 = any number.
     platforms: tuple[dict[str, Any], ...] = ()
 
 

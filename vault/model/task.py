@@ -2,11 +2,11 @@
 
 from datetime import datetime
 from enum import Enum
-from typing import Any
 
 import msgspec
 
 from vault.model.base import EPOCH, Object, Shape, Version, always, no_labels
+from vault.model.generic import GenericResource
 from vault.model.network import NetworkAttachment
 from vault.model.service import PortConfig, TaskSpec
 
@@ -119,7 +119,7 @@ class Task(Object, frozen=True, kw_only=True):
     status: TaskStatus = msgspec.field(default_factory=lambda: TaskStatus())
     desired_state: State = always(State.RUNNING)
     networks_attachments: tuple[NetworkAttachment, ...] = ()
-    generic_resources: tuple[dict[str, Any], ...] = ()
+    generic_resources: tuple[GenericResource, ...] = ()  # What it was given of its node's, by the scheduler.
     job_iteration: Version | None = None  # `JobStatus.job_iteration` it was made for; None: it is no job's.
     spec_version: Version | None = None  # `Service.spec_version` it was made from.
     service_name: str = ""  # Copies, so that a node can name the container without the service.

@@ -13,7 +13,8 @@ from vault.model.node import Node
 from vault.model.task import State, Task, TaskStatus
 from vault.orchestrator.progress import IN_PROGRESS, current_status
 from vault.scheduler.constraint import node_matches, parse_stored
-from vault.scheduler.load import reserved
+from vault.scheduler.needs import reserved
+from vault.scheduler.stock import Stock
 from vault.store.changes import Put
 from vault.store.decision import Decision
 from vault.store.snapshot import Key, Snapshot
@@ -48,13 +49,16 @@ def unfit_on(snap: Snapshot, node: Node | None) -> Iterator[Task]:
     if node is None or node.spec.availability != "active":
         return
     free_cpus, free_memory = node.description.resources.nano_cpus, node.description.resources.memory_bytes
+    free = Stock()
+    free.describe(node.description.resources.generic_resources)
     for task in sorted(filter(is_enforced, snap.tasks_on(node.id)), key=lambda task: (task.created_at, task.id)):
         nano_cpus, memory_bytes = reserved(task.spec)
         too_much = (nano_cpus and nano_cpus > free_cpus) or (memory_bytes and memory_bytes > free_memory)
-        if too_much or not fits(snap, task):
+        if too_much or not free.holds(task.generic_resources) or not fits(snap, task):
             yield task
         else:
             free_cpus, free_memory = free_cpus - nano_cpus, free_memory - memory_bytes
+            free.count(task.generic_resources, 1)
 
 
 def fits(snap: Snapshot, task: Task) -> bool:

@@ -1,61 +1,81 @@
 """Which nodes may take a task, and why others may not.  Pure.
 
-SwarmKit's order and texts: a node is counted only against the first filter it fails.
+SwarmKit's order and texts: a node is counted only against the first filter it fails.  Most filters depend only on what
+a node is: their outcome, `fixed_place`, is kept by `fleet` until the node changes.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
+from typing import Final
 
-from vault.model.task import Task
+from vault.model.node import Node
 from vault.scheduler.constraint import node_matches, parse_stored
-from vault.scheduler.load import Load, host_ports, reserved
+from vault.scheduler.load import Load
+from vault.scheduler.needs import Fixed, Needs
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+# Places in the pipeline.
+READY, RESOURCES, PLUGINS, CONSTRAINTS, PLATFORM, ENCRYPTION, PORTS, MAX_REPLICAS, PASSES = range(9)
+TEXTS: Final[Sequence[Callable[[str], str]]] = (
+    lambda nodes: f"{nodes} not available for new tasks",
+    lambda nodes: f"insufficient resources on {nodes}",
+    lambda nodes: f"missing plugin on {nodes}",
+    lambda nodes: f"scheduling constraints not satisfied on {nodes}",
+    lambda nodes: f"unsupported platform on {nodes}",
+    lambda nodes: f"no WireGuard for encrypted networks on {nodes}",
+    lambda nodes: f"host-mode port already in use on {nodes}",
+    lambda _: "max replicas per node limit exceed",
+)
 
 
-def ready(task: Task, load: Load) -> bool:
-    """Whether the node takes new tasks at all."""
-    return load.node.ready
+def fixed_place(fixed: Fixed, node: Node | None) -> int:
+    """Return the first filter that a node fails by what it is, whatever it carries; PASSES if there is none."""
+    if node is None or not node.ready:
+        return READY
+    if fixed.plugins and not has_plugins(fixed, node):
+        return PLUGINS
+    if fixed.constraints and not node_matches(parse_stored(fixed.constraints), node):
+        return CONSTRAINTS
+    if fixed.platforms and not fits_platform(fixed, node):
+        return PLATFORM
+    if fixed.encrypts and node.description.encryption is None:
+        return ENCRYPTION
+    return PASSES
 
 
-def resources(task: Task, load: Load) -> bool:
-    """Whether what the task reserves is still free."""
-    nano_cpus, memory_bytes = reserved(task.spec)
-    return (not nano_cpus or nano_cpus <= load.free_nano_cpus) and (
-        not memory_bytes or memory_bytes <= load.free_memory_bytes
-    )
+def has_plugins(fixed: Fixed, node: Node) -> bool:
+    """Whether the node has every driver; one that says nothing of a type of driver is believed to have any."""
+    plugins = node.description.engine.plugins
+    types, has = {one.type for one in plugins}, {(one.type, one.name) for one in plugins}
+    return all(wanted in has or wanted[0] not in types for wanted in fixed.plugins)
 
 
-def constraints(task: Task, load: Load) -> bool:
-    """Whether the node meets the placement constraints."""
-    placement = task.spec.placement
-    return placement is None or node_matches(parse_stored(placement.constraints), load.node)
+def fits_platform(fixed: Fixed, node: Node) -> bool:
+    """Whether the image exists for the node's system and architecture; what is not given fits all."""
+    has = node.description.platform
+    return any(_same(os, has.os) and _same(architecture, has.architecture) for os, architecture in fixed.platforms)
 
 
-def platform(task: Task, load: Load) -> bool:
-    """Whether the image exists for the node's architecture and system; what is not given fits all."""
-    wanted = task.spec.placement.platforms if task.spec.placement else ()
-    has = load.node.description.platform
-    return not wanted or any(
-        _same(str(one.get("OS", "")), has.os) and _same(str(one.get("Architecture", "")), has.architecture)
-        for one in wanted
-    )
+def first_failed(needs: Needs, load: Load, *, fixed: int, same: int) -> int:
+    """Return the first filter that a node fails; PASSES if it may take another task.
+
+    fixed: `fixed_place` of the node.  same: how many tasks of the service are wanted there already.
+    """
+    if fixed > RESOURCES and not load.has_room(needs):
+        return RESOURCES
+    if fixed < PORTS:
+        return fixed
+    if needs.ports and not needs.ports.isdisjoint(load.ports):
+        return PORTS
+    if needs.max_replicas and same >= needs.max_replicas:
+        return MAX_REPLICAS
+    return PASSES
 
 
-def free_ports(task: Task, load: Load) -> bool:
-    """Whether the ports the task opens on its node are free there."""
-    return load.ports.keys().isdisjoint(host_ports(task))
-
-
-def max_replicas(task: Task, load: Load) -> bool:
-    """Whether the node may have another task of the service."""
-    limit = task.spec.placement.max_replicas if task.spec.placement else 0
-    return not limit or load.active_of[task.service_id] < limit
-
-
-def encryption(task: Task, load: Load) -> bool:
-    """Whether the node can encrypt, if the task is on a network that asks for it."""
-    return load.node.description.encryption is not None or not task.encrypts
+def explain(counts: Sequence[int]) -> str:
+    """Return `no suitable node (…)`, the most frequent reason first.  counts: nodes by the filter they fail."""
+    places = sorted((place for place in range(PASSES) if counts[place]), key=lambda place: (-counts[place], place))
+    reasons = "; ".join(TEXTS[place](_nodes(counts[place])) for place in places)
+    return f"no suitable node ({reasons})" if reasons else "no suitable node"
 
 
 def _same(wanted: str, has: str) -> bool:
@@ -65,31 +85,3 @@ def _same(wanted: str, has: str) -> bool:
 
 def _nodes(count: int) -> str:
     return "1 node" if count == 1 else f"{count} nodes"
-
-
-Filter = Callable[[Task, Load], bool]
-PIPELINE: tuple[tuple[Filter, Callable[[int], str]], ...] = (
-    (ready, lambda count: f"{_nodes(count)} not available for new tasks"),
-    (resources, lambda count: f"insufficient resources on {_nodes(count)}"),
-    (constraints, lambda count: f"scheduling constraints not satisfied on {_nodes(count)}"),
-    (platform, lambda count: f"unsupported platform on {_nodes(count)}"),
-    (encryption, lambda count: f"no WireGuard for encrypted networks on {_nodes(count)}"),
-    (free_ports, lambda count: f"host-mode port already in use on {_nodes(count)}"),
-    (max_replicas, lambda count: "max replicas per node limit exceed"),
-)
-
-
-def first_failed(task: Task, load: Load) -> int | None:
-    """Return the place in the pipeline of the first filter that a node fails; None when it may take the task."""
-    for place, (passes, _) in enumerate(PIPELINE):
-        if not passes(task, load):
-            return place
-    return None
-
-
-def explain(failed: Iterable[int]) -> str:
-    """Return `no suitable node (…)` for the filters that nodes failed, the most frequent first."""
-    counts = Counter(failed)
-    places: Iterator[int] = iter(sorted(counts, key=lambda place: (-counts[place], place)))
-    reasons = "; ".join(PIPELINE[place][1](counts[place]) for place in places)
-    return f"no suitable node ({reasons})" if reasons else "no suitable node"

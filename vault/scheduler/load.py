@@ -1,94 +1,70 @@
-"""What each node carries: reserved resources, tasks by service, host ports, recent failures.
+"""What a node carries: reserved resources and host ports.  Each figure is a sum over the tasks on it.
 
-A cache over snapshots: each figure is a sum over the tasks on the node.  Used by `schedule` only.
+Used by `fleet`, which keeps one for each node.
 """
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import TypeVar
 
-from vault.model.node import Node
-from vault.model.service import TaskSpec
-from vault.model.task import State, Task
-from vault.store.snapshot import Snapshot
+from vault.model.node import Node, NodeResources
+from vault.model.task import Task
+from vault.scheduler.needs import Needs, PortKey, host_ports, reserved
+from vault.scheduler.stock import Stock
 
-FAILURE_WINDOW = timedelta(minutes=5)
-PortKey = tuple[str, int]  # Protocol and published port.
-FailureKey = tuple[str, int]  # Service and spec version: a new spec starts afresh.
-K = TypeVar("K")
+NOTHING = NodeResources()
 
 
-def reserved(spec: TaskSpec) -> tuple[int, int]:
-    """Return what a task keeps for itself: CPU in 1e-9 CPUs, memory in bytes."""
-    reservations = spec.resources.reservations if spec.resources else None
-    return (reservations.nano_cpus, reservations.memory_bytes) if reservations else (0, 0)
-
-
-def host_ports(task: Task) -> set[PortKey]:
-    """Return the ports that a task opens on its node."""
-    return {(port.protocol, port.published_port) for port in task.host_ports if port.published_port}
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Load:
     """One node, and what is on it."""
 
-    node: Node
-    free_nano_cpus: int
-    free_memory_bytes: int
+    id: str
+    place: int  # In every `waiting.Marks`.
+    node: Node | None = None  # None: it is gone, or not known yet, and tasks are on it.
+    free_nano_cpus: int = 0
+    free_memory_bytes: int = 0
     active: int = 0  # Tasks that are wanted.
-    active_of: Counter[str] = field(default_factory=Counter)  # Service -> wanted tasks.
+    held: int = 0  # Tasks that have resources, wanted or not.
     ports: Counter[PortKey] = field(default_factory=Counter)
-    failures: dict[FailureKey, dict[str, datetime]] = field(default_factory=dict)  # What failed -> task -> when.
+    stock: Stock | None = None  # None while neither node nor tasks know of generic resources.
+
+    def describe(self, node: Node | None) -> None:
+        """Take a node's new description, or that it is gone."""
+        old = self.node.description.resources if self.node else NOTHING
+        new = node.description.resources if node else NOTHING
+        self.node = node
+        self.free_nano_cpus += new.nano_cpus - old.nano_cpus
+        self.free_memory_bytes += new.memory_bytes - old.memory_bytes
+        if new.generic_resources != old.generic_resources:
+            self.stock = self.stock or Stock()
+            self.stock.describe(new.generic_resources)
 
     def count(self, task: Task, by: int) -> None:
-        """Count a task that is on the node, or is being placed there (`by` 1), or no longer is (-1)."""
-        if task.state.terminal:
-            if task.state in (State.FAILED, State.REJECTED):
-                self._count_failure(task, by)
-            return
-        if task.state < State.ASSIGNED:
-            return  # A global service's task that is not confirmed yet.
+        """Count what a task on the node has for itself (`by` 1), or no longer has (-1)."""
         nano_cpus, memory_bytes = reserved(task.spec)
+        self.held += by
         self.free_nano_cpus -= by * nano_cpus
         self.free_memory_bytes -= by * memory_bytes
-        for port in host_ports(task):
-            _add(self.ports, port, by)
-        if task.wanted:
-            self.active += by
-            _add(self.active_of, task.service_id, by)
+        if task.host_ports:
+            for port in host_ports(task):
+                self.ports[port] += by
+                if not self.ports[port]:
+                    del self.ports[port]
+        if task.generic_resources:
+            self.stock = self.stock or Stock()
+            self.stock.count(task.generic_resources, by)
 
-    def _count_failure(self, task: Task, by: int) -> None:
-        failed = self.failures.setdefault(failure_key(task), {})
-        if by > 0:
-            failed[task.id] = task.updated_at
-        else:
-            failed.pop(task.id, None)
-        if not failed:
-            del self.failures[failure_key(task)]
+    def has_room(self, needs: Needs) -> bool:
+        """Whether what tasks reserve is still free; what they do not ask for may be overdrawn."""
+        if needs.nano_cpus and needs.nano_cpus > self.free_nano_cpus:
+            return False
+        if needs.memory_bytes and needs.memory_bytes > self.free_memory_bytes:
+            return False
+        if not needs.generic:
+            return True
+        return self.stock is not None and all(self.stock.has(kind, count) for kind, count in needs.generic)
 
-    def recent_failures(self, task: Task, now: datetime) -> int:
-        """Return how many tasks of the same service and spec failed here in the last five minutes."""
-        failed = self.failures.get(failure_key(task))
-        return sum(1 for moment in failed.values() if moment > now - FAILURE_WINDOW) if failed else 0
-
-
-def _add(counter: Counter[K], key: K, by: int) -> None:
-    counter[key] += by
-    if not counter[key]:
-        del counter[key]
-
-
-def failure_key(task: Task) -> FailureKey:
-    """Return what failures are counted by."""
-    return (task.service_id, task.spec_version.index if task.spec_version else 0)
-
-
-def load_of(snap: Snapshot, node: Node) -> Load:
-    """Return what a node carries, counted from its tasks."""
-    resources = node.description.resources
-    load = Load(node, resources.nano_cpus, resources.memory_bytes)
-    for task in snap.tasks_on(node.id):
-        load.count(task, 1)
-    return load
+    def figures(self) -> tuple[object, ...]:
+        """Return all that was counted."""
+        stock = self.stock.figures() if self.stock else ()
+        return self.node, self.free_nano_cpus, self.free_memory_bytes, self.active, self.held, self.ports, stock

@@ -1,123 +1,249 @@
 """The scheduler: on which node a task runs.
 
-Pure but for a cache of what nodes carry, which any snapshot can rebuild.  Makes one step of a task's life, PENDING ->
-ASSIGNED, and keeps the reason on each task that fits nowhere.  Called by `vault.orchestrator.rounds` as the last stage.
+Pure but for caches of what nodes carry and who waits, which any snapshot can rebuild.  Makes one step of a task's life,
+PENDING -> ASSIGNED, and keeps the reason on each task that fits nowhere.  Called by `vault.orchestrator.rounds` as the
+last stage.
 """
 
-from collections.abc import Iterable, Iterator
-from datetime import datetime
-from heapq import heapify, heappop, heappush
+from collections.abc import Iterable
 from itertools import islice
+from math import inf
 
 from msgspec.structs import replace
 
 from vault.model.base import from_s
 from vault.model.ids import Kind, NewID
 from vault.model.task import State, Task, TaskStatus
-from vault.scheduler.filters import explain, first_failed
-from vault.scheduler.load import Load, load_of
+from vault.scheduler.filters import PASSES, explain
+from vault.scheduler.fleet import Fit, Fleet
+from vault.scheduler.load import Load
+from vault.scheduler.needs import GroupKey, Needs, group_of, needs_of
+from vault.scheduler.spread import spread
+from vault.scheduler.waiting import Group, Marks
 from vault.store.changes import Put
 from vault.store.decision import Decision
 from vault.store.snapshot import Key, Snapshot
 
 MAX_CHANGES = 256  # Tasks placed or told a reason in one decision; the next, about its outcome, goes on.
-MAX_FAILURES = 5  # From here on a node's recent failures count against it.
-Rank = tuple[int, int, int, str]
-Group = tuple[str, int]  # Service and spec version: its tasks are alike.
+MAX_LOOKS = 8_000  # Nodes compared with what a task needs in one decision, about 5 ms; one group may finish its own.
+MAX_READ = 2_000  # Tasks read in one decision, about 10 ms; the next reads on, and what was read is not placed yet.
+KEPT_CHANGES = 4_096  # Of nodes' room; a group that is further behind looks at every node again.
+ASSIGNED = "scheduler assigned task to node"
+CONFIRMED = "scheduler confirmed task can run on preassigned node"
 
 
 class Scheduler:
     """Places the tasks that have no node, and confirms those that were made for one."""
 
     def __init__(self) -> None:
-        self._loads: dict[str, Load] = {}
-        self._pending: dict[str, None] = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        self._fleet = Fleet()
         self._counted: dict[str, Task] = {}  # Tasks on nodes, as counted: what was placed may have been refused.
+        self._unread: list[str] = []  # Tasks that changed and are yet to be counted; nothing is placed before all are.
+        self._groups: dict[GroupKey, Group] = {}
+        self._queue: dict[GroupKey, None] = {}  # Groups to look at, in order.
+        self._own: dict[str, dict[str, None]] = {}  # Node -> waiting tasks that were made for it.
+        self._own_queue: dict[str, None] = {}  # Nodes whose own tasks are to be looked at.
+        self._waits_in: dict[str, GroupKey | str] = {}  # Task -> its group, or its own node.
+        self._seen = 0  # Up to where the fleet's changes have woken who waits for them.
 
     def __call__(self, snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
         """Return the tasks that got a node, and the reasons why others did not."""
         if not self._sync(snap, changed):
-            return Decision()
-        now = from_s(now_s)
-        done: list[Task] = []
-        for tasks in self._groups(snap):
-            done.extend(islice(self._place(tasks, now), MAX_CHANGES - len(done)))
-            if len(done) == MAX_CHANGES:
-                break
-        self._counted.update({task.id: task for task in done if task.state is State.ASSIGNED})
-        return Decision(changes=tuple(map(Put, done)))
+            return Decision(ask_again_s=now_s)
+        self._wake(now_s)
+        round_ = Round(self._fleet, snap, now_s)
+        while self._own_queue and not round_.over:
+            node_id = next(iter(self._own_queue))
+            del self._own_queue[node_id]
+            if not round_.confirm(node_id, self._own.get(node_id, {})):
+                self._own_queue[node_id] = None
+        while self._queue and not round_.over:
+            key = next(iter(self._queue))
+            del self._queue[key]
+            if not round_.serve(self._groups[key]):
+                self._queue[key] = None  # Others come first now: a large service holds up nobody.
+        for task in round_.done:
+            if task.state is State.ASSIGNED:
+                self._counted[task.id] = task
+                self._leave(task.id)
+        self._trim()
+        return Decision(changes=tuple(map(Put, round_.done)), ask_again_s=self._again_s(now_s))
+
+    # What is so.
 
     def _sync(self, snap: Snapshot, changed: set[Key] | None) -> bool:
-        """Bring the cache up to a snapshot; return whether a pending task may have better luck now."""
+        """Bring the caches up to a snapshot; return whether all of it has been read."""
         if changed is None:
-            self._loads, self._pending, self._counted = {}, {}, {}
-            changed = {(kind, object_id) for kind in (Kind.NODE, Kind.TASK) for object_id in snap.objects[kind]}
-        news = False
-        for kind, object_id in changed:
-            if kind is Kind.TASK:
-                news |= self._sync_task(object_id, snap.tasks.get(object_id))
-        for node_id in {object_id for kind, object_id in changed if kind is Kind.NODE}:
-            news = True
-            self._loads.pop(node_id, None)
-            if (node := snap.nodes.get(node_id)) is not None:
-                self._loads[node_id] = load_of(snap, node)
-        return news and bool(self._pending)
+            self._forget()
+            nodes: Iterable[str] = snap.nodes
+            self._unread = list(snap.tasks)
+        else:
+            nodes = [object_id for kind, object_id in changed if kind is Kind.NODE]
+            self._unread += [object_id for kind, object_id in changed if kind is Kind.TASK]
+        for node_id in nodes:
+            self._fleet.describe(node_id, snap.nodes.get(node_id))
+        for task_id in sorted(self._unread[-MAX_READ:]):  # Equal snapshots, equal decisions.
+            self._sync_task(task_id, snap.tasks.get(task_id))
+        del self._unread[-MAX_READ:]
+        return not self._unread
 
-    def _sync_task(self, task_id: str, task: Task | None) -> bool:
-        """Count a task as it is now, not as it was counted before; return whether that may help one that is pending."""
-        old = self._counted.pop(task_id, None)
-        if old is not None and old.node_id in self._loads:
-            self._loads[old.node_id].count(old, -1)
+    def _sync_task(self, task_id: str, task: Task | None) -> None:
+        """Count a task as it is now, not as it was counted before, and note whether it waits."""
+        old = self._counted.get(task_id)
+        if old is not None and task is not None and weighs_the_same(old, task):
+            self._counted[task_id] = task
+            return
+        if old is not None:
+            del self._counted[task_id]
+            self._fleet.count(old, -1)
         if task is not None and task.node_id:
             self._counted[task_id] = task
-            if task.node_id in self._loads:
-                self._loads[task.node_id].count(task, 1)
+            self._fleet.count(task, 1)
         if task is not None and is_pending(task):
-            self._pending[task_id] = None
-            return True
-        self._pending.pop(task_id, None)
-        return old is not None
+            self._enter(task)
+        else:
+            self._leave(task_id)
 
-    def _groups(self, snap: Snapshot) -> Iterable[list[Task]]:
-        """Return the pending tasks in groups that are alike, those with a node of their own first."""
-        groups: dict[tuple[bool, Group], list[Task]] = {}
-        for task_id in sorted(self._pending):
-            task = snap.tasks[task_id]
-            key = (not task.node_id, (task.service_id, task.spec_version.index if task.spec_version else 0))
-            groups.setdefault(key, []).append(task)
-        return (groups[key] for key in sorted(groups))
-
-    def _place(self, tasks: list[Task], now: datetime) -> Iterator[Task]:
-        """Yield the tasks of a group as they become; those that stay as they are are left out."""
-        if tasks[0].node_id:
-            yield from (done for task in tasks if (done := self._confirm(task, now)) is not None)
+    def _enter(self, task: Task) -> None:
+        if task.node_id:
+            self._waits_in[task.id] = task.node_id
+            self._own.setdefault(task.node_id, {})[task.id] = None
+            self._own_queue[task.node_id] = None
             return
-        nodes = self._ranked(tasks[0], now)
-        reason = ""
-        for task in tasks:
-            if (load := take_best(nodes, task, now)) is not None:
-                yield assign(task, load, now, "scheduler assigned task to node")
-                continue
-            reason = reason or self._reason(task)  # The same for the rest: they are alike.
-            if task.status.err != reason:
-                yield replace(task, status=replace(task.status, err=reason))
+        key = group_of(task)
+        self._waits_in[task.id] = key
+        group = self._groups.setdefault(key, Group())
+        group.tasks[task.id] = None
+        group.untold[task.id] = None
+        self._queue[key] = None
 
-    def _reason(self, task: Task) -> str:
-        failed = (first_failed(task, load) for load in self._loads.values())
-        return explain(place for place in failed if place is not None)
+    def _leave(self, task_id: str) -> None:
+        where = self._waits_in.pop(task_id, None)
+        if isinstance(where, str):
+            self._own[where].pop(task_id, None)
+            if not self._own[where]:
+                del self._own[where]
+        elif where is not None and (group := self._groups.get(where)) is not None:
+            group.tasks.pop(task_id, None)
+            group.untold.pop(task_id, None)
+            if not group.tasks:
+                del self._groups[where]
+                self._queue.pop(where, None)
 
-    def _confirm(self, task: Task, now: datetime) -> Task | None:
-        load = self._loads.get(task.node_id)
-        failed = first_failed(task, load) if load is not None else None
-        if load is not None and failed is None:
-            return assign(task, load, now, "scheduler confirmed task can run on preassigned node")
-        reason = explain([] if failed is None else [failed])
-        return replace(task, status=replace(task.status, err=reason)) if task.status.err != reason else None
+    def _wake(self, now_s: float) -> None:
+        """Queue who waits for nodes that changed, or for the time to hear a new reason."""
+        if self._own:
+            for load in self._fleet.changed[self._seen - self._fleet.changed_before :]:
+                if load.id in self._own:
+                    self._own_queue[load.id] = None
+        self._seen = self._fleet.changes_end
+        for key, group in self._groups.items():
+            if group.is_due(self._fleet, now_s):
+                self._queue[key] = None
 
-    def _ranked(self, task: Task, now: datetime) -> list[tuple[Rank, Load]]:
-        nodes = [(rank(task, load, now), load) for load in self._loads.values() if first_failed(task, load) is None]
-        heapify(nodes)
-        return nodes
+    def _trim(self) -> None:
+        """Drop the record of changes that nobody waits for, or that is longer than a look at every node."""
+        stuck = any(group.marks is not None for group in self._groups.values())
+        if not stuck:
+            self._fleet.forget_changes(self._seen)
+        elif len(self._fleet.changed) > 2 * KEPT_CHANGES:
+            self._fleet.forget_changes(min(self._seen, self._fleet.changes_end - KEPT_CHANGES))
+
+    def _again_s(self, now_s: float) -> float | None:
+        """Return when there is more to do even if nothing changes."""
+        if self._queue or self._own_queue:
+            return now_s
+        quiet_s = min((group.quiet_until_s for group in self._groups.values() if group.late), default=inf)
+        return None if quiet_s == inf else max(quiet_s, now_s)
+
+
+class Round:
+    """One decision in the making."""
+
+    def __init__(self, fleet: Fleet, snap: Snapshot, now_s: float) -> None:
+        self.done: list[Task] = []
+        self._fleet = fleet
+        self._snap = snap
+        self._now_s = now_s
+        self._now = from_s(now_s)
+        self._looks_end = fleet.looks + MAX_LOOKS
+
+    @property
+    def over(self) -> bool:
+        """Whether the decision is large enough."""
+        return len(self.done) >= MAX_CHANGES or self._fleet.looks >= self._looks_end
+
+    def confirm(self, node_id: str, tasks: dict[str, None]) -> bool:
+        """Place the tasks that were made for a node, or say why not; return whether all were looked at."""
+        load = self._fleet.loads.get(node_id)
+        for task_id in tasks:
+            if self.over:
+                return False
+            task = self._snap.tasks[task_id]
+            fit = self._fleet.fit(needs_of(task))
+            counts = [0] * (PASSES + 1)
+            if load is not None and load.node is not None:
+                failed = fit.first_failed(load)
+                if failed == PASSES:
+                    self._assign(task, fit.needs, load, CONFIRMED)
+                    continue
+                counts[failed] = 1
+            self._tell(task, explain(counts))
+        return True
+
+    def serve(self, group: Group) -> bool:
+        """Place the tasks of a group, or say why not; return whether all of that is done."""
+        fit = self._fleet.fit(needs_of(self._snap.tasks[next(iter(group.tasks))]))
+        if group.marks is not None:
+            group.marks.follow(fit)
+            if group.marks.room:
+                group.marks = None
+        if group.marks is None and not self._place(group, fit):
+            return False
+        if group.marks is not None:
+            group.note_reason(self._now_s)
+        return self._tell_group(group)
+
+    def _place(self, group: Group, fit: Fit) -> bool:
+        """Place what can be placed; what is left has marks then.  Return whether the budget was enough for that."""
+        nodes = spread(fit, self._now)
+        for task_id in list(islice(group.tasks, MAX_CHANGES - len(self.done))):
+            if self.over:
+                return False
+            load = nodes.take()
+            if load is None:
+                group.marks = Marks()
+                group.marks.follow(fit)
+                return True
+            del group.tasks[task_id]
+            group.untold.pop(task_id, None)
+            self._assign(self._snap.tasks[task_id], fit.needs, load, ASSIGNED)
+        return not group.tasks
+
+    def _assign(self, task: Task, needs: Needs, load: Load, message: str) -> None:
+        """Put a task on its node, and count it there."""
+        given = load.stock.choose(needs.generic) if needs.generic and load.stock is not None else ()
+        status = TaskStatus(timestamp=self._now, state=State.ASSIGNED, message=message)
+        assigned = replace(task, node_id=load.id, status=status, generic_resources=given)
+        self._fleet.count(assigned, 1)
+        self.done.append(assigned)
+
+    def _tell_group(self, group: Group) -> bool:
+        """Tell tasks why they wait; return whether all know."""
+        while group.marks is not None and group.untold:
+            if len(self.done) >= MAX_CHANGES:
+                return False
+            task_id = next(iter(group.untold))
+            del group.untold[task_id]
+            self._tell(self._snap.tasks[task_id], group.reason)
+        return True
+
+    def _tell(self, task: Task, reason: str) -> None:
+        if task.status.err != reason:
+            self.done.append(replace(task, status=replace(task.status, err=reason)))
 
 
 def is_pending(task: Task) -> bool:
@@ -125,35 +251,13 @@ def is_pending(task: Task) -> bool:
     return task.state is State.PENDING and task.wanted
 
 
-def rank(task: Task, load: Load, now: datetime) -> Rank:
-    """Return how well a node suits a task, the best being least: spread the service first, then the load.
-
-    A node where tasks of this service and spec failed five times in the last five minutes goes last.
-    """
-    failures = load.recent_failures(task, now)
-    bad = failures if failures >= MAX_FAILURES else 0
-    return (bad, load.active_of[task.service_id], load.active, load.node.id)
-
-
-def take_best(nodes: list[tuple[Rank, Load]], task: Task, now: datetime) -> Load | None:
-    """Return the best node of a heap that may take one more such task, and put the node back where it belongs then."""
-    while nodes:
-        _, load = heappop(nodes)
-        if first_failed(task, load) is None:
-            heappush(nodes, (rank_after(task, load, now), load))
-            return load
-    return None
-
-
-def rank_after(task: Task, load: Load, now: datetime) -> Rank:
-    """Return a node's rank with one more task of the service."""
-    bad, same, active, node_id = rank(task, load, now)
-    return (bad, same + 1, active + 1, node_id)
-
-
-def assign(task: Task, load: Load, now: datetime, message: str) -> Task:
-    """Return the task on its node, and count it there."""
-    status = TaskStatus(timestamp=now, state=State.ASSIGNED, message=message)
-    assigned = replace(task, node_id=load.node.id, status=status)
-    load.count(assigned, 1)
-    return assigned
+def weighs_the_same(old: Task, new: Task) -> bool:
+    """Whether a task on a node takes as much of it as before: its state may have moved on meanwhile."""
+    return (
+        State.ASSIGNED <= old.state <= State.RUNNING
+        and State.ASSIGNED <= new.state <= State.RUNNING
+        and old.node_id == new.node_id
+        and old.wanted == new.wanted
+        and old.spec is new.spec
+        and old.generic_resources == new.generic_resources
+    )

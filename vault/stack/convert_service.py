@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from vault.model.container import ContainerSpec, DNSConfig, HealthConfig, Privileges, Ulimit
+from vault.model.generic import discrete
 from vault.model.secret import ConfigReference, Driver, FileTarget, SecretReference
 from vault.model.service import (
     EndpointSpec,
@@ -17,6 +18,7 @@ from vault.model.service import (
     Limit,
     NetworkAttachmentConfig,
     Placement,
+    PlacementPreference,
     PortConfig,
     Replicated,
     ReplicatedJob,
@@ -25,6 +27,7 @@ from vault.model.service import (
     RestartPolicy,
     ServiceMode,
     ServiceSpec,
+    SpreadOver,
     TaskSpec,
     UpdateConfig,
 )
@@ -58,7 +61,7 @@ def _spec(namespace: Namespace, service: doc.Service, document: doc.Document) ->
             container_spec=_container(namespace, service, document),
             resources=_resources(deploy.resources),
             restart_policy=_restart_policy(service.restart, deploy.restart_policy),
-            placement=Placement(constraints=deploy.placement.constraints),
+            placement=_placement(deploy.placement),
             networks=_networks(namespace, service, document.networks),
             log_driver=None if logging is None else Driver(name=logging.driver, options=dict(logging.options)),
         ),
@@ -180,6 +183,16 @@ def _mode(mode: str, replicas: int | None) -> ServiceMode:
             raise StackError(f"unknown mode: {mode}")
 
 
+def _placement(placement: doc.Placement) -> Placement:
+    return Placement(
+        constraints=placement.constraints,
+        preferences=tuple(
+            PlacementPreference(spread=SpreadOver(spread_descriptor=one.spread)) for one in placement.preferences
+        ),
+        max_replicas=placement.max_replicas_per_node,
+    )
+
+
 def _resources(resources: doc.Resources) -> Resources:
     limits, reservations = resources.limits, resources.reservations
     return Resources(
@@ -191,7 +204,9 @@ def _resources(resources: doc.Resources) -> Resources:
         reservations=None
         if reservations is None
         else Reservation(
-            nano_cpus=parse_cpus(reservations.cpus) if reservations.cpus else 0, memory_bytes=reservations.memory
+            nano_cpus=parse_cpus(reservations.cpus) if reservations.cpus else 0,
+            memory_bytes=reservations.memory,
+            generic_resources=tuple(discrete(one.kind, one.value) for one in reservations.generic_resources),
         ),
     )
 

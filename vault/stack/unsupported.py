@@ -70,7 +70,6 @@ def _in_network(network: doc.Network) -> Iterator[str]:
 
 
 def _in_service(service: doc.Service) -> Iterator[str]:
-    yield from (f"deploy.{key}" for key in _in_deploy(service.deploy))
     if service.logging is not None:
         yield from (f"logging.{key}" for key in _in_logging(service.logging))
     for index, port in enumerate(service.ports):
@@ -86,12 +85,3 @@ def _in_logging(logging: doc.Logging) -> Iterator[str]:
         yield "driver"
     known = frozenset() if logging.driver == "none" else _LOG_OPTIONS
     yield from (f"options.{option}" for option in sorted(logging.options.keys() - known))
-
-
-def _in_deploy(deploy: doc.Deploy) -> Iterator[str]:
-    if deploy.placement.preferences:
-        yield "placement.preferences"
-    if deploy.placement.max_replicas_per_node:
-        yield "placement.max_replicas_per_node"
-    if deploy.resources.reservations is not None and deploy.resources.reservations.generic_resources:
-        yield "resources.reservations.generic_resources"

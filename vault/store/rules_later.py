@@ -26,12 +26,6 @@ def _unsupported(spec: ServiceSpec) -> Iterator[str]:
 
 
 def _task(task: TaskSpec) -> Iterator[str]:
-    if task.placement and task.placement.preferences:
-        yield "TaskTemplate.Placement.Preferences"
-    if task.placement and task.placement.max_replicas:
-        yield "TaskTemplate.Placement.MaxReplicas"
-    if task.resources and task.resources.reservations and task.resources.reservations.generic_resources:
-        yield "TaskTemplate.Resources.Reservations.GenericResources"
     if any(attachment.driver_opts for attachment in task.networks):
         yield "TaskTemplate.Networks.DriverOpts"
     if task.log_driver and task.log_driver.name not in LOG_DRIVERS:

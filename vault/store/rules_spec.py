@@ -7,6 +7,7 @@ import re
 
 from vault.model.container import ContainerSpec
 from vault.model.errors import BadRequest, InvalidArgument
+from vault.model.generic import GenericResource
 from vault.model.names import check_service_name
 from vault.model.service import (
     EndpointSpec,
@@ -34,6 +35,7 @@ ACTIONS = ("", "pause", "continue", "rollback")
 ORDERS = ("", "stop-first", "start-first")
 PROTOCOLS = ("tcp", "udp", "sctp")
 OPERATORS = ("==", "!=")
+SPREAD_OVER = ("node.labels.", "engine.labels.")  # SwarmKit ignores a preference for anything else; we say so.
 _CONSTRAINT_KEY = re.compile(r"(?i)[a-z_][a-z0-9\-_.]+")
 _CONSTRAINT_VALUE = re.compile(r"(?i)[a-z0-9:\-_\s.*()?+\[\]\\^$|/]+")
 _REFERENCE = re.compile(r"[a-zA-Z0-9][\w.\-:/\[\]]*(?:@[A-Za-z][A-Za-z0-9+.\-_]*:[0-9a-fA-F]{32,})?")
@@ -100,6 +102,22 @@ def _check_resources(resources: Limit | Reservation | None) -> None:
         raise InvalidArgument(f"invalid memory value {resources.memory_bytes}: Must be at least 4MiB")
     if isinstance(resources, Limit) and resources.pids < 0:
         raise InvalidArgument("invalid pids value: Must not be negative")
+    if isinstance(resources, Reservation):
+        _check_generic(resources.generic_resources)
+
+
+def _check_generic(resources: tuple[GenericResource, ...]) -> None:
+    """A task asks for a number of a kind; which ones it gets is the scheduler's choice."""
+    kinds = set()
+    for resource in resources:
+        asked = resource.discrete_resource_spec
+        if asked is None or resource.named_resource_spec is not None or not asked.kind:
+            raise InvalidArgument(f"invalid argument for resource {resource.kind}: reserve a number of a kind")
+        if asked.value < 0:
+            raise InvalidArgument(f"invalid argument for resource {asked.kind}: its number must not be negative")
+        if asked.kind in kinds:
+            raise InvalidArgument(f"duplicate generic-resource `{asked.kind}` for service task")
+        kinds.add(asked.kind)
 
 
 def _check_restart(policy: RestartPolicy | None) -> None:
@@ -116,7 +134,17 @@ def _check_restart(policy: RestartPolicy | None) -> None:
 
 
 def _check_placement(placement: Placement | None) -> None:
-    for expression in placement.constraints if placement else ():
+    if placement is None:
+        return
+    if placement.max_replicas < 0:
+        raise InvalidArgument("Placement: max replicas per node cannot be negative")
+    for preference in placement.preferences:
+        label = preference.spread.spread_descriptor if preference.spread is not None else ""
+        if not any(len(label) > len(prefix) and label.lower().startswith(prefix) for prefix in SPREAD_OVER):
+            raise InvalidArgument(
+                f"placement preference '{label}' is invalid: spread over node.labels.NAME or engine.labels.NAME"
+            )
+    for expression in placement.constraints:
         operator = next((op for op in OPERATORS if op in expression), None)
         if operator is None:
             raise InvalidArgument(f"constraint expected one operator from {', '.join(OPERATORS)}")

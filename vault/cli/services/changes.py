@@ -17,6 +17,7 @@ from vault.cli.services.spec import (
 )
 from vault.cli.values.container import changed_capabilities, swarm_host, tagged
 from vault.cli.values.health import changed_healthcheck
+from vault.cli.values.placement import changed_generic_resources, changed_preferences
 from vault.cli.values.ports import Port, flat
 from vault.cli.values.scalars import pairs
 
@@ -153,14 +154,33 @@ def _task(task: Spec, given: Given) -> None:
         if wanted:
             resources = task["Resources"] = dict(task.get("Resources") or {})
             resources[field] = {**(resources.get(field) or {}), **wanted}
-    _merge(task, "RestartPolicy", RESTART_DEFAULTS, RESTART_FIELDS, given)
-    if given["constraint_add"] or given["constraint_rm"]:
-        placement = task["Placement"] = dict(task.get("Placement") or {})
-        placement["Constraints"] = _changed_list(
-            placement.get("Constraints"), given["constraint_add"], given["constraint_rm"]
+    if given["generic_resource_add"] or given["generic_resource_rm"]:
+        resources = task["Resources"] = dict(task.get("Resources") or {})
+        reserved = resources["Reservations"] = dict(resources.get("Reservations") or {})
+        reserved["GenericResources"] = changed_generic_resources(
+            reserved.get("GenericResources") or (), given["generic_resource_add"], given["generic_resource_rm"]
         )
+    _merge(task, "RestartPolicy", RESTART_DEFAULTS, RESTART_FIELDS, given)
+    _placement(task, given)
     if given["force"]:
         task["ForceUpdate"] = task.get("ForceUpdate", 0) + 1
+
+
+def _placement(task: Spec, given: Given) -> None:
+    changes: Spec = {}
+    present = task.get("Placement") or {}
+    if given["constraint_add"] or given["constraint_rm"]:
+        changes["Constraints"] = _changed_list(
+            present.get("Constraints"), given["constraint_add"], given["constraint_rm"]
+        )
+    if given["placement_pref_add"] or given["placement_pref_rm"]:
+        changes["Preferences"] = changed_preferences(
+            present.get("Preferences") or (), given["placement_pref_add"], given["placement_pref_rm"]
+        )
+    if given["replicas_max_per_node"] is not None:
+        changes["MaxReplicas"] = given["replicas_max_per_node"]
+    if changes:
+        task["Placement"] = {**present, **changes}
 
 
 def _merge(owner: Spec, field: str, defaults: Spec, fields: Mapping[str, str], given: Given) -> None:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from vault.cli.command import Kind, option, switch
 from vault.cli.values import container, kinds
 from vault.cli.values.mounts import mount
+from vault.cli.values.placement import generic_word, preference
 from vault.cli.values.ports import publish
 from vault.cli.values.references import config_reference, secret_reference
 
@@ -22,6 +23,8 @@ ENV = Kind("list", container.variable)
 HOST = Kind("list", container.extra_host)
 DNS = Kind("list", container.dns_server)
 DOMAIN = Kind("list", container.dns_search)
+PREFERENCE = Kind("pref", preference)
+GENERIC = Kind("list", generic_word)
 _ORDER = '("start-first", "stop-first")'
 
 
@@ -70,6 +73,11 @@ def common(*, defaults: bool) -> list[Declaration]:
         switch("-q", "--quiet", text="Suppress progress output"),
         switch("--read-only", default=None, text="Mount the container's root filesystem as read only"),
         option("--replicas", kind=kinds.UINT, text="Number of tasks"),
+        option(
+            "--replicas-max-per-node",
+            kind=kinds.UINT,
+            text="Maximum number of tasks per node (default 0 = unlimited)",
+        ),
         option("--reserve-cpu", kind=kinds.CPUS, text="Reserve CPUs"),
         option("--reserve-memory", kind=kinds.BYTES, text="Reserve Memory"),
         *_restart(shown),
@@ -180,6 +188,7 @@ CREATE: list[Declaration] = [
     option("--dns-search", kind=DOMAIN, many=True, text="Set custom DNS search domains"),
     option("-e", "--env", kind=ENV, many=True, text="Set environment variables"),
     option("--env-file", kind=kinds.LIST, many=True, text="Read in a file of environment variables"),
+    option("--generic-resource", kind=GENERIC, many=True, text="User defined resources"),
     option("--group", kind=kinds.LIST, many=True, text="Set one or more supplementary user groups for the container"),
     option("--host", kind=HOST, many=True, text="Set one or more custom host-to-IP mappings (host:ip)"),
     option("-l", "--label", kind=kinds.LABEL, many=True, text="Service labels"),
@@ -192,6 +201,7 @@ CREATE: list[Declaration] = [
     option("--mount", kind=MOUNT, many=True, text="Attach a filesystem mount to the service"),
     option("--name", text="Service name"),
     option("--network", kind=NETWORK, many=True, text="Network attachments"),
+    option("--placement-pref", kind=PREFERENCE, many=True, text="Add a placement preference"),
     option("-p", "--publish", kind=PORT, many=True, text="Publish a port as a node port"),
     option("--secret", "secrets", kind=SECRET, many=True, text="Specify secrets to expose to the service"),
     option("--sysctl", kind=kinds.LIST, many=True, text="Sysctl options"),
@@ -216,6 +226,8 @@ UPDATE: list[Declaration] = [
     option("--env-add", kind=ENV, many=True, text="Add or update an environment variable"),
     option("--env-rm", kind=kinds.LIST, many=True, text="Remove an environment variable"),
     switch("--force", text="Force update even if no changes require it"),
+    option("--generic-resource-add", kind=GENERIC, many=True, text="Add a Generic resource"),
+    option("--generic-resource-rm", kind=kinds.LIST, many=True, text="Remove a Generic resource"),
     option(
         "--group-add", kind=kinds.LIST, many=True, text="Add an additional supplementary user group to the container"
     ),
@@ -234,6 +246,8 @@ UPDATE: list[Declaration] = [
     option("--mount-rm", kind=kinds.LIST, many=True, text="Remove a mount by its target path"),
     option("--network-add", kind=NETWORK, many=True, text="Add a network"),
     option("--network-rm", kind=kinds.LIST, many=True, text="Remove a network"),
+    option("--placement-pref-add", kind=PREFERENCE, many=True, text="Add a placement preference"),
+    option("--placement-pref-rm", kind=PREFERENCE, many=True, text="Remove a placement preference"),
     option("--publish-add", kind=PORT, many=True, text="Add or update a published port"),
     option("--publish-rm", kind=PORT, many=True, text="Remove a published port by its target port"),
     switch("--rollback", text="Rollback to previous specification"),

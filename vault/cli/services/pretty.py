@@ -5,6 +5,7 @@ from typing import Any
 
 from vault.cli import human
 from vault.cli.shared_options import now_s
+from vault.cli.values.placement import preference_text
 from vault.model.durations import go_duration
 
 Part = Mapping[str, Any]
@@ -71,6 +72,8 @@ def _placement(placement: Part) -> list[str]:
     lines = ["Placement:"]
     if placement.get("Constraints"):
         lines.append(f" Constraints:\t[{' '.join(placement['Constraints'])}]")
+    if placement.get("Preferences"):
+        lines.append(f" Preferences:   [{' '.join(map(preference_text, placement['Preferences']))}]")
     if placement.get("MaxReplicas"):
         lines.append(f" Max Replicas Per Node:   {placement['MaxReplicas']}")
     return lines

@@ -6,6 +6,7 @@ from typing import Any
 from vault.cli.errors import CommandError
 from vault.cli.values.container import capabilities, swarm_host, tagged
 from vault.cli.values.health import new_healthcheck
+from vault.cli.values.placement import generic_resources
 from vault.cli.values.ports import flat
 from vault.cli.values.scalars import pairs
 
@@ -46,9 +47,21 @@ def new_spec(given: Given, image: str, args: Sequence[str], *, env: Sequence[str
     """
     task = {
         "ContainerSpec": _container(given, image, args, env),
-        "Resources": {"Limits": limits(given), "Reservations": reservations(given)},
+        "Resources": {
+            "Limits": limits(given),
+            "Reservations": {
+                **reservations(given),
+                **filled({"GenericResources": generic_resources(given["generic_resource"])}),
+            },
+        },
         "RestartPolicy": changed_from(RESTART_DEFAULTS, RESTART_FIELDS, given),
-        "Placement": filled({"Constraints": list(given["constraint"])}),
+        "Placement": filled(
+            {
+                "Constraints": list(given["constraint"]),
+                "Preferences": list(given["placement_pref"]),
+                "MaxReplicas": given["replicas_max_per_node"] or None,
+            }
+        ),
         "Networks": sorted(networks, key=lambda network: str(network["Target"])),
     }
     mode = _mode(given)
@@ -103,6 +116,8 @@ def _mode(given: Given) -> Spec:
     replicas, at_a_time, mode = given["replicas"], given["max_concurrent"], given["mode"]
     if mode in ("global", "global-job") and replicas is not None:
         raise CommandError("replicas can only be used with replicated or replicated-job mode")
+    if mode in ("global", "global-job") and given["replicas_max_per_node"]:
+        raise CommandError("replicas-max-per-node can only be used with replicated or replicated-job mode")
     if mode in ("global", "global-job", "replicated") and at_a_time is not None:
         raise CommandError("max-concurrent can only be used with replicated-job mode")
     match mode:
