@@ -1,8 +1,11 @@
 """What a node is told, and above all what it is not."""
 
-import msgspec
+from random import Random
 
-from vault.dispatcher.assignments import NodeView, difference
+import msgspec
+import pytest
+
+from vault.dispatcher.assignments import NodeView, difference, touched
 from vault.model.container import ContainerSpec
 from vault.model.ids import Kind
 from vault.model.secret import Config, ConfigReference, ConfigSpec, Secret, SecretReference, SecretSpec
@@ -101,3 +104,41 @@ def test_a_removed_secret_is_withdrawn() -> None:
     view, _ = difference(NodeView(), snap, "n1")
     snap = snap.apply((Delete(Kind.SECRET, "s1", 1),), index=2, now_s=0.0)
     assert difference(view, snap, "n1")[1].remove_values == ((Kind.SECRET, "s1"),)
+
+
+def test_a_nodes_own_report_does_not_make_anybody_look_at_the_node() -> None:
+    before = world(task("t1"))
+    after = changed(before, status=TaskStatus(state=State.RUNNING))
+    found = touched(before, after)
+    assert found is not None
+    assert found.nodes == frozenset()
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_no_node_that_has_to_be_told_something_is_left_out(seed: int) -> None:
+    """Whatever happens to tasks, every node for which there is a difference is among those touched."""
+    random = Random(seed)
+    nodes, states, secrets = ("", "n1", "n2", "n3"), tuple(State), ("s1", "s2")
+    before = world()
+    views = {node: NodeView() for node in nodes[1:]}
+    for _ in range(40):
+        name = f"t{random.randrange(6)}"
+        old = before.tasks.get(name)
+        if old is not None and random.random() < 0.2:
+            change: Put | Delete = Delete(Kind.TASK, name, old.version.index)
+        else:
+            made = task(
+                name,
+                random.choice(nodes),
+                state=random.choice(states),
+                desired=random.choice((State.READY, State.RUNNING, State.SHUTDOWN, State.COMPLETE, State.REMOVE)),
+                secret=random.choice(secrets),
+            )
+            change = Put(made if old is None else msgspec.structs.replace(made, version=old.version, spec=old.spec))
+        after = before.apply((change,), index=before.index + 1, now_s=0.0)
+        found = touched(before, after)
+        assert found is not None
+        for node, view in views.items():
+            views[node], told = difference(view, after, node)
+            assert told == type(told)() or node in found.nodes
+        before = after

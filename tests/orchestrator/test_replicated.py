@@ -1,9 +1,14 @@
 """Replicated services have as many tasks as they should."""
 
+from collections.abc import Iterator
+
+import pytest
+
 from tests.orchestrator.world import World, availability, spec
 from vault.model.ids import Kind
-from vault.model.task import State
+from vault.model.task import State, Task
 from vault.store.changes import Delete
+from vault.store.snapshot import Snapshot
 
 
 def test_one_decision_takes_tasks_from_nothing_to_assigned() -> None:
@@ -91,3 +96,51 @@ def test_many_tasks_come_in_several_decisions() -> None:
     world.create(spec(1200))
     assert sorted(task.slot for task in world.wanted()) == list(range(1, 1201))
     assert {task.state for task in world.wanted()} == {State.ASSIGNED}
+
+
+def test_a_service_of_many_tasks_is_not_read_as_a_whole_for_each_few_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = 0
+    tasks_of = Snapshot.tasks_of
+
+    def counting(snap: Snapshot, service_id: str) -> Iterator[Task]:
+        nonlocal read
+        for task in tasks_of(snap, service_id):
+            read += 1
+            yield task
+
+    monkeypatch.setattr(Snapshot, "tasks_of", counting)
+    world = World()
+    world.create(spec(2000))
+    assert len(world.wanted()) == 2000
+    assert read < 2 * 2000 + 200
+
+
+@pytest.mark.parametrize("decisions", [1, 2, 5])
+@pytest.mark.parametrize("replicas", [0, 3, 300, 1500])
+def test_a_service_that_is_scaled_while_its_tasks_are_being_made_comes_to_the_new_number(
+    decisions: int, replicas: int
+) -> None:
+    world = World()
+    world.announce(spec(1000))
+    for _ in range(decisions):
+        world.decide()
+    world.update(spec(replicas))
+    assert sorted(task.slot for task in world.wanted()) == list(range(1, replicas + 1))
+
+
+def test_a_service_that_is_removed_while_its_tasks_are_being_made_gets_no_more_of_them() -> None:
+    world = World()
+    world.announce(spec(1000))
+    for _ in range(3):
+        world.decide()
+    world.remove()
+    assert world.wanted() == []
+
+
+def test_tasks_that_the_store_refused_are_made_all_the_same() -> None:
+    world = World()
+    world.announce(spec(1000))
+    for decision in range(6):
+        world.decide(refused=decision % 2 == 1)
+    world.settle()
+    assert sorted(task.slot for task in world.wanted()) == list(range(1, 1001))

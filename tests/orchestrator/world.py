@@ -116,9 +116,13 @@ class World:
 
     def create(self, wanted: ServiceSpec, service_id: str = "web") -> None:
         """Create a service and let its tasks be placed."""
+        self.announce(wanted, service_id)
+        self.settle()
+
+    def announce(self, wanted: ServiceSpec, service_id: str = "web") -> None:
+        """Create a service; nothing is decided about it yet."""
         run = next_run(self.snap, wanted, None, self.now_s)
         self.write(Put(Service(id=service_id, spec=wanted, job_status=run)))
-        self.settle()
 
     def run(self, wanted: ServiceSpec) -> None:
         """Create a service and let its tasks run."""

@@ -96,7 +96,7 @@ def allowed(snap: Snapshot, node_id: str) -> Collection[ValueKey]:
 class Touched:
     """What of a change between two snapshots could concern nodes."""
 
-    nodes: frozenset[str] = frozenset()  # Those whose tasks changed.
+    nodes: frozenset[str] = frozenset()  # Those whose tasks changed in a way that they may have to be told of.
     values: frozenset[ValueKey] = frozenset()  # Secrets and configs that came or went.
     members: frozenset[str] = frozenset()  # Nodes that changed themselves.
     cluster: bool = False
@@ -113,8 +113,9 @@ def touched(before: Snapshot, after: Snapshot) -> Touched | None:
     cluster = False
     for kind, object_id in keys:
         if kind is Kind.TASK:
-            tasks = (snap.tasks.get(object_id) for snap in (before, after))
-            nodes.update(task.node_id for task in tasks if task is not None and task.node_id)
+            old, new = before.tasks.get(object_id), after.tasks.get(object_id)
+            if _concern(old) != _concern(new):
+                nodes.update(task.node_id for task in (old, new) if task is not None and task.node_id)
         elif kind in (Kind.SECRET, Kind.CONFIG):
             if (before.get(kind, object_id) is None) is not (after.get(kind, object_id) is None):
                 values.add((kind, object_id))  # Else its labels changed, and a value never does.
@@ -142,3 +143,10 @@ def _values(tasks: Iterable[Task], snap: Snapshot) -> tuple[dict[ValueKey, Secre
 def _told(task: Task) -> int:
     """What of a task concerns its node, as one number: the spec is frozen, so only the desired state moves."""
     return task.desired_state.rank
+
+
+def _concern(task: Task | None) -> tuple[str, int, bool] | None:
+    """Return all of a task that `difference` looks at; None when its node is to know nothing of it."""
+    if task is None or not task.node_id or task.status.state < State.ASSIGNED:
+        return None
+    return task.node_id, _told(task), needs_values(task)

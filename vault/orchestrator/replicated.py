@@ -12,7 +12,7 @@ MAX_NEW = 128  # Tasks made in one decision; the rest follow in the next.
 
 
 def reconcile(work: Work) -> None:
-    """Bring a service to its number of replicas.
+    """Bring a service to its number of replicas; of many missing tasks, make some and note the slots of the rest.
 
     New tasks take the lowest free slots.  Surplus slots leave in SwarmKit's order: first those without a running task,
     then those on the nodes that have most of the service's tasks, then the highest.
@@ -20,14 +20,20 @@ def reconcile(work: Work) -> None:
     filled = {key for key in work.slots if work.filled(key)}
     missing = work.service.replicas - len(filled)
     if missing > 0:
-        free = (slot for slot in count(1) if slot not in filled)
-        for slot in islice(free, min(missing, MAX_NEW)):
+        free = islice((slot for slot in count(1) if slot not in filled), missing)
+        for slot in islice(free, MAX_NEW):
             work.put(work.new_task(slot))
-        if missing > MAX_NEW:
-            work.again(work.now)
+        work.empty = tuple(free)
     elif missing < 0:
         for key in _by_worth(work, filled)[missing:]:
             remove_slot(work, key)
+
+
+def fill(work: Work) -> None:
+    """Make tasks for the slots that are looked at, which an earlier look found empty."""
+    for slot in work.keys or ():
+        if not work.filled(slot):
+            work.put(work.new_task(slot))
 
 
 def remove_slot(work: Work, key: SlotKey) -> None:

@@ -4,6 +4,7 @@ Pure but for a cache of what is due, which it can rebuild.  Called by `vault.orc
 `orphans`.  Work follows what changed: a task's report makes it look at that task's slot, not at the whole service.
 """
 
+from collections import deque
 from collections.abc import Iterable
 from math import inf
 
@@ -27,15 +28,18 @@ class Services:
 
     def __init__(self) -> None:
         self._due_s: dict[str, dict[SlotKey | None, float]] = {}  # Service -> slot, or None for all of it -> when.
+        self._empty: dict[str, deque[int]] = {}  # Service -> slots to fill, without another look at all of it.
 
     def __call__(self, snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
         """Return what brings the services concerned nearer to their specs."""
         if changed is None:
+            self._empty = {}
             self._due_s = {service_id: {None: now_s} for service_id in {*snap.services, *snap.by_service}}
         else:
             for service_id, key in concerned(snap, changed):
                 self._due_s.setdefault(service_id, {})[key] = now_s
         changes: list[Change | Atomic] = []
+        filling = sorted(self._empty)
         looks = 0
         for service_id in sorted(self._due_s):
             due = [key for key, due_s in self._due_s[service_id].items() if due_s <= now_s]
@@ -48,19 +52,43 @@ class Services:
             looks += len(due) if keys is not None else 1 + len(snap.by_service.get(service_id, ()))
             if service is None:
                 del self._due_s[service_id]
+                self._empty.pop(service_id, None)
                 changes.extend(_remove_tasks(snap, service_id, now_s))
             else:
                 work = look(Work(snap, service, keys, now_s=now_s, new_id=new_id))
                 changes.extend(work.changes())
                 self._note(work, now_s)
+                if work.keys is None and service_id in filling:
+                    filling.remove(service_id)  # What is empty was found anew.
+        for service_id in filling:
+            whole_first = None in self._due_s.get(service_id, ())  # What is to be filled may be another matter by now.
+            if service_id in self._empty and not whole_first and len(changes) < MAX_CHANGES:
+                changes.extend(self._fill(snap, service_id, now_s, new_id))
         asks = [at_s for due_of in self._due_s.values() for at_s in due_of.values()]
+        asks += [now_s] * bool(self._empty)
         return Decision(changes=tuple(changes), ask_again_s=min(asks, default=None))
+
+    def _fill(self, snap: Snapshot, service_id: str, now_s: float, new_id: NewID) -> tuple[Change | Atomic, ...]:
+        """Make tasks for some of the slots that are empty; after the last of them the whole is looked at again."""
+        empty = self._empty[service_id]
+        slots = [empty.popleft() for _ in range(min(MAX_CHANGES, len(empty)))]
+        if not empty:
+            del self._empty[service_id]
+            self._due_s.setdefault(service_id, {})[None] = now_s
+        work = Work(snap, snap.services[service_id], slots, now_s=now_s, new_id=new_id)
+        replicated.fill(work)
+        restart.release_held(work)
+        return work.changes()
 
     def _note(self, work: Work, now_s: float) -> None:
         """Remember when to look again at what was looked at just now."""
         due = self._due_s.pop(work.service.id)
+        if work.keys is None:
+            self._empty.pop(work.service.id, None)
+            if work.empty:
+                self._empty[work.service.id] = deque(work.empty)
         kept = {key: at_s for key, at_s in due.items() if work.keys is not None and key not in work.keys}
-        if work.keys is None and work.decided:
+        if work.keys is None and work.decided and not work.empty:
             kept[None] = now_s  # Part of it may be refused: only a look at the whole that finds nothing to do ends it.
         for key, at in work.due.items():
             kept[key] = min(max(at.timestamp(), now_s), kept.get(key, inf))

@@ -48,6 +48,7 @@ class Work:
         self.keys = None if keys is None else sorted(keys, key=str)  # None: the whole service.
         self.due: dict[SlotKey | None, datetime] = {}  # Slot, or None for all of them -> when to look again.
         self.slots: dict[SlotKey, dict[str, Task]] = {}
+        self.empty: tuple[int, ...] = ()  # Slots that want a task, beyond what one decision makes.
         self._read = service
         self._groups: Groups[str] = Groups()
         if self.keys is None:
