@@ -1,146 +1,295 @@
-"""A simulated node: takes assignments, runs containers that may die, and reports what it saw.
+"""A node's vaultd in virtual time: what `vault.agent.worker` and `runner` do.
 
-Messages may be late or lost; the node keeps what was not acknowledged and says it again.
+`step`, `values` and `outbox` are the real ones.  It may die at any moment: what it held in memory dies with it, the
+containers do not.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vault.model.task import State, Task
+from tests.sim.images import behaviour
+from tests.sim.session import Session
+from vault.agent.executors.port import Exit, Phase
+from vault.agent.outbox import Outbox
+from vault.agent.step import Action, Local, adopted, ending, next_action
+from vault.agent.values import ValueMissing, Values
+from vault.crypto import Plaintext
+from vault.model.base import from_s
+from vault.model.ids import Kind
+from vault.model.task import State, Task, TaskStatus
+from vault.rpc.messages import Assignments
 
 if TYPE_CHECKING:
-    from tests.sim.cluster import Cluster
+    from tests.sim.machine import Machine
 
-NEXT = {
-    State.ASSIGNED: State.ACCEPTED,
-    State.ACCEPTED: State.PREPARING,
-    State.PREPARING: State.READY,
-    State.READY: State.STARTING,
-    State.STARTING: State.RUNNING,
-}
-RESEND_S = 2.0
+VALUE = Plaintext(b"any")
 
 
-@dataclass(slots=True)
-class Local:
-    """A task as its node knows it."""
+class Job:
+    """Something a task's runner waits for; whoever finds another in its place does nothing."""
 
-    desired: State
-    state: State
-    service_id: str
-    busy: bool = False  # A step is under way.
+    __slots__ = ("action",)
+
+    def __init__(self, action: Action) -> None:
+        self.action = action
 
 
 class Agent:
-    """What runs on one node."""
+    """What one vaultd knows and does."""
 
-    def __init__(self, cluster: Cluster, node_id: str) -> None:
-        self.cluster = cluster
-        self.clock = cluster.clock
-        self.node_id = node_id
-        self.up = True  # The machine.
-        self.connected = True  # Its network.
-        self.slow = 1.0
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.world = machine.world
+        self.clock = machine.world.clock
+        self.alive = True
+        self.released = False  # Removed from the cluster: it takes nothing more.
+        self.session: Session | None = None
         self.tasks: dict[str, Local] = {}
-        self.unheard: dict[str, State] = {}  # Reported, not acknowledged.
-        self.seen = 0  # Number of the newest assignment taken.
-        self.life = 0  # Counts reboots: what a former life began is void.
-        self.resending = False
-        self.written_off: set[str] = set()  # Tasks that were replaced while nobody could see the node.
+        self.values = Values(lambda sealed, message: VALUE)
+        self._found = set(machine.containers)  # What an earlier vaultd left, until a manager has spoken of it.
+        self._jobs: dict[str, Job] = {}
+        self._outbox = Outbox()
+        self._seen: dict[str, TaskStatus] = {}
+        self._sequence = -1
+        self._reaped = False
+        self._dial_soon()
 
-    @property
-    def running(self) -> list[str]:
-        """The tasks whose container is alive."""
-        return [task_id for task_id in self.tasks if self.runs(task_id)]
+    def die(self) -> None:
+        """Lose all memory."""
+        self.alive = False
+        if self.session is not None:
+            self.session.breaks()
 
-    def runs(self, task_id: str) -> bool:
-        """Whether the task's container is alive."""
-        local = self.tasks.get(task_id)
-        return local is not None and State.STARTING <= local.state <= State.RUNNING
+    # The session.
 
-    def assign(self, number: int, tasks: list[Task]) -> None:
-        """Take the full list of tasks of this node, unless it is older than the last one."""
-        if not (self.up and self.connected) or number <= self.seen:
+    def _dial_soon(self) -> None:
+        self.clock.after(self.clock.between(0.1, 1.0), self._dial)
+
+    def _dial(self) -> None:
+        if not self.alive or self.session is not None or self.released:
             return
-        self.seen = number
-        wanted = {task.id: task for task in tasks}
-        for task_id in [task_id for task_id in self.tasks if task_id not in wanted]:
-            del self.tasks[task_id]  # Its container is killed.
-            self.unheard.pop(task_id, None)
-        for task in tasks:
-            local = self.tasks.get(task.id)
-            if local is None:
-                state = task.state
-                local = self.tasks[task.id] = Local(task.desired_state, state, task.service_id)
-                if State.STARTING <= state <= State.RUNNING:
-                    self.move(task.id, State.FAILED)  # A reboot took its container.
-                self.step(task.id)
-            if self.unheard.get(task.id) is task.state:
-                del self.unheard[task.id]
-            if local.desired is not task.desired_state:
-                local.desired = task.desired_state
-                self.step(task.id)
+        leader = self.world.store.leader
+        if leader is None or not self.machine.linked or leader.epoch < self.machine.epoch:
+            self._dial_soon()
+        elif (session := leader.desk.welcome(self)) is None:
+            self._release()
+        else:
+            self.session = session
+            self.machine.epoch = session.epoch
+            self._sequence = -1
+            self._outbox.rewind()
+            self._report()
 
-    def step(self, task_id: str) -> None:
-        """Begin the next step of a task, if there is one."""
-        local = self.tasks.get(task_id)
-        if local is None or local.busy or local.state.terminal:
+    def broken(self, session: Session) -> None:
+        """A session has ended."""
+        if self.session is session:
+            self.session = None
+            if self.alive:
+                self._dial_soon()
+
+    def is_removed(self, session: Session) -> None:
+        """The managers say that the node is no member any more."""
+        session.open = False
+        if self.session is session and self.machine.linked:
+            self.session = None
+            self._release()
+        else:
+            self.broken(session)
+
+    def _release(self) -> None:
+        """End every task, forget every value."""
+        self.released = True
+        self._drop(list(self.tasks))
+        self.values.clear()
+        self._reap()
+
+    def take(self, session: Session, message: Assignments) -> None:
+        """Do what the leader says."""
+        if not self.alive or self.session is not session:
             return
-        if local.desired > State.RUNNING:
-            self._later(task_id, State.SHUTDOWN, self.clock.between(0.0, 0.4))
-        elif local.state is State.RUNNING:
-            if (exits := self.cluster.exits_after(local.service_id)) is not None:
-                state = State.FAILED if self.clock.chance(0.7) else State.COMPLETE
-                self._later(task_id, state, exits)
-        elif local.state is not State.READY or local.desired is State.RUNNING:
-            state = NEXT[local.state]
-            if self.cluster.faulty and self.clock.chance(0.01):
-                state = State.REJECTED if local.state < State.STARTING else State.FAILED
-            self._later(task_id, state, self.clock.between(0.0, 0.03))
+        if not message.full and (message.counter != self.machine.epoch or message.applies_to != self._sequence):
+            session.breaks()
+            return
+        self._sequence = message.sequence
+        self.values.take(message)
+        for task in message.put_tasks:
+            self._put(task, full=message.full)
+        self._drop(message.remove_tasks)
+        if message.full:
+            named = {task.id for task in message.put_tasks}
+            self._drop([task_id for task_id in self.tasks if task_id not in named])
+            self._reap()
 
-    def _later(self, task_id: str, state: State, delay_s: float) -> None:
-        local, life = self.tasks[task_id], self.life
-        local.busy = state is not State.FAILED and state is not State.COMPLETE
+    def _put(self, task: Task, *, full: bool) -> None:
+        local = self.tasks.get(task.id)
+        if local is not None:
+            self.tasks[task.id] = replace(local, task=task, dropped=False)
+            seen = self._seen.get(task.id)
+            if full and seen is not None and seen.state > task.status.state:
+                self._say(task.id, seen)
+        else:
+            found = self.machine.containers[task.id] if task.id in self._found else None
+            local = Local(task=task, state=task.status.state)
+            self.tasks[task.id] = adopted(local, found.phase, found.exit) if found else local
+            if found and found.phase is Phase.RUNNING and task.status.state < State.RUNNING:
+                self._observe(task.id, State.RUNNING, "started")
+        self._act(task.id)
 
-        def happen() -> None:
-            if self.life != life or self.tasks.get(task_id) is not local or local.state.terminal:
-                return
-            exits = local.state is State.RUNNING and state is not State.SHUTDOWN
-            if exits and (local.desired > State.RUNNING or not self.cluster.dies(local.service_id)):
-                return  # It is being stopped already, or faults have stopped.
-            local.busy = False
-            self.move(task_id, state)
-            self.step(task_id)
+    def _drop(self, task_ids: Iterable[str]) -> None:
+        for task_id in task_ids:
+            if (local := self.tasks.get(task_id)) is not None:
+                self.tasks[task_id] = replace(local, dropped=True)
+                self._act(task_id)
 
-        self.clock.after(delay_s * self.slow, happen)
+    def _reap(self) -> None:
+        """Remove what an earlier vaultd left and nobody wants, once."""
+        if not self._reaped:
+            self._reaped = True
+            self._found = set()
+            for task_id in [task_id for task_id in self.machine.containers if task_id not in self.tasks]:
+                self.machine.remove(task_id)
 
-    def move(self, task_id: str, state: State) -> None:
-        """Note a new state of a task and report it."""
-        self.tasks[task_id].state = state
-        self.unheard[task_id] = state
-        self._report()
+    def acknowledged(self, session: Session, number: int) -> None:
+        """The leader has written a report."""
+        if self.alive and self.session is session:
+            self._outbox.acknowledge(number)
+            self._report()
 
     def _report(self) -> None:
-        if not (self.up and self.unheard):
-            return
-        if self.connected:
-            self.cluster.deliver_report(self.node_id, dict(self.unheard))
-        if not self.resending:
-            self.resending = True
-            self.clock.after(RESEND_S, self._resend)
+        if self.session is not None and (report := self._outbox.take(from_s(self.clock.now_s))) is not None:
+            self.session.report(report)
 
-    def _resend(self) -> None:
-        self.resending = False
+    def _observe(self, task_id: str, state: State, message: str, err: str = "") -> None:
+        local = self.tasks[task_id]
+        state = max(state, local.state)
+        self.tasks[task_id] = replace(local, state=state)
+        status = TaskStatus(timestamp=from_s(self.clock.now_s), state=state, message=message, err=err)
+        self._say(task_id, status)
+
+    def _say(self, task_id: str, status: TaskStatus) -> None:
+        self._seen[task_id] = status
+        self._outbox.put(task_id, status)
         self._report()
 
-    def crash(self) -> None:
-        """Lose power: every container dies, and with it what was not said."""
-        self.up = False
-        self.life += 1
-        self.tasks, self.unheard, self.seen = {}, {}, 0
+    # Tasks, one action at a time.
 
-    def boot(self) -> None:
-        """Come up again, empty."""
-        self.up = True
+    def _act(self, task_id: str) -> None:
+        """Do what is next for a task, unless what is under way still has its use."""
+        local, job = self.tasks[task_id], self._jobs.get(task_id)
+        action = next_action(local)
+        if job is not None:
+            breaks_off = job.action in (Action.PREPARE, Action.START) and not local.wanted
+            if not breaks_off and (job.action is not Action.WATCH or action is Action.WATCH):
+                return
+            del self._jobs[task_id]
+            if breaks_off:
+                action = next_action(self.tasks[task_id])
+        match action:
+            case Action.PREPARE:
+                self._prepare(task_id)
+            case Action.START:
+                self._observe(task_id, State.STARTING, "starting")
+                self._later(task_id, Action.START, 0.05, self._start)
+            case Action.WATCH | Action.STOP:
+                self._jobs[task_id] = Job(action)
+                if self.machine.containers[task_id].exit is not None:
+                    self.ended(task_id)
+                elif action is Action.STOP:
+                    self.machine.stop(task_id)
+            case Action.DISCARD:
+                self.machine.remove(task_id)
+                self.tasks[task_id] = replace(self.tasks[task_id], phase=None, exit=None)
+                self._observe(task_id, State.SHUTDOWN, "shutdown")
+            case Action.END:
+                self._end(task_id)
+            case Action.FORGET:
+                self._forget(task_id)
+            case Action.HOLD:
+                pass
+
+    def _later(
+        self, task_id: str, action: Action, within_s: float, then: Callable[[str], None], *, at_least_s: float = 0.0
+    ) -> None:
+        """Begin something that takes a while; it comes to nothing when another action takes its place."""
+        job = self._jobs[task_id] = Job(action)
+        delay_s = max(self.clock.between(0.0, within_s) * self.machine.slowness, at_least_s)
+
+        def finish() -> None:
+            if self.alive and self._jobs.get(task_id) is job:
+                del self._jobs[task_id]
+                then(task_id)
+
+        self.clock.after(delay_s, finish)
+
+    def _prepare(self, task_id: str) -> None:
+        task = self.tasks[task_id].task
+        self._observe(task_id, State.ACCEPTED, "accepted")
+        self._observe(task_id, State.PREPARING, "preparing")
+        pull_s = self.machine.pull_s(task.spec.container_spec.image, behaviour(task).pull_s)
+        self._later(task_id, Action.PREPARE, 0.0, self._pulled, at_least_s=pull_s)
+
+    def _pulled(self, task_id: str) -> None:
+        task = self.tasks[task_id].task
+        if not behaviour(task).found:
+            self._failed(task_id, State.REJECTED, "no such image")
+            return
+        self.machine.images.add(task.spec.container_spec.image)
+        try:
+            secrets, configs = self.values.for_task(task, {})
+        except ValueMissing as error:
+            self._failed(task_id, State.REJECTED, error.message)
+            return
+        mounted = [(Kind.SECRET, str(i)) for i in secrets] + [(Kind.CONFIG, str(i)) for i in configs]
+        self.machine.prepare(task, frozenset(mounted))
+        self._later(task_id, Action.PREPARE, 0.02, self._prepared)
+
+    def _prepared(self, task_id: str) -> None:
+        self.tasks[task_id] = replace(self.tasks[task_id], phase=Phase.PREPARED)
+        self._observe(task_id, State.READY, "prepared")
+        self._act(task_id)
+
+    def _start(self, task_id: str) -> None:
+        if not behaviour(self.tasks[task_id].task).starts:
+            self._failed(task_id, State.FAILED, "no such command")
+            return
+        self.machine.start(task_id)
+        self._later(task_id, Action.START, 0.02, self._started)  # It runs, and nobody has noted that yet.
+
+    def _started(self, task_id: str) -> None:
+        self.tasks[task_id] = replace(self.tasks[task_id], phase=Phase.RUNNING)
+        self._observe(task_id, State.RUNNING, "started")
+        self._act(task_id)
+
+    def _failed(self, task_id: str, state: State, err: str) -> None:
+        self.machine.remove(task_id)
+        self.tasks[task_id] = replace(self.tasks[task_id], phase=None, exit=None)
+        self._observe(task_id, state, "preparing" if state is State.REJECTED else "starting", err)
+        self._act(task_id)
+
+    def ended(self, task_id: str) -> None:
+        """A container has ended; the runner hears of it if it is waiting for that."""
+        job = self._jobs.get(task_id)
+        if job is not None and job.action in (Action.WATCH, Action.STOP):
+            del self._jobs[task_id]
+            self._exited(task_id, self.machine.containers[task_id].exit)
+            self._act(task_id)
+
+    def _exited(self, task_id: str, exit_: Exit | None) -> None:
+        self.tasks[task_id] = replace(self.tasks[task_id], phase=Phase.EXITED, exit=exit_)
+
+    def _end(self, task_id: str) -> None:
+        if self.tasks[task_id].phase is not Phase.EXITED:
+            self.machine.remove(task_id)
+            self.tasks[task_id] = replace(self.tasks[task_id], phase=None)
+        end = ending(self.tasks[task_id])
+        self._observe(task_id, end.state, end.message, end.err)
+        self._act(task_id)
+
+    def _forget(self, task_id: str) -> None:
+        self.machine.remove(task_id)
+        del self.tasks[task_id]
+        self._jobs.pop(task_id, None)
+        self._seen.pop(task_id, None)

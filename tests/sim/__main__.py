@@ -1,0 +1,45 @@
+"""`python -m tests.sim`: play histories, and say how many a minute; a violation prints its seed and a short story."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from tests.sim.history import play
+from tests.sim.story import Violation
+
+
+def main() -> int:
+    """Play what is asked for; return 1 when a history violates something."""
+    parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__)
+    parser.add_argument("--seed", type=int, default=0, help="the first seed")
+    parser.add_argument("--histories", type=int, default=1, help="how many seeds from there on")
+    parser.add_argument("--told", action="store_true", help="print what happened last in each history")
+    parser.add_argument("--go-on", action="store_true", help="play the others though one has failed")
+    asked = parser.parse_args()
+    began_s, steps, commits, failed = time.process_time(), 0, 0, 0
+    for seed in range(asked.seed, asked.seed + asked.histories):
+        try:
+            world = play(seed)
+        except Violation as violation:
+            failed += 1
+            print(violation, flush=True)
+            if not asked.go_on:
+                break
+            continue
+        steps, commits = steps + world.clock.steps, commits + world.store.snap.index
+        if asked.told:
+            print(world.story.told())
+    took_s = time.process_time() - began_s
+    played = asked.histories if asked.go_on or not failed else seed - asked.seed + 1
+    good = max(played - failed, 1)
+    print(
+        f"{played} histories, {failed} failed; {steps / good:.0f} steps and {commits / good:.0f} commits each; "
+        f"{played / took_s * 60:.0f} a minute"
+    )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""What befalls a cluster: leaders and machines go and come back, networks break, vaultd is killed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.sim.machine import Machine
+from tests.sim.world import World
+
+
+class Faults:
+    """Whatever goes wrong."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.clock = world.clock
+        self.random = world.clock.random
+
+    def strike(self) -> None:
+        """Let something go wrong."""
+        self.random.choices(tuple(STRIKES), tuple(STRIKES.values()))[0](self)
+
+    def _machine(self) -> Machine:
+        return self.world.machines[self.random.choice(sorted(self.world.machines))]
+
+    def lose_leader(self) -> None:
+        """The leader dies."""
+        self.world.lose_leader()
+
+    def lose_power(self) -> None:
+        """A machine dies and is started again later."""
+        machine = self._machine()
+        if machine.up:
+            self.world.story.tell("power", f"{machine.id} is off", machine.id)
+            machine.lose_power()
+            self.clock.after(self.clock.between(1.0, 40.0), self.world.boot, machine)
+
+    def cut(self) -> None:
+        """A machine is out of reach for a while."""
+        machine = self._machine()
+        if machine.linked:
+            self.world.story.tell("network", f"no way to {machine.id}", machine.id)
+            machine.linked = False
+            if machine.agent is not None and machine.agent.session is not None:
+                machine.agent.session.breaks()
+            self.clock.after(self.clock.between(0.5, 30.0), self.world.link, machine)
+
+    def kill_agent(self) -> None:
+        """A vaultd is killed and started again later."""
+        machine = self._machine()
+        if machine.agent is not None:
+            self.world.story.tell("somebody", f"kills vaultd on {machine.id}", machine.id)
+            machine.kill_agent()
+            self.clock.after(self.clock.between(0.1, 12.0), self.world.start_agent, machine)
+
+    def slow(self) -> None:
+        """A machine, or its network, becomes slow or quick."""
+        machine = self._machine()
+        machine.slowness = self.random.choice((1.0, 1.0, 10.0))
+        machine.distance = self.random.choice((1.0, 1.0, 20.0))
+
+    def heal(self) -> None:
+        """End all faults; machines come back."""
+        self.world.story.tell("everybody", "faults stop")
+        self.world.faulty = False
+        self.world.take_lead()
+        for _, machine in sorted(self.world.machines.items()):
+            machine.slowness = machine.distance = 1.0
+            self.world.boot(machine)
+            self.world.link(machine)
+            self.world.start_agent(machine)
+
+
+STRIKES: dict[Callable[[Faults], None], int] = {
+    Faults.lose_leader: 4,
+    Faults.lose_power: 3,
+    Faults.cut: 4,
+    Faults.kill_agent: 3,
+    Faults.slow: 2,
+}

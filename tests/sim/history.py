@@ -1,0 +1,57 @@
+"""One history: a cluster of a seed, people and faults for a while, then peace: does it come to rest?"""
+
+from __future__ import annotations
+
+from tests.sim.faults import Faults
+from tests.sim.judge.settled import complaint, untouched
+from tests.sim.people import People
+from tests.sim.story import Violation
+from tests.sim.world import World
+
+ACTS = (20, 32)  # Of people and faults, fewest and most.
+REST_S = 20.0  # Looked whether it is settled so often,
+LIMIT_S = 900.0  # and so long at most.
+
+
+def play(seed: int) -> World:
+    """Return the world of a seed after a time of trouble and a time of peace.  Raises `Violation`."""
+    world = World(seed, nodes=3 + seed % 4)
+    try:
+        trouble(world)
+        settle(world)
+    except Violation:
+        raise
+    except Exception as error:  # A decider that breaks down is a violation with a story, like any other.
+        raise world.story.fail(f"{type(error).__name__}: {error}") from error
+    return world
+
+
+def trouble(world: World) -> None:
+    """Let people and faults have their way, then mend everything."""
+    clock, people, faults = world.clock, People(world), Faults(world)
+    world.run(1.0)
+    for _ in range(2):
+        people.create_secret()
+    people.create_config()
+    for _ in range(clock.random.randint(1, 4)):
+        people.create_service()
+    world.run(clock.between(0.0, 5.0))
+    world.faulty = True
+    for _ in range(clock.random.randint(*ACTS)):
+        (people.act if clock.chance(0.72) else faults.strike)()
+        world.run(min(clock.random.expovariate(0.6), 12.0))
+    faults.heal()
+    world.run(1.5)  # What people were about to write is written.
+    people.mend()
+
+
+def settle(world: World) -> None:
+    """Wait until the cluster is as it should be and nothing moves, and see that it stays so.  Raises `Violation`."""
+    for _ in range(int(LIMIT_S / REST_S)):
+        before = world.store.snap
+        world.run(REST_S)
+        if world.store.snap is before and complaint(world) is None:
+            untouched(world)
+            return
+    sentence, about = complaint(world) or ("something always changes", ())
+    raise world.story.fail(f"it never comes to rest: {sentence}", *about)

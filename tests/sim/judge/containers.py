@@ -1,0 +1,70 @@
+"""Never two containers in one slot, unless nobody could know, or the order of an update allows it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from tests.sim.judge.oracle import grace_s
+from tests.sim.story import slot_of
+from vault.model.ids import Kind
+from vault.model.node import Node
+from vault.model.task import State, Task
+from vault.store.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from tests.sim.judge import Written
+    from tests.sim.machine import Machine
+    from tests.sim.world import World
+
+GIVE_UP_S, GIVE_UP_AFTER_GRACE_S = 60.0, 30.0  # How long a task that is to stop is waited for.
+
+
+class Containers:
+    """What runs, slot by slot."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.running: defaultdict[str, dict[str, str]] = defaultdict(dict)  # Slot -> task -> machine.
+        self._given_up: set[str] = set()  # Tasks of nodes that were down or gone: their containers may be alive.
+
+    def committed(self, before: Snapshot, after: Snapshot, changes: Written) -> None:
+        """Note whose node was given up."""
+        for (kind, object_id), _, new in changes:
+            if kind is Kind.NODE and (new is None or (isinstance(new, Node) and new.status.state == "down")):
+                self._given_up.update(task.id for task in before.tasks_on(object_id))
+            elif kind is Kind.TASK and isinstance(new, Task) and new.state is State.ASSIGNED and lost(after, new):
+                self._given_up.add(new.id)  # Its node was lost between decision and commit.
+
+    def started(self, machine: Machine, task: Task) -> None:
+        """A container begins to run."""
+        slot = slot_of(task)
+        others = self.running[slot]
+        for other_id, where in others.items():
+            if not self._may_run_beside(other_id, task):
+                raise self._world.story.fail(
+                    f"slot {slot} runs twice: on {where} and on {machine.id}", slot, machine.id, where, task.service_id
+                )
+        others[task.id] = machine.id
+
+    def stopped(self, machine: Machine, task: Task) -> None:
+        """A container runs no more."""
+        self.running[slot_of(task)].pop(task.id, None)
+
+    def _may_run_beside(self, other_id: str, task: Task) -> bool:
+        """Whether a container may be alive while another of its slot starts."""
+        snap, now_s = self._world.store.snap, self._world.clock.now_s
+        other = snap.tasks.get(other_id)
+        if other is None or other.state.terminal or other_id in self._given_up or task.id in self._given_up:
+            return True  # The leader knows it has ended, has given it up (as SwarmKit does), or could not see it.
+        asked = other.stop_asked_at
+        limit_s = max(GIVE_UP_S, grace_s(other) + GIVE_UP_AFTER_GRACE_S)
+        if asked is not None and asked.timestamp() + limit_s <= now_s:
+            return True
+        return self._world.judge.updates.overlaps(snap, other, task)
+
+
+def lost(snap: Snapshot, task: Task) -> bool:
+    """Whether the node of a task is down or gone."""
+    node = snap.nodes.get(task.node_id)
+    return node is None or node.status.state == "down"

@@ -1,0 +1,157 @@
+"""What is right, worked out a second time from the reference's words and in the plainest way; no decider is asked.
+
+Only what `tests.sim.specs` can say is understood here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Iterable
+from functools import lru_cache
+
+from vault.model.node import Node
+from vault.model.service import RestartPolicy, Service, TaskSpec
+from vault.model.task import State, Task
+from vault.store.snapshot import Snapshot
+
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+@lru_cache(maxsize=1024)
+def meets(constraint: str, node_id: str, values: tuple[tuple[str, str], ...], addr: str) -> bool:
+    """Return whether a node meets a constraint.  values: what it has, by key."""
+    key, equal, wanted = constraint.partition("!=" if "!=" in constraint else "==")
+    key, wanted = key.strip(), wanted.strip().lower()
+    if key == "node.ip":
+        found = ipaddress.ip_address(addr) in ipaddress.ip_network(wanted)
+    else:
+        found = dict(values).get(key, "").lower() == wanted
+    return found is (equal == "==")
+
+
+def allowed(spec: TaskSpec, node: Node) -> bool:
+    """Return whether a node meets the constraints of a task."""
+    if spec.placement is None or not spec.placement.constraints:
+        return True
+    values = [("node.id", node.id), ("node.hostname", node.description.hostname), ("node.role", node.spec.role)]
+    values.append(("node.platform.os", node.description.platform.os))
+    values += [(f"node.labels.{name}", value) for name, value in node.spec.labels.items()]
+    values += [(f"engine.labels.{name}", value) for name, value in node.description.engine.labels.items()]
+    known = tuple(values)
+    return all(meets(one, node.id, known, node.status.addr) for one in spec.placement.constraints)
+
+
+def needs(task: Task) -> tuple[int, int]:
+    """Return the CPU and memory that a task reserves."""
+    found = task.spec.resources.reservations if task.spec.resources else None
+    return (found.nano_cpus, found.memory_bytes) if found else (0, 0)
+
+
+def opens(task: Task) -> list[tuple[str, int]]:
+    """Return the ports that a task opens on its node."""
+    return [(port.protocol, port.published_port) for port in task.host_ports]
+
+
+def holding(tasks: Iterable[Task]) -> list[Task]:
+    """Return the tasks that hold what they need of their node: until they have ended."""
+    return [task for task in tasks if State.ASSIGNED.rank <= task.status.state.rank <= State.RUNNING.rank]
+
+
+def obstacle(task: Task, node: Node, there: list[Task]) -> str:
+    """Return why a task cannot be placed on a node that holds some tasks; "" when it can."""
+    if node.status.state != "ready" or node.spec.availability != "active":
+        return "not available for new tasks"
+    has = node.description
+    if too_much(there, task, (has.resources.nano_cpus, has.resources.memory_bytes)):
+        return "insufficient resources"
+    if not allowed(task.spec, node):
+        return "scheduling constraints not satisfied"
+    if not runs_on(task.spec, node):
+        return "unsupported platform"
+    if has.encryption is None and any(place.network.spec.encrypted for place in task.networks_attachments):
+        return "no WireGuard for encrypted networks"
+    taken = {port for other in there for port in opens(other)}
+    if taken & set(opens(task)):
+        return "host-mode port already in use"
+    most = task.spec.placement.max_replicas if task.spec.placement else 0
+    if (
+        most
+        and sum(
+            1
+            for other in there
+            if other.service_id == task.service_id and other.desired_state.rank <= State.RUNNING.rank
+        )
+        >= most
+    ):
+        return "max replicas per node limit exceed"
+    return ""
+
+
+def runs_on(spec: TaskSpec, node: Node) -> bool:
+    """Return whether a node has the platform that a task was made for."""
+    wanted = spec.placement.platforms if spec.placement else ()
+    has = node.description.platform
+    return not wanted or any(
+        one["OS"] == has.os and one["Architecture"] == ARCHITECTURES[has.architecture] for one in wanted
+    )
+
+
+def too_much(there: list[Task], task: Task, total: tuple[int, int]) -> bool:
+    """Return whether a node has too little left for another task."""
+    cpus, memory = needs(task)
+    if not cpus and not memory:
+        return False
+    used = [needs(other) for other in there]
+    return (cpus > 0 and cpus > total[0] - sum(one[0] for one in used)) or (
+        memory > 0 and memory > total[1] - sum(one[1] for one in used)
+    )
+
+
+def reason(snap: Snapshot, task: Task) -> str:
+    """Return why a task is not placed, in Swarm's words; "" when there is no reason."""
+    nodes = list(snap.nodes.values())
+    if task.node_id:
+        nodes = [snap.nodes[task.node_id]] if task.node_id in snap.nodes else []
+    met: Counter[str] = Counter()
+    for node in nodes:
+        why = obstacle(task, node, holding(snap.tasks_on(node.id)))
+        if not why:
+            return ""
+        met[why] += 1
+    return ", ".join(f"{count} {why}" for why, count in met.most_common()) or "no node"
+
+
+def eligible(service: Service, node: Node) -> bool:
+    """Return whether a global service has a task on a node."""
+    return (
+        node.status.state != "down" and node.spec.availability != "drain" and allowed(service.spec.task_template, node)
+    )
+
+
+def outdated(snap: Snapshot, service: Service, task: Task) -> bool:
+    """Return whether a task is not what its service's spec asks for now."""
+    if task.spec_version == service.spec_version:
+        return False
+    wanted = service.spec.task_template
+    ports = service.spec.endpoint_spec.ports if service.spec.endpoint_spec else ()
+    if task.host_ports != tuple(port for port in ports if port.publish_mode == "host"):
+        return True
+    if task.spec == wanted:
+        return False
+    fields = [name for name in task.spec.__struct_fields__ if name != "placement"]
+    if any(getattr(task.spec, name) != getattr(wanted, name) for name in fields):
+        return True
+    node = snap.nodes.get(task.node_id)
+    return node is None or not allowed(wanted, node)
+
+
+def policy_of(task: Task) -> RestartPolicy:
+    """Return a task's restart policy."""
+    return task.spec.restart_policy or RestartPolicy()
+
+
+def grace_s(task: Task) -> float:
+    """Return how long a task may take to stop."""
+    grace_ns = task.spec.container_spec.stop_grace_period
+    return 10.0 if grace_ns is None else grace_ns / 1e9

@@ -1,0 +1,244 @@
+"""What operators do: through the real rules of the API, by what they read a moment ago."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+
+from tests.sim import specs
+from tests.sim.images import BAD, kind_of
+from tests.sim.world import World
+from vault.model.errors import VaultError
+from vault.model.ids import Kind
+from vault.model.node import NodeSpec
+from vault.model.secret import ConfigSpec, Secret, SecretSpec
+from vault.model.service import Replicated, RestartPolicy, Service, ServiceMode, ServiceSpec
+from vault.store import rules, rules_cluster, rules_service
+from vault.store.changes import Change
+from vault.store.snapshot import Snapshot
+
+MOST_SERVICES = 6
+FEWEST_NODES, MOST_NODES = 3, 7
+
+
+class People:
+    """Whoever types commands."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.random = world.clock.random
+        self._numbers = 0
+
+    def act(self) -> None:
+        """Do something."""
+        self.random.choices(tuple(ACTS), tuple(ACTS.values()))[0](self)
+
+    @property
+    def snap(self) -> Snapshot:
+        """The cluster as anybody can read it."""
+        return self.world.store.snap
+
+    def write(self, words: str, about: str, build: Callable[[Snapshot], Change | Sequence[Change]]) -> bool:
+        """Send a request; return whether it was done."""
+
+        def changes(snap: Snapshot) -> Sequence[Change]:
+            made = build(snap)
+            self.world.story.tell("somebody", words, about)
+            return made if isinstance(made, tuple | list) else (made,)
+
+        try:
+            return self.world.store.submit("somebody", changes)
+        except VaultError as refusal:
+            self.world.story.tell("somebody", f"{words}: refused ({refusal})", about)
+            return False
+
+    def _number(self) -> int:
+        self._numbers += 1
+        return self._numbers
+
+    def _any(self, kind: Kind) -> str | None:
+        ids = sorted(self.snap.objects[kind])
+        return self.random.choice(ids) if ids else None
+
+    # Services.
+
+    def create_service(self) -> None:
+        """Create a service."""
+        if len(self.snap.services) < MOST_SERVICES:
+            service_id = f"s{self._number()}"
+            values = [
+                [obj for _, obj in sorted(self.snap.objects[kind].items())] for kind in (Kind.SECRET, Kind.CONFIG)
+            ]
+            spec = specs.draw(self.random, service_id, *values)
+            words = f"creates {service_id}: {specs.shown(spec)}"
+            self.write(words, service_id, lambda snap: rules_service.new_service(snap, service_id, spec))
+
+    def update_service(self) -> None:
+        """Give a service another spec; between reading and writing others may have been quicker."""
+        if (service_id := self._any(Kind.SERVICE)) is not None:
+            service = self.snap.services[service_id]
+            self.change(service, specs.edited(self.random, service.spec, self.snap))
+
+    def scale_service(self) -> None:
+        """Change how many tasks a service has."""
+        service_id = self._any(Kind.SERVICE)
+        if service_id is not None and (service := self.snap.services[service_id]).spec.mode.replicated is not None:
+            replicas = self.random.randint(0, specs.MOST_REPLICAS)
+            mode = ServiceMode(replicated=Replicated(replicas=replicas))
+            self.change(service, replace(service.spec, mode=mode))
+
+    def change(self, service: Service, spec: ServiceSpec) -> None:
+        """Send a new spec, at once or after a while."""
+        words = f"updates {service.id}: {specs.shown(spec)}"
+
+        def send() -> None:
+            self.write(
+                words,
+                service.id,
+                lambda snap: rules_service.updated_service(snap, service.id, spec, version=service.version.index),
+            )
+
+        self.world.clock.after(self.random.choice((0.0, 0.0, 1.0)), send)
+
+    def roll_back_service(self) -> None:
+        """Go back to what a service was."""
+        if (service_id := self._any(Kind.SERVICE)) is not None:
+            version = self.snap.services[service_id].version.index
+            self.write(
+                f"rolls {service_id} back",
+                service_id,
+                lambda snap: rules_service.rolled_back(snap, service_id, version=version, now_s=self.world.clock.now_s),
+            )
+
+    def remove_service(self) -> None:
+        """Remove a service."""
+        if (service_id := self._any(Kind.SERVICE)) is not None:
+            self.write(
+                f"removes {service_id}",
+                service_id,
+                lambda snap: rules_service.removed_service(snap, service_id, now_s=self.world.clock.now_s),
+            )
+
+    # Secrets and configs.
+
+    def create_secret(self) -> str:
+        """Create a secret; return its id."""
+        secret_id = f"k{self._number()}"
+        self.write(
+            f"creates secret {secret_id}",
+            secret_id,
+            lambda snap: rules.new_secret(snap, secret_id, SecretSpec(name=secret_id)),
+        )
+        return secret_id
+
+    def create_config(self) -> None:
+        """Create a config."""
+        config_id = f"c{self._number()}"
+        self.write(
+            f"creates config {config_id}",
+            config_id,
+            lambda snap: rules.new_config(snap, config_id, ConfigSpec(name=config_id)),
+        )
+
+    def remove_value(self) -> None:
+        """Remove a secret or config, if nobody uses it."""
+        kind = self.random.choice((Kind.SECRET, Kind.CONFIG))
+        if (object_id := self._any(kind)) is not None:
+            self.write(f"removes {kind} {object_id}", object_id, lambda snap: rules.removed(snap, kind, object_id))
+
+    def rotate_secret(self) -> None:
+        """Put a new secret in the place of one that a service uses, and try to remove the old one."""
+        service_id = self._any(Kind.SERVICE)
+        used = self.snap.services[service_id].spec.task_template.container_spec.secrets if service_id else ()
+        if service_id is None or not used:
+            return
+        old = self.random.choice(used)
+        fresh = self.snap.secrets.get(self.create_secret())
+        service = self.snap.services[service_id]
+        if isinstance(fresh, Secret):
+            self.change(service, specs.with_secret(service.spec, old.secret_id, fresh))
+            self.world.clock.after(self.world.clock.between(0.0, 60.0), self._remove_secret, old.secret_id)
+
+    def _remove_secret(self, secret_id: str) -> None:
+        if secret_id in self.snap.secrets:
+            words = f"removes secret {secret_id}"
+            self.write(words, secret_id, lambda snap: rules.removed(snap, Kind.SECRET, secret_id))
+
+    # Nodes.
+
+    def set_availability(self) -> None:
+        """Drain, pause or activate a node."""
+        availability = self.random.choice(("active", "active", "pause", "drain"))
+        self.set_node(lambda spec: replace(spec, availability=availability))
+
+    def set_label(self) -> None:
+        """Give a node another label."""
+        zone = self.random.choice("aabc")
+        self.set_node(lambda spec: replace(spec, labels={"zone": zone}))
+
+    def set_node(self, change: Callable[[NodeSpec], NodeSpec]) -> None:
+        """Change what is said of some node."""
+        if (node_id := self._any(Kind.NODE)) is not None:
+            node = self.snap.nodes[node_id]
+            spec = change(node.spec)
+            self.write(
+                f"sets {node_id}: {spec.availability}, {spec.labels}",
+                node_id,
+                lambda snap: rules_cluster.updated_node(snap, node_id, spec, version=node.version.index),
+            )
+
+    def remove_node(self) -> None:
+        """Remove a node, mostly one that is down."""
+        if (node_id := self._any(Kind.NODE)) is not None and len(self.snap.nodes) > FEWEST_NODES:
+            force = self.random.random() < 0.4
+            words = f"removes node {node_id}"
+            self.write(words, node_id, lambda snap: rules_cluster.removed_node(snap, node_id, force=force))
+
+    def add_node(self) -> None:
+        """Let a new machine join."""
+        if len(self.snap.nodes) < MOST_NODES and self.world.store.leader is not None:
+            self.world.add_machine()
+
+    # At the end.
+
+    def mend(self) -> None:
+        """Give a good image to services whose tasks would otherwise end and be replaced for ever."""
+        for service_id, service in sorted(self.snap.services.items()):
+            spec = service.spec
+            if restless(spec):
+                container = replace(spec.task_template.container_spec, image="steady:mended")
+                good = replace(spec, task_template=replace(spec.task_template, container_spec=container))
+                self.write(
+                    f"mends {service_id}",
+                    service_id,
+                    lambda snap, i=service_id, good=good: rules_service.updated_service(
+                        snap, i, good, version=snap.services[i].version.index
+                    ),
+                )
+
+
+def restless(spec: ServiceSpec) -> bool:
+    """Whether tasks of a spec end and are replaced for ever."""
+    kind, policy = kind_of(spec.task_template.container_spec.image), spec.task_template.restart_policy
+    policy = policy or RestartPolicy()
+    if policy.condition == "none" or (policy.max_attempts and not policy.window):
+        return False
+    return kind in BAD or (kind == "finishes" and policy.condition != "on-failure")
+
+
+ACTS: dict[Callable[[People], object], int] = {
+    People.create_service: 12,
+    People.update_service: 16,
+    People.scale_service: 8,
+    People.roll_back_service: 3,
+    People.remove_service: 3,
+    People.create_secret: 3,
+    People.create_config: 2,
+    People.remove_value: 3,
+    People.rotate_secret: 4,
+    People.set_availability: 6,
+    People.set_label: 5,
+    People.remove_node: 2,
+    People.add_node: 2,
+}

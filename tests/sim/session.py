@@ -1,0 +1,105 @@
+"""A node's session with one leadership: what is told in order until it breaks, and reports the other way.
+
+A message that is lost breaks the session a moment later, or is noticed as a gap by the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from vault.dispatcher.assignments import NodeView, difference
+from vault.model.ids import Kind
+from vault.model.secret import Config, Secret
+from vault.rpc.messages import Assignments, Report, SealedValue
+
+if TYPE_CHECKING:
+    from tests.sim.agent import Agent
+    from tests.sim.desk import Desk
+
+GATHER_S = 0.05  # As `vault.dispatcher.session`.
+
+
+class Session:
+    """One connection."""
+
+    def __init__(self, desk: Desk, agent: Agent) -> None:
+        self.desk = desk
+        self.agent = agent
+        self.node_id = agent.machine.id
+        self.epoch = desk.leader.epoch
+        self.view = NodeView()
+        self.open = True
+        self._clock = desk.clock
+        self._sequence = 0
+        self._touched = False
+        self._arrives_s = 0.0  # When the last message arrives; none overtakes another.
+
+    def touch(self) -> None:
+        """Look soon whether there is news for the node."""
+        if not self._touched:
+            self._touched = True
+            self._clock.after(self._clock.between(0.0, GATHER_S), self._assign)
+
+    def _assign(self) -> None:
+        self._touched = False
+        if not (self.open and self.desk.leader.alive):
+            return
+        snap = self.desk.world.store.snap
+        after, told = difference(self.view, snap, self.node_id)
+        message = Assignments(
+            full=not self._sequence,
+            complete=True,
+            generation=1,
+            counter=self.epoch,
+            applies_to=self._sequence,
+            sequence=self._sequence + 1,
+            put_tasks=tuple(sorted(told.put_tasks, key=attrgetter("id"))),  # Sets are ordered anew in each process.
+            remove_tasks=tuple(sorted(told.remove_tasks)),
+            put_values=tuple(map(sealed, sorted(told.put_values, key=attrgetter("id")))),
+            remove_values=tuple(sorted(told.remove_values)),
+        )
+        self.view = after
+        if message.empty and self._sequence:
+            return
+        self._sequence += 1
+        self.desk.world.judge.told(self.node_id, snap, message)
+        self._carry(self.agent.take, self, message)
+
+    def report(self, report: Report) -> None:
+        """Carry a report to the leader; it may come twice."""
+        twice = self.desk.world.faulty and self._clock.chance(0.02)
+        for _ in range(1 + twice):
+            self._carry(self._reported, report)
+
+    def _reported(self, report: Report) -> None:
+        if self.desk.leader.alive:
+            self.desk.reported(self, report.number, report.statuses)
+
+    def acknowledge(self, number: int) -> None:
+        """Tell the node that a report is written."""
+        self._carry(self.agent.acknowledged, self, number)
+
+    def _carry(self, deliver: Callable[..., object], *what: object) -> None:
+        if not (self.open and self.agent.machine.linked):
+            return
+        if self.desk.world.faulty and self._clock.chance(0.01):
+            self._clock.after(self._clock.between(0.0, 2.0), self.breaks)
+            return
+        delay_s = self._clock.between(0.001, 0.1) * self.agent.machine.distance
+        self._arrives_s = max(self._arrives_s, self._clock.now_s + delay_s)
+        self._clock.after(self._arrives_s - self._clock.now_s, deliver, *what)
+
+    def breaks(self) -> None:
+        """End, at both ends."""
+        if self.open:
+            self.open = False
+            self.desk.ended(self)
+            self.agent.broken(self)
+
+
+def sealed(value: Secret | Config) -> SealedValue:
+    """Return a value as it travels; its bytes are no matter here."""
+    kind = Kind.SECRET if isinstance(value, Secret) else Kind.CONFIG
+    return SealedValue(kind=kind, id=value.id, name=value.spec.name, version=value.version.index)

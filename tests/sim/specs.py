@@ -1,0 +1,247 @@
+"""Specs of services, drawn by chance: whatever a spec can say that the orchestration core acts on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from msgspec.structs import replace
+
+from vault.model.base import SECOND_NS
+from vault.model.container import ContainerSpec
+from vault.model.errors import VaultError
+from vault.model.secret import Config, ConfigReference, FileTarget, Secret, SecretReference
+from vault.model.service import (
+    EndpointSpec,
+    Global,
+    NetworkAttachmentConfig,
+    Placement,
+    PortConfig,
+    Replicated,
+    Reservation,
+    Resources,
+    RestartPolicy,
+    ServiceMode,
+    ServiceSpec,
+    TaskSpec,
+    UpdateConfig,
+)
+from vault.store.rules_spec import check_spec
+from vault.store.snapshot import Snapshot
+
+MOST_REPLICAS = 6
+GOOD = ("steady",) * 12 + ("slow", "flaky", "stubborn", "finishes")
+ANY = (*GOOD, "crashes", "missing", "broken", "hung", "flaky", "crashes")
+CONSTRAINTS = (
+    "node.labels.zone==a", "node.labels.zone!=c", "node.labels.zone == B", "node.role!=manager",
+    "node.platform.os==linux", "node.hostname!=h1", "engine.labels.disk==ssd", "node.id!=n0", "node.ip!=10.0.0.2",
+)  # fmt: skip
+ORDERS = ("stop-first", "start-first")
+ACTIONS = ("pause", "continue", "rollback")
+
+
+def draw(
+    random: Random, name: str, secrets: Sequence[Secret], configs: Sequence[Config], *, global_: bool | None = None
+) -> ServiceSpec:
+    """Return a spec drawn by chance; what the product does not support yet is left out."""
+    spread = random.random() < 0.25 if global_ is None else global_
+    mode = (
+        ServiceMode(global_=Global())
+        if spread
+        else ServiceMode(replicated=Replicated(replicas=random.randint(0, MOST_REPLICAS)))
+    )
+    return ServiceSpec(
+        name=name,
+        task_template=TaskSpec(
+            container_spec=container(random, secrets, configs),
+            networks=(NetworkAttachmentConfig(target=random.choice(("small", "large"))),) * (random.random() < 0.4),
+            placement=placement(random),
+            resources=resources(random),
+            restart_policy=restart_policy(random),
+        ),
+        mode=mode,
+        update_config=update_config(random) if random.random() < 0.8 else None,
+        rollback_config=update_config(random, rollback=True) if random.random() < 0.3 else None,
+        endpoint_spec=endpoint(random),
+    )
+
+
+def container(random: Random, secrets: Sequence[Secret], configs: Sequence[Config]) -> ContainerSpec:
+    """Return what a task runs, and which secrets and configs it reads."""
+    return ContainerSpec(
+        image=image(random),
+        stop_grace_period=random.choice((None, None, 0, SECOND_NS, 10 * SECOND_NS)),
+        secrets=tuple(map(secret_reference, chosen(random, secrets))),
+        configs=tuple(map(config_reference, chosen(random, configs))),
+    )
+
+
+def image(random: Random, kinds: Sequence[str] = ANY) -> str:
+    """Return an image."""
+    return f"{random.choice(kinds)}:v{random.randint(1, 5)}"
+
+
+def chosen(random: Random, values: Sequence[Secret] | Sequence[Config]) -> list:
+    """Return some of what there is, mostly none or one."""
+    return random.sample(list(values), min(len(values), random.choice((0, 0, 1, 1, 2))))
+
+
+def secret_reference(secret: Secret) -> SecretReference:
+    """Return a claim on a secret."""
+    return SecretReference(file=FileTarget(name=secret.id), secret_id=secret.id, secret_name=secret.spec.name)
+
+
+def config_reference(config: Config) -> ConfigReference:
+    """Return a claim on a config."""
+    return ConfigReference(file=FileTarget(name=f"/{config.id}"), config_id=config.id, config_name=config.spec.name)
+
+
+def placement(random: Random) -> Placement | None:
+    """Return where tasks may run."""
+    if random.random() < 0.5:
+        return None
+    constraints = tuple(random.sample(CONSTRAINTS, random.choice((0, 1, 1, 2))))
+    platforms = ({"OS": "linux", "Architecture": random.choice(("amd64", "arm64"))},) if random.random() < 0.1 else ()
+    preferences = ({"Spread": {"SpreadDescriptor": "node.labels.zone"}},) if random.random() < 0.3 else ()
+    return Placement(
+        constraints=constraints,
+        platforms=platforms,
+        preferences=preferences if supported("preferences") else (),
+        max_replicas=random.choice((1, 2)) if random.random() < 0.15 and supported("max replicas") else 0,
+    )
+
+
+def resources(random: Random) -> Resources | None:
+    """Return what a task reserves: nodes have 4 CPUs and 4 GiB."""
+    if random.random() < 0.6:
+        return None
+    cpus, memory = random.choice((0, 1, 1.5, 2)), random.choice((0, 1, 2))
+    return Resources(reservations=Reservation(nano_cpus=int(cpus * 1e9), memory_bytes=memory << 30))
+
+
+def restart_policy(random: Random) -> RestartPolicy | None:
+    """Return when an ended task is replaced."""
+    if random.random() < 0.2:
+        return None
+    limited = random.random() < 0.3
+    return RestartPolicy(
+        condition=random.choice(("", "any", "any", "any", "on-failure", "none")),
+        delay=int(random.choice((0, 0.5, 1, 5)) * SECOND_NS),
+        max_attempts=random.choice((1, 2, 3)) if limited else None,
+        window=random.choice((5, 30)) * SECOND_NS if limited and random.random() < 0.4 else None,
+    )
+
+
+def update_config(random: Random, *, rollback: bool = False) -> UpdateConfig:
+    """Return how tasks are exchanged."""
+    orders = ORDERS if supported("start-first") else ORDERS[:1]
+    actions = ACTIONS if supported("rollback") and not rollback else ACTIONS[:2]
+    return UpdateConfig(
+        parallelism=random.choice((0, 1, 1, 2)),
+        delay=int(random.choice((0, 0, 0.5, 3)) * SECOND_NS),
+        failure_action=random.choice(actions),
+        monitor=int(random.choice((0, 0.5, 2)) * SECOND_NS),
+        max_failure_ratio=random.choice((0.0, 0.0, 0.3, 1.0)),
+        order=random.choice(orders),
+    )
+
+
+def endpoint(random: Random) -> EndpointSpec | None:
+    """Return the ports of a service: on its nodes, or in the mesh."""
+    kind = random.random()
+    if kind < 0.12:
+        ports = (PortConfig(target_port=80, published_port=random.choice((80, 81)), publish_mode="host"),)
+        return EndpointSpec(ports=ports)
+    if kind < 0.2:
+        return EndpointSpec(ports=(PortConfig(target_port=80),))
+    return None
+
+
+def probes() -> dict[str, ServiceSpec]:
+    """Return a spec for each thing that the product may not support yet."""
+    fine = ServiceSpec(name="web", task_template=TaskSpec(container_spec=ContainerSpec(image="steady:v1")))
+    spread = Placement(preferences=({"Spread": {"SpreadDescriptor": "node.labels.zone"}},))
+    return {
+        "start-first": replace(fine, update_config=UpdateConfig(order="start-first")),
+        "rollback": replace(fine, update_config=UpdateConfig(failure_action="rollback")),
+        "preferences": replace(fine, task_template=replace(fine.task_template, placement=spread)),
+        "max replicas": replace(fine, task_template=replace(fine.task_template, placement=Placement(max_replicas=1))),
+    }
+
+
+_SUPPORTED: dict[str, bool] = {}
+
+
+def supported(feature: str) -> bool:
+    """Return whether the product takes a spec with a feature."""
+    if not _SUPPORTED:
+        for name, spec in probes().items():
+            try:
+                check_spec(spec)
+            except VaultError:
+                _SUPPORTED[name] = False
+            else:
+                _SUPPORTED[name] = True
+    return _SUPPORTED[feature]
+
+
+def edited(random: Random, spec: ServiceSpec, snap: Snapshot) -> ServiceSpec:
+    """Return a spec with one thing changed, or drawn anew."""
+    task = spec.task_template
+    secrets = [secret for _, secret in sorted(snap.secrets.items())]
+    configs = [config for _, config in sorted(snap.configs.items())]
+    match random.choice(
+        ("image", "image", "image", "placement", "resources", "values", "force", "how", "ports", "all")
+    ):
+        case "image":
+            return replace(spec, task_template=with_image(task, image(random)))
+        case "placement":
+            return replace(spec, task_template=replace(task, placement=placement(random)))
+        case "resources":
+            return replace(spec, task_template=replace(task, resources=resources(random)))
+        case "values":
+            fresh = container(random, secrets, configs)
+            old = replace(task.container_spec, secrets=fresh.secrets, configs=fresh.configs)
+            return replace(spec, task_template=replace(task, container_spec=old))
+        case "force":
+            return replace(spec, task_template=replace(task, force_update=task.force_update + 1))
+        case "how":
+            return replace(spec, update_config=update_config(random), task_template=with_image(task, image(random)))
+        case "ports":
+            return replace(spec, endpoint_spec=endpoint(random))
+        case _:
+            return draw(random, spec.name, secrets, configs, global_=spec.mode.global_ is not None)
+
+
+def with_image(task: TaskSpec, name: str) -> TaskSpec:
+    """Return a task with another image."""
+    return replace(task, container_spec=replace(task.container_spec, image=name))
+
+
+def with_secret(spec: ServiceSpec, old_id: str, new: Secret) -> ServiceSpec:
+    """Return a spec with one secret in the place of another."""
+    container_spec = spec.task_template.container_spec
+    secrets = tuple(secret_reference(new) if one.secret_id == old_id else one for one in container_spec.secrets)
+    task = replace(spec.task_template, container_spec=replace(container_spec, secrets=secrets))
+    return replace(spec, task_template=task)
+
+
+def shown(spec: ServiceSpec) -> str:
+    """Return in a few words what a spec says."""
+    task = spec.task_template
+    policy, how, place = task.restart_policy, spec.update_config, task.placement
+    words = [
+        "global" if spec.mode.global_ else f"{spec.mode.replicated.replicas if spec.mode.replicated else 1} x",
+        task.container_spec.image,
+    ]
+    if policy:
+        tries = f" {policy.max_attempts}/{(policy.window or 0) / 1e9:g}s" if policy.max_attempts else ""
+        words.append(f"restart {policy.condition or 'any'} after {(policy.delay or 0) / 1e9:g}s{tries}")
+    if how:
+        words.append(f"update {how.parallelism} {how.order} {how.failure_action} > {how.max_failure_ratio:g}")
+    if place:
+        words.append(" ".join((*place.constraints, *(["spread"] if place.preferences else []))))
+    if spec.endpoint_spec and spec.endpoint_spec.ports:
+        words.append(f"{spec.endpoint_spec.ports[0].publish_mode} port")
+    words.extend(reference.secret_id for reference in task.container_spec.secrets)
+    return ", ".join(filter(None, words))

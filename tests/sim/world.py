@@ -1,0 +1,129 @@
+"""A simulated cluster: one store, one leader after another, machines, and whatever befalls them."""
+
+from __future__ import annotations
+
+from itertools import count
+
+from tests.sim.clock import Clock
+from tests.sim.judge import Judge
+from tests.sim.leader import Leader
+from tests.sim.machine import Machine
+from tests.sim.store import Store
+from tests.sim.story import Story
+from vault.model.network import IPAMConfig, IPAMOptions, Network, NetworkSpec
+from vault.model.node import (
+    EncryptionMeans,
+    Engine,
+    Node,
+    NodeDescription,
+    NodeResources,
+    NodeSpec,
+    NodeStatus,
+    Platform,
+)
+from vault.model.secret import Driver
+from vault.store.changes import Change, Put
+
+ZONES = "aab"
+
+
+class World:
+    """Everything, driven by `clock`; each change is judged as it is made."""
+
+    def __init__(self, seed: int, *, nodes: int) -> None:
+        self.seed = seed
+        self.clock = Clock(seed)
+        self.story = Story(self.clock, seed)
+        self.day_s = 86_400.0
+        self.faulty = False  # Whether things go wrong by themselves.
+        self.machines: dict[str, Machine] = {}
+        self.store = Store(self)
+        self.judge = Judge(self)
+        self._ids = (f"t{number:024d}" for number in count(1))
+        self.take_lead()
+        self.store.submit("init", lambda snap: [Put(network("small", "10.1.0.0/28")), Put(network("large", ""))])
+        for _ in range(nodes):
+            self.add_machine()
+
+    def new_id(self) -> str:
+        """Return the next identifier of a task."""
+        return next(self._ids)
+
+    def run(self, duration_s: float) -> None:
+        """Let time pass."""
+        self.clock.run(duration_s)
+
+    # Who leads.
+
+    def take_lead(self) -> None:
+        """Let a manager lead, unless one does; it knows only what is committed."""
+        if self.store.leader is None:
+            self.store.epoch += 1
+            self.store.leader = Leader(self, self.store.epoch)
+            self.story.tell("managers", f"leader number {self.store.epoch}")
+            self.store.leader.begin()
+
+    def lose_leader(self) -> None:
+        """End a leadership; another begins a little later."""
+        if self.store.leader is not None:
+            self.story.tell("managers", "the leader is gone")
+            self.store.leader.end()
+            self.store.leader = None
+            self.clock.after(self.clock.between(0.1, 4.0), self.take_lead)
+
+    # Machines.
+
+    def add_machine(self) -> None:
+        """Let a machine join."""
+        number = len(self.machines)
+        machine = self.machines[f"n{number}"] = Machine(self, f"n{number}", f"10.0.0.{number + 1}")
+        self.story.tell("somebody", f"joins {machine.id}", machine.id)
+        change: Change = Put(new_node(machine, number))
+        self.store.submit(machine.id, lambda snap: (change,))
+        machine.start_agent()
+
+    def boot(self, machine: Machine) -> None:
+        """Turn a machine on."""
+        if not machine.up:
+            self.story.tell("power", f"{machine.id} is on", machine.id)
+            machine.up = True
+            machine.start_agent()
+
+    def link(self, machine: Machine) -> None:
+        """Let a machine be reached again."""
+        if not machine.linked:
+            self.story.tell("network", f"{machine.id} is back", machine.id)
+            machine.linked = True
+
+    def start_agent(self, machine: Machine) -> None:
+        """Start vaultd where it does not run."""
+        machine.start_agent()
+
+
+def new_node(machine: Machine, number: int) -> Node:
+    """Return a node as it joins; no two are alike."""
+    return Node(
+        id=machine.id,
+        spec=NodeSpec(labels={"zone": ZONES[number % len(ZONES)]}, role="manager" if number == 0 else "worker"),
+        description=NodeDescription(
+            hostname=f"h{number}",
+            platform=Platform(architecture="aarch64" if number % 4 == 3 else "x86_64", os="linux"),
+            resources=NodeResources(nano_cpus=4 * 10**9, memory_bytes=4 << 30),
+            engine=Engine(labels={"disk": "ssd"} if number % 2 else {}),
+            encryption=EncryptionMeans(by="kernel") if number % 3 else None,
+        ),
+        status=NodeStatus(state="ready", addr=machine.addr),
+    )
+
+
+def network(name: str, subnet: str) -> Network:
+    """Return an overlay network; without a subnet it is given one of 254 addresses."""
+    configs = (IPAMConfig(subnet=subnet),) if subnet else ()
+    return Network(
+        id=name,
+        spec=NetworkSpec(
+            name=name,
+            driver_configuration=Driver(name="overlay"),
+            ipam_options=IPAMOptions(configs=configs) if configs else None,
+        ),
+    )
