@@ -65,6 +65,28 @@ def test_failures_by_which_an_update_is_judged_are_kept_while_it_lasts() -> None
     assert world.status == ("updating", "update in progress")
 
 
+def test_the_task_that_a_paused_update_names_is_kept() -> None:
+    config = UpdateConfig(parallelism=1, failure_action="pause")
+    world = World()
+    world.run(spec(1, restart=AT_ONCE, update=config))
+    world.update(spec(1, image="v2", restart=AT_ONCE, update=config))
+    world.observe(world.tasks()[0], State.SHUTDOWN)
+    failed = world.wanted()[0]
+    crash(world, 8)
+    assert world.status == ("paused", f"update paused due to failure or early termination of task {failed.id}")
+    assert failed.id in world.snap.tasks
+    assert len(world.tasks()) == 5
+
+
+def test_a_service_that_is_to_keep_less_history_keeps_less_at_once() -> None:
+    world = World()
+    world.run(spec(2, restart=AT_ONCE))
+    for _ in range(4):
+        world.observe(world.wanted()[1], State.FAILED)
+    world.update(spec(2, restart=RestartPolicy(delay=0, max_attempts=1), update=UpdateConfig(parallelism=1)))
+    assert sum(task.slot == 2 for task in world.tasks()) == 2  # Though it is slot 1 that is exchanged.
+
+
 def test_a_task_that_was_never_placed_goes_at_once_when_removed() -> None:
     world = World(nodes=0)
     world.create(spec(1))

@@ -4,11 +4,19 @@ from msgspec.structs import replace
 
 from tests.orchestrator.world import SECOND, World, labelled, spec, state
 from vault.model.node import Node
-from vault.model.service import Reservation, Resources, RestartPolicy
+from vault.model.service import Reservation, Resources, RestartPolicy, Service, UpdateConfig, UpdateState
 from vault.model.task import State
+from vault.store.changes import Put
 
 AT_ONCE = RestartPolicy(delay=0)
 DAY_S = 24 * 3600
+
+
+def pause(service: Service) -> Service:
+    """Return a service whose update was paused."""
+    status = service.update_status
+    assert status is not None
+    return replace(service, update_status=replace(status, state=UpdateState.PAUSED))
 
 
 def test_a_task_whose_node_no_longer_fits_is_rejected_and_moves() -> None:
@@ -23,6 +31,31 @@ def test_a_task_whose_node_no_longer_fits_is_rejected_and_moves() -> None:
     world.set_node("n2", labelled(zone="a"))
     assert world.wanted()[0].node_id == "n2"
     assert world.wanted()[0].status.err == ""
+
+
+def test_a_paused_update_leaves_tasks_where_their_own_spec_put_them() -> None:
+    """A new leader, or a change of the node, does not do what the update was stopped from doing."""
+    config = UpdateConfig(parallelism=1, failure_action="pause")
+    world = World(nodes=2, forgetful=True)
+    world.set_node("n1", labelled(zone="a"))
+    world.run(spec(2, update=config))
+    world.update(spec(2, image="v2", constraints=("node.labels.zone == c",), restart=AT_ONCE, update=config))
+    world.write(Put(pause(world.snap.services["web"])))
+    old = next(task for task in world.tasks() if task.state is State.RUNNING and task.wanted)
+    world.set_node(old.node_id, labelled(zone="b"))
+    assert world.snap.tasks[old.id].state is State.RUNNING
+
+
+def test_a_task_that_neither_its_own_spec_nor_the_new_one_allows_is_rejected_though_the_update_is_paused() -> None:
+    config = UpdateConfig(parallelism=1, failure_action="pause")
+    world = World(nodes=1)
+    world.set_node("n1", labelled(zone="a"))
+    world.run(spec(2, constraints=("node.labels.zone == a",), update=config))
+    world.update(spec(2, image="v2", constraints=("node.labels.zone == c",), restart=AT_ONCE, update=config))
+    world.write(Put(pause(world.snap.services["web"])))
+    old = next(task for task in world.tasks() if task.state is State.RUNNING and task.wanted)
+    world.set_node("n1", labelled(zone="b"))
+    assert world.snap.tasks[old.id].state is State.REJECTED
 
 
 def test_a_task_that_is_still_starting_is_rejected_once_it_runs() -> None:

@@ -1,9 +1,12 @@
 """Rolling updates exchange tasks a few at a time, and stop when the new ones fail."""
 
+from collections.abc import Callable
+
 import pytest
 from msgspec.structs import replace
 
-from tests.orchestrator.world import SECOND, World, availability, labelled, spec
+from tests.orchestrator.world import SECOND, World, availability, labelled, spec, state
+from vault.model.node import Node
 from vault.model.service import RestartPolicy, UpdateConfig
 from vault.model.task import State
 from vault.store.changes import Put
@@ -89,7 +92,7 @@ def test_a_failure_pauses_the_update() -> None:
 
 
 def test_a_failure_soon_after_the_start_counts_and_a_late_one_does_not() -> None:
-    for after_s, state in ((4.0, "paused"), (5.5, "completed")):
+    for after_s, outcome in ((4.0, "paused"), (5.5, "completed")):
         world = World()
         world.run(spec(1, update=ONE))
         world.update(spec(1, image="v2", update=ONE))
@@ -97,7 +100,7 @@ def test_a_failure_soon_after_the_start_counts_and_a_late_one_does_not() -> None
         world.wait(after_s)
         world.observe(world.wanted()[0], State.FAILED)
         assert world.status is not None
-        assert world.status[0] == state
+        assert world.status[0] == outcome
 
 
 def test_failures_up_to_the_ratio_are_tolerated() -> None:
@@ -162,6 +165,20 @@ def test_a_paused_update_goes_on_when_the_service_is_updated_again() -> None:
     world.wait(6)
     assert world.status == ("completed", "update completed")
     assert [task.spec.container_spec.image for task in world.wanted()] == ["v2"] * 2
+
+
+@pytest.mark.parametrize("change", [availability("drain"), state("down")])
+def test_an_update_is_not_complete_because_its_task_moves_to_another_node(change: Callable[[Node], Node]) -> None:
+    world = World(nodes=2)
+    world.run(spec(1, update=ONE, restart=RestartPolicy(delay=0)))
+    world.update(spec(1, image="v2", update=ONE, restart=RestartPolicy(delay=0)))
+    world.observe(world.tasks()[0], State.SHUTDOWN)
+    world.set_node(world.wanted()[0].node_id, change)
+    world.wait(100)
+    assert world.status == ("updating", "update in progress")
+    world.follow()
+    world.wait(6)
+    assert world.status == ("completed", "update completed")
 
 
 def test_scaling_or_labels_alone_update_nothing() -> None:

@@ -13,7 +13,7 @@ from vault.model.errors import VaultError
 from vault.model.ids import Kind
 from vault.model.node import NodeSpec
 from vault.model.secret import ConfigSpec, Secret, SecretSpec
-from vault.model.service import Replicated, RestartPolicy, Service, ServiceMode, ServiceSpec
+from vault.model.service import Replicated, RestartPolicy, Service, ServiceMode, ServiceSpec, UpdateConfig
 from vault.store import rules, rules_cluster, rules_service
 from vault.store.changes import Change
 from vault.store.snapshot import Snapshot
@@ -72,7 +72,11 @@ class People:
             ]
             spec = specs.draw(self.random, service_id, *values)
             words = f"creates {service_id}: {specs.shown(spec)}"
-            self.write(words, service_id, lambda snap: rules_service.new_service(snap, service_id, spec))
+            self.write(
+                words,
+                service_id,
+                lambda snap: rules_service.new_service(snap, service_id, spec, now_s=self.world.clock.now_s),
+            )
 
     def update_service(self) -> None:
         """Give a service another spec; between reading and writing others may have been quicker."""
@@ -96,7 +100,9 @@ class People:
             self.write(
                 words,
                 service.id,
-                lambda snap: rules_service.updated_service(snap, service.id, spec, version=service.version.index),
+                lambda snap: rules_service.updated_service(
+                    snap, service.id, spec, version=service.version.index, now_s=self.world.clock.now_s
+                ),
             )
 
         self.world.clock.after(self.random.choice((0.0, 0.0, 1.0)), send)
@@ -209,11 +215,13 @@ class People:
             if restless(spec):
                 container = replace(spec.task_template.container_spec, image="steady:mended")
                 good = replace(spec, task_template=replace(spec.task_template, container_spec=container))
+                if not spec.mode.is_job:  # Nothing is to take it back.
+                    good = replace(good, update_config=UpdateConfig(failure_action="continue", deadline=0))
                 self.write(
                     f"mends {service_id}",
                     service_id,
                     lambda snap, i=service_id, good=good: rules_service.updated_service(
-                        snap, i, good, version=snap.services[i].version.index
+                        snap, i, good, version=snap.services[i].version.index, now_s=self.world.clock.now_s
                     ),
                 )
 
@@ -224,7 +232,7 @@ def restless(spec: ServiceSpec) -> bool:
     policy = policy or RestartPolicy()
     if policy.condition == "none" or (policy.max_attempts and not policy.window):
         return False
-    return kind in BAD or (kind == "finishes" and policy.condition != "on-failure")
+    return kind in BAD or (kind == "finishes" and policy.condition != "on-failure" and not spec.mode.is_job)
 
 
 ACTS: dict[Callable[[People], object], int] = {

@@ -14,10 +14,12 @@ from vault.model.secret import Config, ConfigReference, FileTarget, Secret, Secr
 from vault.model.service import (
     EndpointSpec,
     Global,
+    GlobalJob,
     NetworkAttachmentConfig,
     Placement,
     PortConfig,
     Replicated,
+    ReplicatedJob,
     Reservation,
     Resources,
     RestartPolicy,
@@ -41,29 +43,41 @@ ACTIONS = ("pause", "continue", "rollback")
 
 
 def draw(
-    random: Random, name: str, secrets: Sequence[Secret], configs: Sequence[Config], *, global_: bool | None = None
+    random: Random, name: str, secrets: Sequence[Secret], configs: Sequence[Config], *, mode: ServiceMode | None = None
 ) -> ServiceSpec:
     """Return a spec drawn by chance; what the product does not support yet is left out."""
-    spread = random.random() < 0.25 if global_ is None else global_
-    mode = (
-        ServiceMode(global_=Global())
-        if spread
-        else ServiceMode(replicated=Replicated(replicas=random.randint(0, MOST_REPLICAS)))
-    )
+    mode = new_mode(random) if mode is None else mode
+    container_spec = container(random, secrets, configs)
+    if mode.is_job and random.random() < 0.7:
+        container_spec = replace(container_spec, image=image(random, ("finishes",)))
     return ServiceSpec(
         name=name,
         task_template=TaskSpec(
-            container_spec=container(random, secrets, configs),
+            container_spec=container_spec,
             networks=(NetworkAttachmentConfig(target=random.choice(("small", "large"))),) * (random.random() < 0.4),
             placement=placement(random),
             resources=resources(random),
             restart_policy=restart_policy(random),
         ),
         mode=mode,
-        update_config=update_config(random) if random.random() < 0.8 else None,
-        rollback_config=update_config(random, rollback=True) if random.random() < 0.3 else None,
+        update_config=update_config(random) if not mode.is_job and random.random() < 0.8 else None,
+        rollback_config=update_config(random, rollback=True) if not mode.is_job and random.random() < 0.3 else None,
         endpoint_spec=endpoint(random),
     )
+
+
+def new_mode(random: Random) -> ServiceMode:
+    """Return whether a service has replicas, one task a node, or is a job of either kind."""
+    kind = random.random()
+    if kind < 0.55:
+        return ServiceMode(replicated=Replicated(replicas=random.randint(0, MOST_REPLICAS)))
+    if kind < 0.8:
+        return ServiceMode(global_=Global())
+    if kind < 0.93:
+        return ServiceMode(
+            replicated_job=ReplicatedJob(max_concurrent=random.randint(0, 3), total_completions=random.randint(0, 5))
+        )
+    return ServiceMode(global_job=GlobalJob())
 
 
 def container(random: Random, secrets: Sequence[Secret], configs: Sequence[Config]) -> ContainerSpec:
@@ -134,15 +148,15 @@ def restart_policy(random: Random) -> RestartPolicy | None:
 
 def update_config(random: Random, *, rollback: bool = False) -> UpdateConfig:
     """Return how tasks are exchanged."""
-    orders = ORDERS if supported("start-first") else ORDERS[:1]
-    actions = ACTIONS if supported("rollback") and not rollback else ACTIONS[:2]
+    actions = ACTIONS[:2] if rollback else ACTIONS
     return UpdateConfig(
         parallelism=random.choice((0, 1, 1, 2)),
         delay=int(random.choice((0, 0, 0.5, 3)) * SECOND_NS),
         failure_action=random.choice(actions),
         monitor=int(random.choice((0, 0.5, 2)) * SECOND_NS),
         max_failure_ratio=random.choice((0.0, 0.0, 0.3, 1.0)),
-        order=random.choice(orders),
+        order=random.choice(ORDERS),
+        deadline=random.choice((20, 60)) * SECOND_NS if random.random() < 0.3 else None,
     )
 
 
@@ -162,8 +176,6 @@ def probes() -> dict[str, ServiceSpec]:
     fine = ServiceSpec(name="web", task_template=TaskSpec(container_spec=ContainerSpec(image="steady:v1")))
     spread = Placement(preferences=({"Spread": {"SpreadDescriptor": "node.labels.zone"}},))
     return {
-        "start-first": replace(fine, update_config=UpdateConfig(order="start-first")),
-        "rollback": replace(fine, update_config=UpdateConfig(failure_action="rollback")),
         "preferences": replace(fine, task_template=replace(fine.task_template, placement=spread)),
         "max replicas": replace(fine, task_template=replace(fine.task_template, placement=Placement(max_replicas=1))),
     }
@@ -206,11 +218,12 @@ def edited(random: Random, spec: ServiceSpec, snap: Snapshot) -> ServiceSpec:
         case "force":
             return replace(spec, task_template=replace(task, force_update=task.force_update + 1))
         case "how":
-            return replace(spec, update_config=update_config(random), task_template=with_image(task, image(random)))
+            how = None if spec.mode.is_job else update_config(random)
+            return replace(spec, update_config=how, task_template=with_image(task, image(random)))
         case "ports":
             return replace(spec, endpoint_spec=endpoint(random))
         case _:
-            return draw(random, spec.name, secrets, configs, global_=spec.mode.global_ is not None)
+            return draw(random, spec.name, secrets, configs, mode=spec.mode)
 
 
 def with_image(task: TaskSpec, name: str) -> TaskSpec:
@@ -226,19 +239,29 @@ def with_secret(spec: ServiceSpec, old_id: str, new: Secret) -> ServiceSpec:
     return replace(spec, task_template=task)
 
 
+def shown_mode(mode: ServiceMode) -> str:
+    """Return in a few words how many tasks there are."""
+    if mode.replicated is not None:
+        return f"{mode.replicated.replicas} x"
+    if mode.replicated_job is not None:
+        return f"job {mode.replicated_job.total_completions}, {mode.replicated_job.max_concurrent} at a time"
+    return mode.name
+
+
 def shown(spec: ServiceSpec) -> str:
     """Return in a few words what a spec says."""
     task = spec.task_template
     policy, how, place = task.restart_policy, spec.update_config, task.placement
     words = [
-        "global" if spec.mode.global_ else f"{spec.mode.replicated.replicas if spec.mode.replicated else 1} x",
+        shown_mode(spec.mode),
         task.container_spec.image,
     ]
     if policy:
         tries = f" {policy.max_attempts}/{(policy.window or 0) / 1e9:g}s" if policy.max_attempts else ""
         words.append(f"restart {policy.condition or 'any'} after {(policy.delay or 0) / 1e9:g}s{tries}")
     if how:
-        words.append(f"update {how.parallelism} {how.order} {how.failure_action} > {how.max_failure_ratio:g}")
+        limit = f" within {how.deadline / 1e9:g}s" if how.deadline else ""
+        words.append(f"update {how.parallelism} {how.order} {how.failure_action} > {how.max_failure_ratio:g}{limit}")
     if place:
         words.append(" ".join((*place.constraints, *(["spread"] if place.preferences else []))))
     if spec.endpoint_spec and spec.endpoint_spec.ports:

@@ -58,7 +58,7 @@ class Story:
 
 def slot_of(task: Task) -> str:
     """Return the slot of a task in words: `service.3`, or `service.node`."""
-    return f"{task.service_id}.{task.slot or task.node_id}"
+    return f"{task.service_id}.{task.slot_key}"
 
 
 def shown_line(entry: tuple[float, str, str | Change, frozenset[str]]) -> str:

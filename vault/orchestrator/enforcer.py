@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from vault.model.base import from_s
 from vault.model.ids import Kind, NewID
 from vault.model.node import Node
+from vault.model.service import Placement
 from vault.model.task import State, Task, TaskStatus
-from vault.orchestrator.progress import IN_PROGRESS, current_status
 from vault.scheduler.constraint import node_matches, parse_stored
 from vault.scheduler.needs import reserved
 from vault.scheduler.stock import Stock
@@ -62,12 +62,17 @@ def unfit_on(snap: Snapshot, node: Node | None) -> Iterator[Task]:
 
 
 def fits(snap: Snapshot, task: Task) -> bool:
-    """Whether a task's node meets the present constraints of its service; an update deals with its tasks itself."""
+    """Whether a task's node meets the present constraints of its service, or those it was placed by.
+
+    An update moves the tasks that only the present ones forbid; while it is paused they stay.
+    """
     node, service = snap.nodes.get(task.node_id), snap.services.get(task.service_id)
     if node is None or service is None:
         return True
-    placement = service.spec.task_template.placement
-    status = current_status(service)
-    if placement != task.spec.placement and (status is None or status.state in IN_PROGRESS):
-        return True
+    present, own = service.spec.task_template.placement, task.spec.placement
+    return meets(present, node) or (own != present and meets(own, node))
+
+
+def meets(placement: Placement | None, node: Node) -> bool:
+    """Whether a node satisfies the constraints of a placement."""
     return placement is None or node_matches(parse_stored(placement.constraints), node)

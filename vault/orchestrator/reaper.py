@@ -3,10 +3,12 @@
 Pure.  Called by `vault.orchestrator.rounds` as the stage after `services`.
 """
 
+from collections.abc import Iterator
+
 from vault.model.ids import Kind, NewID
 from vault.model.service import Service
 from vault.model.task import State, Task
-from vault.orchestrator.progress import IN_PROGRESS, is_own
+from vault.orchestrator.progress import IN_PROGRESS, PAUSED, is_own
 from vault.orchestrator.work import made
 from vault.store.changes import Delete
 from vault.store.decision import Decision
@@ -16,8 +18,8 @@ DEFAULT_LIMIT = 5
 
 
 def reap(snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
-    """Return the tasks to delete, of the slots that changed."""
-    ids = snap.tasks if changed is None else [object_id for kind, object_id in changed if kind is Kind.TASK]
+    """Return the tasks to delete, of the slots that changed, and of services whose limit or update may be another."""
+    ids = snap.tasks if changed is None else concerned(snap, changed)
     touched = [task for task in map(snap.tasks.get, ids) if task is not None]
     doomed = {task.id: task for task in touched if task.desired_state is State.REMOVE and has_ended(task)}
     for service_id, key in {(task.service_id, task.slot_key) for task in touched}:
@@ -26,6 +28,15 @@ def reap(snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewI
             tasks = list(snap.tasks_at(service_id, key))
             doomed.update((task.id, task) for task in beyond_limit(snap, service, tasks))
     return Decision(changes=tuple(Delete(Kind.TASK, task.id, task.version.index) for _, task in sorted(doomed.items())))
+
+
+def concerned(snap: Snapshot, changed: set[Key]) -> Iterator[str]:
+    """Yield the tasks that changed, and those of services that did."""
+    for kind, object_id in changed:
+        if kind is Kind.TASK:
+            yield object_id
+        elif kind is Kind.SERVICE:
+            yield from snap.by_service.get(object_id, ())
 
 
 def has_ended(task: Task) -> bool:
@@ -37,13 +48,14 @@ def beyond_limit(snap: Snapshot, service: Service, tasks: list[Task]) -> list[Ta
     """Return the oldest ended tasks of a slot, as many as it has too many; running ones count and stay.
 
     Kept whatever the limit: tasks the orchestrator has yet to handle, the one that fills the slot though it ended, what
-    a job's present run has completed, and those by which an update in progress is judged.
+    a job's present run has completed, and those by which an update is judged, or was when it was paused: its message
+    names one of them.
     """
     limit = limit_of(snap, service)
     if limit < 0 or len(tasks) <= limit:
         return []
     status = service.update_status
-    judged = status if status is not None and status.state in IN_PROGRESS else None
+    judged = status if status is not None and status.state in (*IN_PROGRESS, *PAUSED) else None
     old = [
         task
         for task in sorted(tasks, key=made)

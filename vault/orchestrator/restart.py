@@ -82,6 +82,7 @@ def _restart(work: Work, key: SlotKey, old: Task, *, delayed: bool) -> None:
         counted(old, work.new_task(key), work.now),
         start_not_before=after_ns(work.now, delay_ns) if delayed and delay_ns else None,
         beside=beside.id if beside is not None else "",
+        update_started_at=None if old.state.terminal else old.update_started_at,  # It only moves: the update goes on.
     )
     work.put(asked_to_stop(old, work.now), new)
 

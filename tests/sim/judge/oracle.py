@@ -42,6 +42,11 @@ def allowed(spec: TaskSpec, node: Node) -> bool:
     return all(meets(one, node.id, known, node.status.addr) for one in spec.placement.constraints)
 
 
+def may_stay(service: Service, task: Task, node: Node) -> bool:
+    """Return whether a task may go on where it runs: its service's constraints allow it, or those it was placed by."""
+    return allowed(service.spec.task_template, node) or allowed(task.spec, node)
+
+
 def needs(task: Task) -> tuple[int, int]:
     """Return the CPU and memory that a task reserves."""
     found = task.spec.resources.reservations if task.spec.resources else None
@@ -75,15 +80,7 @@ def obstacle(task: Task, node: Node, there: list[Task]) -> str:
     if taken & set(opens(task)):
         return "host-mode port already in use"
     most = task.spec.placement.max_replicas if task.spec.placement else 0
-    if (
-        most
-        and sum(
-            1
-            for other in there
-            if other.service_id == task.service_id and other.desired_state.rank <= State.RUNNING.rank
-        )
-        >= most
-    ):
+    if most and sum(1 for other in there if other.service_id == task.service_id and is_wanted(other)) >= most:
         return "max replicas per node limit exceed"
     return ""
 
@@ -144,6 +141,27 @@ def outdated(snap: Snapshot, service: Service, task: Task) -> bool:
         return True
     node = snap.nodes.get(task.node_id)
     return node is None or not allowed(wanted, node)
+
+
+def is_wanted(task: Task) -> bool:
+    """Return whether nobody has asked a task to end."""
+    return task.desired_state in (State.READY, State.RUNNING, State.COMPLETE)
+
+
+def overlap(one: Task, other: Task) -> bool:
+    """Return whether an update that starts the new task first lets two tasks of a slot be wanted, and run."""
+    return one.beside == other.id or other.beside == one.id
+
+
+def is_kept(old: Task, tasks: Iterable[Task]) -> bool:
+    """Return whether a task is kept until the one that an update started first runs, which may have ended for good."""
+    return any(other.beside == old.id and (is_wanted(other) or other.stays_down) for other in tasks)
+
+
+def is_satisfied(task: Task) -> bool:
+    """Return whether a task did what it was for: it completed, and is not to do so again."""
+    conditions = ("none", "on-failure") if task.job_iteration is None else ("none", "on-failure", "any", "")
+    return task.state is State.COMPLETE and policy_of(task).condition in conditions
 
 
 def policy_of(task: Task) -> RestartPolicy:

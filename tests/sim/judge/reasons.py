@@ -29,7 +29,7 @@ class Waiting:
             self._fresh = True
             if kind is not Kind.TASK:
                 continue
-            if isinstance(new, Task) and new.state < State.ASSIGNED and new.desired_state <= State.RUNNING:
+            if isinstance(new, Task) and new.state < State.ASSIGNED and oracle.is_wanted(new):
                 self._tasks[object_id] = new
             else:
                 self._tasks.pop(object_id, None)

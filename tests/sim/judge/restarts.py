@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.sim.judge.oracle import policy_of
+from tests.sim.judge.oracle import is_satisfied, is_wanted, policy_of
 from tests.sim.story import slot_of
 from vault.model.ids import Kind
 from vault.model.node import Node
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.sim.judge import Written
     from tests.sim.world import World
 
+STARTED = (State.RUNNING, State.COMPLETE)
 SLACK_S = 0.5  # Between a decision, by which the policy counts, and its commit.
 
 
@@ -49,7 +50,7 @@ class Restarts:
             elif kind is Kind.TASK and isinstance(new, Task):
                 if old is None:
                     self._made(before, after, new)
-                elif isinstance(old, Task) and old.desired_state < State.RUNNING is new.desired_state:
+                elif isinstance(old, Task) and old.desired_state is State.READY and new.desired_state in STARTED:
                     self._released(new)
 
     def _released(self, task: Task) -> None:
@@ -58,41 +59,56 @@ class Restarts:
 
     def _made(self, before: Snapshot, after: Snapshot, new: Task) -> None:
         """A task was made: if it takes the place of one that ended by itself, the policy has to allow that."""
-        now_s, slot = self._world.clock.now_s, slot_of(new)
-        version = new.spec_version.index if new.spec_version else 0
+        slot, version = slot_of(new), new.spec_version.index if new.spec_version else 0
+        replaced = self._replaced(before, after, new)
+        if new.update_started_at is not None and all(
+            old.update_started_at != new.update_started_at for old in replaced
+        ):
+            replaced = []  # An update exchanges them.
         known = self._slots.get(slot)
-        if new.update_started_at is not None or (old := self._replaced(before, after, new)) is None:
-            self._slots[slot] = Slot(version)
-            return
-        if known is None or known.version != version:
+        same = any(old.spec_version == new.spec_version for old in replaced)
+        if known is None or known.version != version or not same:
             known = self._slots[slot] = Slot(version)
-        policy, about = policy_of(old), (old.id, new.id, slot)
-        if policy.condition == "none" or (policy.condition == "on-failure" and old.state is State.COMPLETE):
+        if not replaced:
+            return
+        about = (*(old.id for old in replaced), new.id, slot)
+        if not any(map(may_be_replaced, replaced)):
             raise self._world.story.fail(f"{slot} is replaced though its policy says no", *about)
-        node = before.nodes.get(old.node_id)
-        drained = node is not None and node.spec.availability == "drain"
-        if not drained:
-            delay_ns = DEFAULT_RESTART_DELAY_NS if policy.delay is None else policy.delay
-            since_s = self._ended_s(old)
-            self._held_s[new.id] = since_s + delay_ns / 1e9
-        known.made_s.append(now_s)
-        most = policy_of(new).max_attempts
-        window_ns = policy_of(new).window
-        if most:
-            since_s = now_s - window_ns / 1e9 + SLACK_S if window_ns else 0.0
-            if sum(1 for made_s in known.made_s if made_s > since_s) > most:
-                raise self._world.story.fail(f"{slot} is replaced more often than {most} times", *about)
+        self._held_s[new.id] = min(self._held_until_s(before, old) for old in replaced)
+        self._count(known, new, about)
+
+    def _count(self, slot: Slot, new: Task, about: tuple[str, ...]) -> None:
+        """Count a replacement; there are as many as the policy allows, within its window if it has one."""
+        now_s, policy = self._world.clock.now_s, policy_of(new)
+        slot.made_s.append(now_s)
+        since_s = now_s - policy.window / 1e9 + SLACK_S if policy.window else 0.0
+        made = sum(1 for made_s in slot.made_s if made_s > since_s)
+        if policy.max_attempts and made > policy.max_attempts:
+            raise self._world.story.fail(f"{slot_of(new)} is replaced more than {policy.max_attempts} times", *about)
+
+    def _held_until_s(self, before: Snapshot, old: Task) -> float:
+        """Return when the task that takes a task's place may start; a drained node's may at once."""
+        node, delay_ns = before.nodes.get(old.node_id), policy_of(old).delay
+        if node is not None and node.spec.availability == "drain":
+            return 0.0
+        return self._ended_s(old) + (DEFAULT_RESTART_DELAY_NS if delay_ns is None else delay_ns) / 1e9
 
     def _ended_s(self, old: Task) -> float:
         """Return since when a task has ended or its node is lost."""
         ended_s = self._world.judge.updates.ended_s.get(old.id)
         return self._down_s.get(old.node_id, 0.0) if ended_s is None else ended_s
 
-    def _replaced(self, before: Snapshot, after: Snapshot, new: Task) -> Task | None:
-        """Return the task of the slot that was given up in the same commit; None when the slot was empty."""
-        key = (new.service_id, new.slot, "" if new.slot else new.node_id)
-        for task in after.tasks_in(*key):
+    def _replaced(self, before: Snapshot, after: Snapshot, new: Task) -> list[Task]:
+        """Return the tasks of the slot that were given up in the same commit; none when the slot was empty."""
+        replaced = []
+        for task in after.tasks_at(new.service_id, new.slot_key):
             old = before.tasks.get(task.id)
-            if old is not None and old.desired_state <= State.RUNNING < task.desired_state:
-                return old
-        return None
+            same_run = task.job_iteration == new.job_iteration
+            if same_run and old is not None and is_wanted(old) and not is_wanted(task):
+                replaced.append(old)
+        return replaced
+
+
+def may_be_replaced(task: Task) -> bool:
+    """Whether a restart policy ever asks for another task."""
+    return policy_of(task).condition != "none" and not is_satisfied(task)

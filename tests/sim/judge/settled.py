@@ -5,10 +5,11 @@ And a new leader sees nothing to do.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from tests.sim.judge import oracle
-from tests.sim.judge.updates import IN_PROGRESS, STOPPED, status_of
+from tests.sim.judge.updates import IN_PROGRESS, STOPPED, ends_s, status_of
 from tests.sim.judge.values import used_on
 from tests.sim.story import shown_change, slot_of
 from vault.agent.executors.port import Phase
@@ -50,14 +51,19 @@ def of_service(snap: Snapshot, service: Service) -> str | None:
     """Return what of a service is not as its spec says."""
     tasks: dict[int | str, list[Task]] = {}
     for task in snap.tasks_of(service.id):
-        tasks.setdefault(task.slot or task.node_id, []).append(task)
-    filled = {key for key, slot in tasks.items() if any(task.live or is_down(task) for task in slot)}
+        tasks.setdefault(task.slot_key, []).append(task)
+    filled = {key for key, slot in tasks.items() if any(fills(service, task) for task in slot)}
     if service.is_global:
         nodes = [node for node in snap.nodes.values() if oracle.eligible(service, node)]
-        wanted = {node.id for node in nodes if node.spec.availability == "active"}
+        wanted = {node.id for node in nodes if node.spec.availability == "active" and begins_on(service, node)}
         may = {node.id for node in nodes}
         if not wanted <= filled or not {key for key in filled if any(task.live for task in tasks[key])} <= may:
             return f"{service.id} is on {sorted(map(str, filled))}, not {sorted(wanted)}"
+    elif (job := service.spec.mode.replicated_job) is not None:
+        busy = {key for key, slot in tasks.items() if any(task.live for task in slot)}
+        room = min((job.max_concurrent or 0) - len(busy), (job.total_completions or 0) - len(filled))
+        if room > 0:
+            return f"{service.id} could begin {room} more tasks"
     elif len(filled) != service.replicas:
         return f"{service.id} has {len(filled)} slots, not {service.replicas}"
     status = status_of(service)
@@ -66,9 +72,21 @@ def of_service(snap: Snapshot, service: Service) -> str | None:
         return f"the update of {service.id} does not end"
     # An update that has stopped goes no further; nor does one whose tasks fit nowhere.
     halts = status is not None and status.state in (*STOPPED, *IN_PROGRESS)
+    if status is not None and status.state in IN_PROGRESS and ends_s(status) < inf:
+        return f"the update of {service.id} has a deadline to come"
     if not halts and (old := [task for task in live if is_old(snap, service, task)]):
         return f"{slot_of(old[0])} is of an older spec"
     return None
+
+
+def begins_on(service: Service, node: Node) -> bool:
+    """Whether a service has a task on a node that joined when this one did."""
+    return service.job_status is None or node.created_at <= service.job_status.last_execution
+
+
+def fills(service: Service, task: Task) -> bool:
+    """Whether a slot needs no other task than this."""
+    return (task.live or task.done or is_down(task)) and task.job_iteration == service.job_iteration
 
 
 def is_down(task: Task) -> bool:
@@ -76,7 +94,7 @@ def is_down(task: Task) -> bool:
     policy = oracle.policy_of(task)
     if not task.stays_down or not task.state.terminal or task.desired_state is not State.SHUTDOWN:
         return False
-    if policy.condition == "none" or (policy.condition == "on-failure" and task.state is State.COMPLETE):
+    if policy.condition == "none" or oracle.is_satisfied(task):
         return True
     return bool(policy.max_attempts)
 
@@ -85,7 +103,8 @@ def is_old(snap: Snapshot, service: Service, task: Task) -> bool:
     """Whether an update should have exchanged a task."""
     node = snap.nodes.get(task.node_id)
     waits = service.is_global and node is not None and node.spec.availability == "pause"
-    return oracle.outdated(snap, service, task) and not waits
+    kept = oracle.is_kept(task, snap.tasks_at(service.id, task.slot_key))
+    return oracle.outdated(snap, service, task) and not waits and not kept
 
 
 def of_task(snap: Snapshot, task: Task) -> str | None:
@@ -94,17 +113,19 @@ def of_task(snap: Snapshot, task: Task) -> str | None:
     service = snap.services.get(task.service_id)
     if service is None:
         return f"{slot} has outlived its service"
-    if task.desired_state > State.RUNNING:
+    if not oracle.is_wanted(task):
         if State.ASSIGNED <= task.state <= State.RUNNING:
             return f"{slot} does not go"
         if task.desired_state is State.REMOVE:
             return f"{slot} is not deleted"
         return of_history(snap, service, task)
     if task.state < State.ASSIGNED:
-        return None if task.status.err and oracle_reason(snap, task) else f"{slot} waits for nothing"
-    if task.state is not State.RUNNING:
+        return None if task.status.err and has_reason(snap, task) else f"{slot} waits for nothing"
+    if task.state is not State.RUNNING and not task.done:
         return f"{slot} is {task.state.value}"
     node = snap.nodes.get(task.node_id)
+    if task.done:
+        return None
     if node is None:
         return f"{slot} runs on {task.node_id}, which is gone"
     return of_place(service, task, node)
@@ -114,25 +135,21 @@ def of_place(service: Service, task: Task, node: Node) -> str | None:
     """Return what is wrong with the node that a task runs on."""
     if node.spec.availability == "drain":
         return f"{slot_of(task)} runs on {node.id}, which is drained"
-    if node.spec.availability == "active" and not oracle.allowed(task.spec, node):
-        status = status_of(service)
-        if task.spec.placement == service.spec.task_template.placement or (
-            status is not None and status.state not in STOPPED
-        ):
-            return f"{slot_of(task)} runs on {node.id}, which does not satisfy it"
+    if node.spec.availability == "active" and not oracle.may_stay(service, task, node):
+        return f"{slot_of(task)} runs on {node.id}, which does not satisfy it"
     return None
 
 
 def of_history(snap: Snapshot, service: Service, task: Task) -> str | None:
     """Return whether an old task should be gone."""
-    slot = list(snap.tasks_in(task.service_id, task.slot, "" if task.slot else task.node_id))
+    slot = list(snap.tasks_at(task.service_id, task.slot_key))
     policy = service.spec.task_template.restart_policy
     limit = policy.max_attempts + 1 if policy and policy.max_attempts else HISTORY
-    old = [one for one in slot if not one.live and one.desired_state > State.RUNNING and not one.stays_down]
+    old = [one for one in slot if not one.live and not oracle.is_wanted(one) and not one.stays_down]
     return f"{slot_of(task)} has a history of {len(slot)}" if len(slot) > limit and old else None
 
 
-def oracle_reason(snap: Snapshot, task: Task) -> bool:
+def has_reason(snap: Snapshot, task: Task) -> bool:
     """Whether there is a reason to wait: no node fits, or no address is left."""
     return "no free" in task.status.err if task.state is State.NEW else bool(oracle.reason(snap, task))
 
@@ -173,7 +190,9 @@ def untouched(world: World) -> None:
 def check_caches(world: World, stages: object) -> None:
     """Compare what stages keep between decisions with what a new leader counts from the snapshot."""
     fresh = new_control()
-    fresh(None, world.store.snap, now_s=world.clock.now_s, new_id=world.new_id)
+    decision = fresh(None, world.store.snap, now_s=world.clock.now_s, new_id=world.new_id)
+    if decision.changes:
+        raise world.story.fail(f"a new leader would see something to do: {decision.changes[0]}")
     for one, other in zip(stages, fresh.stages, strict=True):
         if isinstance(one, Scheduler) and isinstance(other, Scheduler):
             if set(one._pending) != set(other._pending):

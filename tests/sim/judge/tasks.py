@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 Moves = frozenset[tuple[State, State]]
-KEPT = ("spec", "service_id", "slot", "spec_version", "service_name", "host_ports", "update_started_at")
+KEPT = ("spec", "service_id", "slot", "spec_version", "service_name", "host_ports", "job_iteration")
 
 
 def reach(agents: bool) -> Moves:
@@ -38,9 +38,9 @@ def check_tasks(world: World, who: str, before: Snapshot, after: Snapshot, chang
             continue
         if isinstance(old, Task):
             check_moved(world, who, after, old, new)
-        elif new.state > State.ASSIGNED or new.desired_state > State.RUNNING or new.desired_state < State.READY:
+        elif new.state > State.ASSIGNED or not oracle.is_wanted(new):
             raise world.story.fail(f"{slot_of(new)} is made in a state of its own", new.id)
-        if new.desired_state <= State.RUNNING:
+        if oracle.is_wanted(new):
             slots[slot_of(new)] = new
     for slot, task in slots.items():
         check_slot(world, after, slot, task)
@@ -56,7 +56,7 @@ def check_moved(world: World, who: str, after: Snapshot, old: Task, new: Task) -
         raise world.story.fail(f"{slot_of(new)} is not what it was", new.id)
     if old.node_id not in ("", new.node_id):
         raise world.story.fail(f"{slot_of(new)} moved from {old.node_id} to {new.node_id}", new.id)
-    if old.desired_state <= State.RUNNING < new.desired_state and new.service_id in after.services:
+    if oracle.is_wanted(old) and not oracle.is_wanted(new) and new.service_id in after.services:
         asked = new.stop_asked_at is not None
         if asked is new.state.terminal and asked is old.state.terminal:
             raise world.story.fail(f"{slot_of(new)} ended by itself or was asked to: its record says otherwise", new.id)
@@ -74,7 +74,7 @@ def check_given_up(world: World, after: Snapshot, old: Task, new: Task) -> None:
     if new.state is State.REJECTED and node is not None and service is not None:
         crowd = oracle.holding(after.tasks_on(node.id))
         has = node.description.resources
-        unfit = not oracle.allowed(service.spec.task_template, node) or oracle.too_much(
+        unfit = not oracle.may_stay(service, new, node) or oracle.too_much(
             crowd, new, (has.nano_cpus, has.memory_bytes)
         )
         if not unfit:
@@ -83,10 +83,12 @@ def check_given_up(world: World, after: Snapshot, old: Task, new: Task) -> None:
 
 def check_slot(world: World, after: Snapshot, slot: str, task: Task) -> None:
     """A slot has one wanted task; two while an update starts the new one first."""
-    tasks = list(after.tasks_in(task.service_id, task.slot, "" if task.slot else task.node_id))
-    wanted = [one for one in tasks if one.desired_state <= State.RUNNING]
+    tasks = list(after.tasks_at(task.service_id, task.slot_key))
+    wanted = [
+        one for one in tasks if oracle.is_wanted(one) and not one.done and one.job_iteration == task.job_iteration
+    ]
     if len(wanted) < 2:
         return
-    if len(wanted) == 2 and world.judge.updates.overlaps(after, *wanted):
+    if len(wanted) == 2 and oracle.overlap(*wanted):
         return
     raise world.story.fail(f"slot {slot} has {len(wanted)} wanted tasks", slot, task.service_id)

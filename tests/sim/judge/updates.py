@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from tests.sim.judge import oracle
@@ -30,6 +31,8 @@ EDGES: dict[UpdateState | None, tuple[UpdateState, ...]] = {
     PAUSED: (),
     BACK_PAUSED: (),
 }
+LATE = "because it was not completed within"
+LATE_S = 1.0  # How long after its deadline an update may still be in progress.
 
 
 def status_of(service: Service) -> UpdateStatus | None:
@@ -52,6 +55,11 @@ def monitor_s(config: UpdateConfig) -> float:
     return config.monitor / 1e9 if config.monitor else 5.0
 
 
+def ends_s(status: UpdateStatus) -> float:
+    """Return until when an update has to be complete."""
+    return status.started_at.timestamp() + status.deadline / 1e9 if status.deadline and status.started_at else inf
+
+
 class Updates:
     """When each task was seen to run and to end, which is what updates are judged by."""
 
@@ -59,6 +67,7 @@ class Updates:
         self._world = world
         self.ran_s: dict[str, float] = {}
         self.ended_s: dict[str, float] = {}
+        self._ends_s: dict[str, float] = {}  # Service -> the deadline of its update in progress.
 
     def committed(self, who: str, before: Snapshot, after: Snapshot, changes: Written) -> None:
         """Follow a commit."""
@@ -73,16 +82,23 @@ class Updates:
                     self.ran_s.setdefault(object_id, now_s)
                 elif new.state.terminal:
                     self.ended_s.setdefault(object_id, now_s)
-            elif isinstance(old, Service) and isinstance(new, Service):
-                self._check_moved(who, before, after, old, new)
+            elif isinstance(new, Service):
+                status = status_of(new)
+                ends = ends_s(status) if status is not None and status.state in IN_PROGRESS else inf
+                self._ends_s[object_id] = ends
+                if isinstance(old, Service):
+                    self._check_moved(who, before, after, old, new)
 
-    def overlaps(self, snap: Snapshot, one: Task, other: Task) -> bool:
-        """Whether an update that starts the new task first lets two tasks of a slot be wanted, and run."""
-        service = snap.services.get(one.service_id)
-        status = status_of(service) if service is not None else None
-        if service is None or status is None or config_of(service, status).order != "start-first":
-            return False
-        return (one.spec_version == service.spec_version) is not (other.spec_version == service.spec_version)
+    def starts_first(self, service: Service) -> bool:
+        """Whether an update in progress, or one that has stopped, lets a new task start before the old one stops."""
+        status = status_of(service)
+        return status is not None and config_of(service, status).order == "start-first"
+
+    def at_rest(self, snap: Snapshot) -> None:
+        """The leader has nothing to do: no update has overrun its deadline."""
+        for service_id, end_s in self._ends_s.items():
+            if self._world.clock.now_s > end_s + LATE_S and service_id in snap.services:
+                raise self._world.story.fail(f"the update of {service_id} has overrun its deadline", service_id)
 
     def _check_moved(self, who: str, before: Snapshot, after: Snapshot, old: Service, new: Service) -> None:
         a, b = status_of(old), status_of(new)
@@ -93,10 +109,11 @@ class Updates:
             if state is not None and state is not BACK:
                 raise self._world.story.fail(f"a client set the update of {new.id} to {state}", new.id)
             return
-        if state is None or old.spec != new.spec or state not in EDGES[begun]:
+        if b is not None and begun is UPDATING and state is BACK:
+            self._check_rolled_back(before, after, old, new, b)
+        elif b is None or old.spec != new.spec or state not in EDGES[begun]:
             raise self._world.story.fail(f"the update of {new.id} went from {begun} to {state}", new.id)
-        assert b is not None
-        if state in DONE:
+        elif state in DONE:
             self._check_done(after, new, b)
         elif state in STOPPED:
             self._check_stopped(before, after, new, b)
@@ -110,8 +127,9 @@ class Updates:
                 continue
             node = after.nodes.get(task.node_id)
             waits = service.is_global and node is not None and node.spec.availability == "pause"
+            waits = waits or oracle.is_kept(task, tasks)
             if oracle.outdated(after, service, task) and not waits:
-                raise self._world.story.fail(f"{service.id} is {status.state}, {slot_of(task)} is not", service.id)
+                raise self._world.story.fail(f"{service.id} is {status.state}, {slot_of(task)} is not", slot_of(task))
             if not is_own(task, status):
                 continue
             if self.ran_s.get(task.id, now_s) > now_s - monitor_s(config):
@@ -119,26 +137,61 @@ class Updates:
                     f"{service.id} is {status.state}, and {slot_of(task)} was not watched long enough", service.id
                 )
         failed = [task for task in tasks if is_own(task, status) and self._failed(task, config)]
-        own = {task.slot or task.node_id for task in tasks if is_own(task, status)}
+        own = {task.slot_key for task in tasks if is_own(task, status)}
         if config.failure_action != "continue" and len(failed) > config.max_failure_ratio * len(own) + 1e-9:
             raise self._world.story.fail(f"{service.id} is {status.state} with {len(failed)} failures", service.id)
 
-    def _check_stopped(self, before: Snapshot, after: Snapshot, service: Service, status: UpdateStatus) -> None:
-        """It stops because of a task of its own that failed, and only if it is to stop then."""
-        config = config_of(service, status)
-        task_id = status.message.rpartition(" ")[2]
-        named = after.tasks.get(task_id) or before.tasks.get(task_id)
-        if config.failure_action == "continue":
-            raise self._world.story.fail(f"the update of {service.id} stops though it is to go on", service.id)
-        if named is None or not is_own(named, status) or not self._failed(named, config):
-            raise self._world.story.fail(f"the update of {service.id} stops for a task that did not fail", service.id)
+    def _check_rolled_back(
+        self, before: Snapshot, after: Snapshot, old: Service, new: Service, status: UpdateStatus
+    ) -> None:
+        """A failed update goes back to the spec before it, if it is to, and that one has no spec before it."""
+        if old.previous_spec is None or new.spec != old.previous_spec or new.previous_spec is not None:
+            raise self._world.story.fail(f"{new.id} is rolled back to another spec than it had", new.id)
+        was = status_of(old)
+        assert was is not None
+        if config_of(old, was).failure_action != "rollback":
+            raise self._world.story.fail(f"{new.id} is rolled back though nobody asked for that", new.id)
+        self._check_failed(before, after, old, was, status.message)
 
-    def _failed(self, task: Task, config: UpdateConfig) -> bool:
-        """Whether a task ended by itself before, or not long enough after, it was seen running."""
-        if not task.state.terminal or task.stop_asked_at is not None:
+    def _check_stopped(self, before: Snapshot, after: Snapshot, service: Service, status: UpdateStatus) -> None:
+        """It stops only if it is to stop, or when its time is over."""
+        config = config_of(service, status)
+        if config.failure_action == "continue" and LATE not in status.message:
+            raise self._world.story.fail(f"the update of {service.id} stops though it is to go on", service.id)
+        rolls_back = config.failure_action == "rollback" and status.state is PAUSED
+        if rolls_back and "it cannot be rolled back" not in status.message:
+            raise self._world.story.fail(f"the update of {service.id} stops, not rolled back", service.id)
+        self._check_failed(before, after, service, status, status.message)
+
+    def _check_failed(
+        self, before: Snapshot, after: Snapshot, service: Service, status: UpdateStatus, message: str
+    ) -> None:
+        """An update failed by its deadline, or because too many tasks of its own failed, of which it names one."""
+        if LATE in message:
+            if self._world.clock.now_s < ends_s(status):
+                raise self._world.story.fail(f"the update of {service.id} ends before its deadline", service.id)
+            return
+        config = config_of(service, status)
+        task_id = message.partition(";")[0].rpartition(" ")[2]
+        named = after.tasks.get(task_id) or before.tasks.get(task_id)
+        if named is None or not is_own(named, status) or not self._failed(named, config, as_noted=True):
+            raise self._world.story.fail(f"the update of {service.id} fails by a task that did not", service.id)
+        tasks = list(before.tasks_of(service.id))
+        failed = [task for task in tasks if is_own(task, status) and self._failed(task, config, as_noted=True)]
+        slots = {task.slot_key for task in tasks if oracle.is_wanted(task) or task.stays_down}
+        if len(failed) < config.max_failure_ratio * len(slots) * 0.5:
+            raise self._world.story.fail(f"the update of {service.id} fails by {len(failed)} tasks only", service.id)
+
+    def _failed(self, task: Task, config: UpdateConfig, *, as_noted: bool = False) -> bool:
+        """Whether a task ended by itself before, or not long enough after, it was seen running.
+
+        as_noted: when the leader noted that, which may be later than it could have.
+        """
+        if not task.state.terminal or task.stop_asked_at is not None or oracle.is_satisfied(task):
             return False
+        noted = task.running_since.timestamp() if as_noted and task.running_since else 0.0
         ran_s = self.ran_s.get(task.id)
-        return ran_s is None or self.ended_s[task.id] < ran_s + monitor_s(config)
+        return ran_s is None or self.ended_s[task.id] < max(ran_s, noted) + monitor_s(config)
 
     def decided(self, service: Service, tasks: list[Task]) -> None:
         """No more slots are in hand than the parallelism allows, and each rests for the delay once its task runs."""
@@ -152,7 +205,7 @@ class Updates:
                 continue
             if task.state.terminal:
                 since_s: float | None = self.ended_s[task.id]
-            elif task.desired_state > State.RUNNING:
+            elif not oracle.is_wanted(task):
                 continue
             else:
                 since_s = self.ran_s.get(task.id)

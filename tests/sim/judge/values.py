@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.sim.judge.oracle import holding
+from tests.sim.judge.oracle import holding, is_wanted
 from vault.model.ids import Kind
 from vault.model.service import Service, ServiceSpec
 from vault.model.task import State, Task
@@ -27,7 +27,7 @@ def used_on(snap: Snapshot, node_id: str) -> set[Key]:
     """Return what the live tasks of a node read."""
     used: set[Key] = set()
     for task in holding(snap.tasks_on(node_id)):
-        if task.desired_state <= State.RUNNING or task.state >= State.STARTING:
+        if is_wanted(task) or task.state >= State.STARTING:
             used |= reads(task)
     return used
 

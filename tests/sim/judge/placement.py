@@ -1,0 +1,72 @@
+"""Where tasks are placed: each fits its node, beside the others; and no node would have been clearly better."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from tests.sim.judge import oracle
+from tests.sim.story import slot_of
+from vault.model.task import State, Task
+
+if TYPE_CHECKING:
+    from tests.sim.judge.decisions import Draft
+    from tests.sim.world import World
+
+FAILURES, FAILURES_S = 5, 300.0  # So many failures within so long put a node last.
+OnNodes = dict[str, dict[str, Task]]
+
+
+def check_placed(world: World, draft: Draft, placed: list[Task]) -> None:
+    """Check the tasks that a decision places."""
+    snap, on_nodes = draft.snap, defaultdict[str, dict[str, Task]](dict)
+    for node_id in snap.nodes:
+        on_nodes[node_id] = {task.id: draft.puts.get(task.id, task) for task in snap.tasks_on(node_id)}
+    for task in placed:
+        on_nodes[task.node_id][task.id] = task
+    for task in placed:
+        node = snap.nodes.get(task.node_id)
+        if node is None:
+            raise world.story.fail(f"{task.id} is placed on {task.node_id}, which is not there", task.id)
+        beside = oracle.holding(other for other in on_nodes[task.node_id].values() if other.id != task.id)
+        if why := oracle.obstacle(task, node, beside):
+            raise world.story.fail(f"{slot_of(task)} is placed on {node.id}: {why}", task.id, node.id)
+    for task in {
+        (task.service_id, task.spec_version): task for task in placed if isinstance(task.slot_key, int)
+    }.values():
+        check_spread(world, draft, on_nodes, task)
+
+
+def check_spread(world: World, draft: Draft, on_nodes: OnNodes, task: Task) -> None:
+    """No node that could take one more has two tasks of the service fewer than the one chosen."""
+    if task.spec.placement and task.spec.placement.preferences:
+        return  # Branches come before nodes then.
+    have = Counter(
+        {
+            node_id: sum(1 for other in tasks.values() if other.service_id == task.service_id and other.live)
+            for node_id, tasks in on_nodes.items()
+        }
+    )
+    for node_id, node in draft.snap.nodes.items():
+        if have[task.node_id] - have[node_id] < 2 or unlucky(world, on_nodes[node_id], task):
+            continue
+        there = oracle.holding(on_nodes[node_id].values())
+        if unlucky(world, on_nodes[task.node_id], task) or oracle.obstacle(task, node, there):
+            continue
+        raise world.story.fail(
+            f"{slot_of(task)} is placed on {task.node_id} beside {have[task.node_id] - 1} of its service, "
+            f"while {node_id} has {have[node_id]}", task.id, task.service_id,
+        )  # fmt: skip
+
+
+def unlucky(world: World, tasks: dict[str, Task], task: Task) -> bool:
+    """Whether tasks of the same spec have failed on a node as often as makes it the last choice."""
+    failed = [
+        other
+        for other in tasks.values()
+        if other.service_id == task.service_id
+        and other.spec_version == task.spec_version
+        and other.state in (State.FAILED, State.REJECTED)
+        and other.updated_at.timestamp() > world.clock.now_s - FAILURES_S
+    ]
+    return len(failed) >= FAILURES
