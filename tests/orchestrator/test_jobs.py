@@ -340,6 +340,18 @@ def test_what_a_run_has_completed_is_kept_even_if_no_history_is() -> None:
     assert not world.decide().changes
 
 
+def test_a_task_of_a_former_run_that_was_given_up_is_asked_to_go_once() -> None:
+    world = World(nodes=1)
+    world.create(job(1, restart=NEVER))
+    (lost,) = begin(world)
+    world.set_node("n1", state("down"))
+    assert world.snap.tasks[lost.id].stays_down
+    world.update(job(1, restart=NEVER, force=1))
+    asked, updated = world.snap.tasks[lost.id], world.snap.services["web"].spec_version
+    assert updated is not None
+    assert (asked.desired_state, asked.version.index) == (State.REMOVE, updated.index + 1)
+
+
 def test_a_task_of_a_former_run_that_never_stops_is_waited_for_only_so_long() -> None:
     world = World()
     world.create(job(2))

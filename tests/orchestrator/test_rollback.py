@@ -73,6 +73,23 @@ def test_a_rollback_that_fails_pauses(action: str) -> None:
     assert bad.spec.container_spec.image == "v1"
 
 
+def test_a_rollback_that_pauses_leaves_no_slot_without_the_task_that_its_policy_wants() -> None:
+    """Of tasks that failed the rollback restarts none, it replaces them; those it does not come to are restarted."""
+    config = UpdateConfig(parallelism=0, monitor=SECOND, failure_action="rollback", deadline=60 * SECOND)
+    back = UpdateConfig(parallelism=1, monitor=SECOND)
+    world = World()
+    world.run(spec(3, update=config, rollback=back))
+    world.update(spec(3, image="v2", update=config, rollback=back))
+    world.follow(State.READY)
+    for task in world.wanted():
+        world.observe(task, State.FAILED, settle=False)
+    world.settle()
+    world.wait(61)
+    assert world.status is not None
+    assert world.status[0] == "rollback_paused"
+    assert world.images() == ["v1"] * 3
+
+
 def test_a_rollback_that_is_to_continue_goes_on_in_spite_of_failures() -> None:
     world = World()
     rollback = UpdateConfig(parallelism=0, failure_action="continue", monitor=SECOND)

@@ -134,6 +134,21 @@ def test_a_newer_update_back_to_what_still_runs_needs_no_new_task() -> None:
     assert world.shown() == ["1 running running", "1 assigned shutdown"]
 
 
+@pytest.mark.parametrize("ends", [None, State.FAILED])
+def test_what_still_ran_and_ends_for_good_is_not_begun_again_because_its_successor_was_dropped(
+    ends: State | None,
+) -> None:
+    world = World()
+    world.run(spec(1, update=ONE, restart=NEVER))
+    world.update(spec(1, image="v2", update=ONE, restart=NEVER))
+    if ends is not None:
+        world.observe(world.tasks()[1], ends, settle=False)
+    world.update(spec(1, update=ONE, restart=NEVER))
+    assert world.images() == ["v1"]
+    world.observe(world.wanted()[0], State.COMPLETE)
+    assert world.images() == []
+
+
 def test_a_newer_update_stop_first_stops_both() -> None:
     world = updating(World())
     world.observe(world.tasks()[1], State.STARTING)

@@ -18,24 +18,8 @@ def dirty_slots(work: Work) -> list[SlotKey]:
 
 def is_slot_dirty(work: Work, key: SlotKey) -> bool:
     """Whether nothing in a slot is, or was before it ended for good, what the spec asks for."""
-    wanted = work.wanted(key)
-    if any(not is_dirty(work, task) for task in wanted):
-        return False
-    newest = work.newest(key)
-    if newest is None or not work.filled(key):
-        return False
-    if wanted and not newest.stays_down:
-        return True
-    return is_dirty(work, newest)  # Start-first, an old task runs on beside a new one that ended for good.
-
-
-def exchangeable(work: Work, key: SlotKey) -> list[Task]:
-    """Return the tasks of a slot that an update has to exchange: those wanted, or the last that ended for good."""
-    wanted = work.wanted(key)
-    newest = work.newest(key)
-    if wanted or newest is None or not work.filled(key):
-        return wanted
-    return [newest]
+    filling = [*work.wanted(key), *work.ended_for_good(key)]  # Both: start-first, a new one may have ended for good.
+    return bool(filling) and all(is_dirty(work, task) for task in filling)
 
 
 def superfluous(work: Work, key: SlotKey) -> list[Task]:

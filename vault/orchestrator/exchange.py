@@ -14,7 +14,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from vault.model.task import State, Task
-from vault.orchestrator.dirty import exchangeable, superfluous
+from vault.orchestrator.dirty import superfluous
 from vault.orchestrator.progress import Progress
 from vault.orchestrator.work import SlotKey, Work, after_ns, asked_to_stop, made
 
@@ -35,12 +35,12 @@ def exchange(work: Work, progress: Progress) -> None:
 
 def exchange_slot(work: Work, key: SlotKey, new: Task, *, start_first: bool) -> Task:
     """Let `new` take the place of what is in a slot; return it as decided."""
-    old = exchangeable(work, key)
+    old = work.wanted(key)
     kept = to_keep(old) if start_first else None
-    stopped = [asked_to_stop(replace(task, stays_down=False), work.now) for task in old if task is not kept]
+    stopped = [asked_to_stop(task, work.now) for task in old if task is not kept]
     if kept is not None:
         new = replace(new, beside=kept.id)
-    work.put(*stopped, new)
+    work.put(*work.begin_anew(key), *stopped, new)
     return new
 
 

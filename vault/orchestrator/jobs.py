@@ -43,7 +43,7 @@ def end_earlier_runs(work: Work) -> None:
                 continue
             if not task.state.terminal and task.desired_state < State.REMOVE:
                 work.put(asked_to_stop(task, work.now, State.REMOVE))
-            elif task.wanted or task.stays_down:
+            elif task.desired_state < State.REMOVE and (task.wanted or task.stays_down):
                 work.put(replace(asked_to_stop(task, work.now), stays_down=False))
 
 

@@ -16,7 +16,7 @@ from vault.orchestrator.dirty import dirty_slots
 from vault.orchestrator.overdue import why_incomplete
 from vault.orchestrator.progress import IN_PROGRESS, Progress, current_status, due_at, has_begun, progress_of
 from vault.orchestrator.restart import has_finished
-from vault.orchestrator.work import Work, after_ns, asked_to_stop
+from vault.orchestrator.work import Work, after_ns
 from vault.store.rules_service import check_rollback
 
 ROLLBACK, CONTINUE = "rollback", "continue"
@@ -110,11 +110,6 @@ def roll_back(work: Work, progress: Progress, reason: str) -> None:
 
     The rollback has as much time as the update had, unless its own settings say otherwise.
     """
-    for _, task in progress.own:
-        if task.state.terminal and task.wanted:
-            work.put(
-                replace(asked_to_stop(task, work.now), stays_down=True)
-            )  # Not restarted: the rollback replaces it.
     status = UpdateStatus(
         state=UpdateState.ROLLBACK_STARTED,
         started_at=work.now,

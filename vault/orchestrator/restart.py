@@ -9,8 +9,10 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from vault.model.service import DEFAULT_RESTART_DELAY_NS, RestartPolicy
+from vault.model.service import DEFAULT_RESTART_DELAY_NS, RestartPolicy, UpdateState
 from vault.model.task import State, Task
+from vault.orchestrator.dirty import is_dirty
+from vault.orchestrator.progress import current_status
 from vault.orchestrator.work import SlotKey, Work, after_ns, asked_to_stop
 
 NO_POLICY = RestartPolicy()
@@ -45,6 +47,8 @@ def restart_ended(work: Work) -> None:
             drained = is_drained(work, task)
             if task.done or not (task.state.terminal or drained or is_lost(work, task)):
                 continue
+            if task.state.terminal and is_rolled_back(work, task):
+                continue  # The rollback exchanges it; once that is paused, it is restarted.
             held_until = task.start_not_before
             if task.state.terminal and held_until is not None and work.now < held_until:
                 work.again(
@@ -52,6 +56,12 @@ def restart_ended(work: Work) -> None:
                 )  # It failed while being prepared: its own delay still holds its successor back.
                 continue
             _restart(work, key, task, delayed=not drained)
+
+
+def is_rolled_back(work: Work, task: Task) -> bool:
+    """Whether a rollback in progress is to replace a task."""
+    status = current_status(work.service)
+    return status is not None and status.state is UpdateState.ROLLBACK_STARTED and is_dirty(work, task)
 
 
 def is_lost(work: Work, task: Task) -> bool:
@@ -84,7 +94,7 @@ def _restart(work: Work, key: SlotKey, old: Task, *, delayed: bool) -> None:
         beside=beside.id if beside is not None else "",
         update_started_at=None if old.state.terminal else old.update_started_at,  # It only moves: the update goes on.
     )
-    work.put(asked_to_stop(old, work.now), new)
+    work.put(*work.begin_anew(key), asked_to_stop(old, work.now), new)
 
 
 def counted(old: Task, new: Task, now: datetime) -> Task:

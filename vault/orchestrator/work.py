@@ -79,16 +79,17 @@ class Work:
         """Return the tasks of a slot that nobody has asked to end; ended ones among them are yet to be handled."""
         return [task for task in self.slots.get(key, {}).values() if task.wanted]
 
-    def newest(self, key: SlotKey) -> Task | None:
-        """Return the task of a slot that was made last."""
-        return max(self.slots.get(key, {}).values(), key=made, default=None)
+    def ended_for_good(self, key: SlotKey) -> list[Task]:
+        """Return the tasks of a slot that ended and are to have no successor; an update that comes changes that."""
+        return [task for task in self.tasks(key) if task.stays_down and task.desired_state is State.SHUTDOWN]
 
     def filled(self, key: SlotKey) -> bool:
         """Whether a slot needs no task: it has one, or its last one ended for good."""
-        if self.wanted(key):
-            return True
-        newest = self.newest(key)
-        return newest is not None and newest.stays_down and newest.desired_state is State.SHUTDOWN
+        return bool(self.wanted(key) or self.ended_for_good(key))
+
+    def begin_anew(self, key: SlotKey) -> list[Task]:
+        """Return the tasks of a slot that ended for good as they are once another is made there."""
+        return [replace(task, stays_down=False) for task in self.ended_for_good(key)]
 
     def beside(self, key: SlotKey, task: Task) -> Task | None:
         """Return the task that one of an update start-first runs beside and will take over from; None when it has."""

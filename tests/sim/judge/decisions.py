@@ -61,7 +61,9 @@ def check_decision(world: World, snap: Snapshot, decision: Decision) -> None:
         if service is not None and service.is_job:
             check_job(world, draft, service)
         elif service is not None and any(is_exchanged(snap, task) for task in made if task.service_id == service_id):
-            world.judge.updates.decided(service, draft.tasks_of(service_id))
+            world.judge.updates.exchanged(service, draft.tasks_of(service_id))
+    if draft.services:
+        world.judge.updates.decided(draft)
     departures.check(world, draft)
 
 

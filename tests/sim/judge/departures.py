@@ -99,7 +99,7 @@ def check_deleted(world: World, draft: Draft, task: Task) -> None:
         raise world.story.fail(f"{slot_of(task)} is deleted, and nobody will know that it completed", *about)
     if wish(draft, task) is State.REMOVE or (service.is_global and task.node_id not in draft.snap.nodes):
         return
-    policy = service.spec.task_template.restart_policy
+    policy = (draft.service(service.id) or service).spec.task_template.restart_policy
     limit = policy.max_attempts + 1 if policy and policy.max_attempts else HISTORY
     if len(draft.tasks_at(task)) < limit:
         raise world.story.fail(f"history of {slot_of(task)} is deleted below its limit of {limit}", *about)

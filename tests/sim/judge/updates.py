@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from tests.sim.judge import oracle
@@ -14,6 +15,7 @@ from vault.store.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from tests.sim.judge import Written
+    from tests.sim.judge.decisions import Draft
     from tests.sim.world import World
 
 UPDATING, PAUSED, COMPLETED = UpdateState.UPDATING, UpdateState.PAUSED, UpdateState.COMPLETED
@@ -69,7 +71,7 @@ class Updates:
         self.ended_s: dict[str, float] = {}
         self._ends_s: dict[str, float] = {}  # Service -> the deadline of its update in progress.
 
-    def committed(self, who: str, before: Snapshot, after: Snapshot, changes: Written) -> None:
+    def committed(self, who: str, changes: Written) -> None:
         """Follow a commit."""
         now_s = self._world.clock.now_s
         for (kind, object_id), old, new in changes:
@@ -87,7 +89,7 @@ class Updates:
                 ends = ends_s(status) if status is not None and status.state in IN_PROGRESS else inf
                 self._ends_s[object_id] = ends
                 if isinstance(old, Service):
-                    self._check_moved(who, before, after, old, new)
+                    self._check_edge(who, old, new)
 
     def starts_first(self, service: Service) -> bool:
         """Whether an update in progress, or one that has stopped, lets a new task start before the old one stops."""
@@ -100,7 +102,23 @@ class Updates:
             if self._world.clock.now_s > end_s + LATE_S and service_id in snap.services:
                 raise self._world.story.fail(f"the update of {service_id} has overrun its deadline", service_id)
 
-    def _check_moved(self, who: str, before: Snapshot, after: Snapshot, old: Service, new: Service) -> None:
+    def decided(self, draft: Draft) -> None:
+        """The leader has decided about updates: judge what they become by the tasks as they would be then."""
+        for service_id, new in draft.services.items():
+            if (old := draft.snap.services.get(service_id)) is None:
+                continue
+            a, b = status_of(old), status_of(new)
+            if a == b or b is None:
+                continue
+            if b.state in DONE:
+                self._check_done(draft, new, b)
+            elif b.state in STOPPED:
+                self._check_stopped(draft, new, b)
+            elif a is not None and a.state is UPDATING and b.state is BACK:
+                self._check_rolled_back(draft, old, new, a, b)
+
+    def _check_edge(self, who: str, old: Service, new: Service) -> None:
+        """An update moves only where it may, and only its own ways change a spec."""
         a, b = status_of(old), status_of(new)
         if a == b:
             return
@@ -108,31 +126,22 @@ class Updates:
         if who == "somebody":
             if state is not None and state is not BACK:
                 raise self._world.story.fail(f"a client set the update of {new.id} to {state}", new.id)
-            return
-        if b is not None and begun is UPDATING and state is BACK:
-            self._check_rolled_back(before, after, old, new, b)
-        elif b is None or old.spec != new.spec or state not in EDGES[begun]:
+        elif begun is UPDATING and state is BACK:
+            if old.previous_spec is None or new.spec != old.previous_spec or new.previous_spec is not None:
+                raise self._world.story.fail(f"{new.id} is rolled back to another spec than it had", new.id)
+        elif state is None or old.spec != new.spec or state not in EDGES[begun]:
             raise self._world.story.fail(f"the update of {new.id} went from {begun} to {state}", new.id)
-        elif state in DONE:
-            self._check_done(after, new, b)
-        elif state in STOPPED:
-            self._check_stopped(before, after, new, b)
 
-    def _check_done(self, after: Snapshot, service: Service, status: UpdateStatus) -> None:
+    def _check_done(self, draft: Draft, service: Service, status: UpdateStatus) -> None:
         """Every wanted task is of the new spec, and those that the update made have run as long as they are watched."""
-        now_s, config = self._world.clock.now_s, config_of(service, status)
-        tasks = list(after.tasks_of(service.id))
-        for task in tasks:
-            if not task.live:
-                continue
-            node = after.nodes.get(task.node_id)
+        now_s, config, snap = self._world.clock.now_s, config_of(service, status), draft.snap
+        tasks = draft.tasks_of(service.id)
+        for task in filter(attrgetter("live"), tasks):
+            node = snap.nodes.get(task.node_id)
             waits = service.is_global and node is not None and node.spec.availability == "pause"
-            waits = waits or oracle.is_kept(task, tasks)
-            if oracle.outdated(after, service, task) and not waits:
+            if oracle.outdated(snap, service, task) and not waits and not oracle.is_kept(task, tasks):
                 raise self._world.story.fail(f"{service.id} is {status.state}, {slot_of(task)} is not", slot_of(task))
-            if not is_own(task, status):
-                continue
-            if self.ran_s.get(task.id, now_s) > now_s - monitor_s(config):
+            if is_own(task, status) and self.ran_s.get(task.id, now_s) > now_s - monitor_s(config):
                 raise self._world.story.fail(
                     f"{service.id} is {status.state}, and {slot_of(task)} was not watched long enough", service.id
                 )
@@ -142,18 +151,14 @@ class Updates:
             raise self._world.story.fail(f"{service.id} is {status.state} with {len(failed)} failures", service.id)
 
     def _check_rolled_back(
-        self, before: Snapshot, after: Snapshot, old: Service, new: Service, status: UpdateStatus
+        self, draft: Draft, old: Service, new: Service, was: UpdateStatus, status: UpdateStatus
     ) -> None:
-        """A failed update goes back to the spec before it, if it is to, and that one has no spec before it."""
-        if old.previous_spec is None or new.spec != old.previous_spec or new.previous_spec is not None:
-            raise self._world.story.fail(f"{new.id} is rolled back to another spec than it had", new.id)
-        was = status_of(old)
-        assert was is not None
+        """An update that failed goes back if it is to."""
         if config_of(old, was).failure_action != "rollback":
             raise self._world.story.fail(f"{new.id} is rolled back though nobody asked for that", new.id)
-        self._check_failed(before, after, old, was, status.message)
+        self._check_failed(draft, old, was, status.message)
 
-    def _check_stopped(self, before: Snapshot, after: Snapshot, service: Service, status: UpdateStatus) -> None:
+    def _check_stopped(self, draft: Draft, service: Service, status: UpdateStatus) -> None:
         """It stops only if it is to stop, or when its time is over."""
         config = config_of(service, status)
         if config.failure_action == "continue" and LATE not in status.message:
@@ -161,23 +166,22 @@ class Updates:
         rolls_back = config.failure_action == "rollback" and status.state is PAUSED
         if rolls_back and "it cannot be rolled back" not in status.message:
             raise self._world.story.fail(f"the update of {service.id} stops, not rolled back", service.id)
-        self._check_failed(before, after, service, status, status.message)
+        self._check_failed(draft, service, status, status.message)
 
-    def _check_failed(
-        self, before: Snapshot, after: Snapshot, service: Service, status: UpdateStatus, message: str
-    ) -> None:
+    def _check_failed(self, draft: Draft, service: Service, status: UpdateStatus, message: str) -> None:
         """An update failed by its deadline, or because too many tasks of its own failed, of which it names one."""
         if LATE in message:
             if self._world.clock.now_s < ends_s(status):
                 raise self._world.story.fail(f"the update of {service.id} ends before its deadline", service.id)
             return
         config = config_of(service, status)
-        task_id = message.partition(";")[0].rpartition(" ")[2]
-        named = after.tasks.get(task_id) or before.tasks.get(task_id)
-        if named is None or not is_own(named, status) or not self._failed(named, config, as_noted=True):
+        tasks = list(draft.snap.tasks_of(service.id))
+        failed = {task.id for task in tasks if is_own(task, status) and self._failed(task, config, as_noted=True)}
+        named = message.partition(";")[0].rpartition(" ")[2]
+        if named not in failed:
             raise self._world.story.fail(f"the update of {service.id} fails by a task that did not", service.id)
-        tasks = list(before.tasks_of(service.id))
-        failed = [task for task in tasks if is_own(task, status) and self._failed(task, config, as_noted=True)]
+        if named in draft.deletes:
+            raise self._world.story.fail(f"the update of {service.id} names a task that is deleted", service.id)
         slots = {task.slot_key for task in tasks if oracle.is_wanted(task) or task.stays_down}
         if len(failed) < config.max_failure_ratio * len(slots) * 0.5:
             raise self._world.story.fail(f"the update of {service.id} fails by {len(failed)} tasks only", service.id)
@@ -193,7 +197,7 @@ class Updates:
         ran_s = self.ran_s.get(task.id)
         return ran_s is None or self.ended_s[task.id] < max(ran_s, noted) + monitor_s(config)
 
-    def decided(self, service: Service, tasks: list[Task]) -> None:
+    def exchanged(self, service: Service, tasks: list[Task]) -> None:
         """No more slots are in hand than the parallelism allows, and each rests for the delay once its task runs."""
         status = status_of(service)
         if status is None or status.state not in IN_PROGRESS:
