@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from vault.model.base import SECOND_NS
 from vault.model.container import ContainerSpec
-from vault.model.errors import VaultError
 from vault.model.secret import Config, ConfigReference, FileTarget, Secret, SecretReference
 from vault.model.service import (
     EndpointSpec,
@@ -17,6 +16,7 @@ from vault.model.service import (
     GlobalJob,
     NetworkAttachmentConfig,
     Placement,
+    PlacementPreference,
     PortConfig,
     Replicated,
     ReplicatedJob,
@@ -25,10 +25,10 @@ from vault.model.service import (
     RestartPolicy,
     ServiceMode,
     ServiceSpec,
+    SpreadOver,
     TaskSpec,
     UpdateConfig,
 )
-from vault.store.rules_spec import check_spec
 from vault.store.snapshot import Snapshot
 
 MOST_REPLICAS = 6
@@ -45,7 +45,7 @@ ACTIONS = ("pause", "continue", "rollback")
 def draw(
     random: Random, name: str, secrets: Sequence[Secret], configs: Sequence[Config], *, mode: ServiceMode | None = None
 ) -> ServiceSpec:
-    """Return a spec drawn by chance; what the product does not support yet is left out."""
+    """Return a spec drawn by chance."""
     mode = new_mode(random) if mode is None else mode
     container_spec = container(random, secrets, configs)
     if mode.is_job and random.random() < 0.7:
@@ -116,12 +116,12 @@ def placement(random: Random) -> Placement | None:
         return None
     constraints = tuple(random.sample(CONSTRAINTS, random.choice((0, 1, 1, 2))))
     platforms = ({"OS": "linux", "Architecture": random.choice(("amd64", "arm64"))},) if random.random() < 0.1 else ()
-    preferences = ({"Spread": {"SpreadDescriptor": "node.labels.zone"}},) if random.random() < 0.3 else ()
+    preferences = (PlacementPreference(spread=SpreadOver(spread_descriptor="node.labels.zone")),)
     return Placement(
         constraints=constraints,
         platforms=platforms,
-        preferences=preferences if supported("preferences") else (),
-        max_replicas=random.choice((1, 2)) if random.random() < 0.15 and supported("max replicas") else 0,
+        preferences=preferences if random.random() < 0.3 else (),
+        max_replicas=random.choice((1, 2)) if random.random() < 0.15 else 0,
     )
 
 
@@ -169,32 +169,6 @@ def endpoint(random: Random) -> EndpointSpec | None:
     if kind < 0.2:
         return EndpointSpec(ports=(PortConfig(target_port=80),))
     return None
-
-
-def probes() -> dict[str, ServiceSpec]:
-    """Return a spec for each thing that the product may not support yet."""
-    fine = ServiceSpec(name="web", task_template=TaskSpec(container_spec=ContainerSpec(image="steady:v1")))
-    spread = Placement(preferences=({"Spread": {"SpreadDescriptor": "node.labels.zone"}},))
-    return {
-        "preferences": replace(fine, task_template=replace(fine.task_template, placement=spread)),
-        "max replicas": replace(fine, task_template=replace(fine.task_template, placement=Placement(max_replicas=1))),
-    }
-
-
-_SUPPORTED: dict[str, bool] = {}
-
-
-def supported(feature: str) -> bool:
-    """Return whether the product takes a spec with a feature."""
-    if not _SUPPORTED:
-        for name, spec in probes().items():
-            try:
-                check_spec(spec)
-            except VaultError:
-                _SUPPORTED[name] = False
-            else:
-                _SUPPORTED[name] = True
-    return _SUPPORTED[feature]
 
 
 def edited(random: Random, spec: ServiceSpec, snap: Snapshot) -> ServiceSpec:
