@@ -120,6 +120,20 @@ SERVICES = [
         "rpc error: code = AlreadyExists desc = name conflicts with an existing object: service web already exists",
     ),
     ({"Name": "new"}, 400, BAD + "ContainerSpec: image reference must be provided"),
+    (
+        service("new", Env=["A={{.Service.Labels.tier}}"]),
+        400,
+        BAD + 'expanding env failed: expanding env "A": template: expansion:1:10: executing "expansion" at '
+        '<.Service.Labels.tier>: map has no entry for key "tier"',
+    ),
+    (
+        service("new", Hostname="{{.Task.Slot"),
+        *(400, BAD + "expanding hostname failed: template: expansion:1: unclosed action"),
+    ),
+    (
+        service("new", Mounts=[{"Type": "bind", "Source": "data/{{.Task.Slot}}", "Target": "/{{.Service.Name}}"}]),
+        *(400, BAD + "invalid bind mount source, must be an absolute path: data/1"),
+    ),
     (service("new") | {"Mode": {"Replicated": {}, "Global": {}}}, 400, "must specify only one service mode"),
     (service("new") | {"Mode": {"Replicated": {"Replicas": -1}}}, 400, BAD + "Replicas must be between 0 and 1000000"),
     (

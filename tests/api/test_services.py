@@ -73,6 +73,17 @@ def test_a_service_is_shown_as_posted_plus_documented_defaults() -> None:
     assert "SpecVersion" not in shown
 
 
+def test_a_service_with_templates_that_can_be_filled_in_is_kept_as_posted() -> None:
+    daemon = Daemon().with_swarm()
+    mount = {"Type": "volume", "Source": "data-{{.Task.Slot}}", "Target": "/{{.Service.Name}}"}
+    posted = spec(Hostname="{{.Node.Hostname}}", Env=["T={{.Service.Labels.tier}}"], Mounts=[mount])
+    create(daemon, posted | {"Labels": {"tier": "front"}})
+    shown = daemon.get("/services/web").json()["Spec"]["TaskTemplate"]["ContainerSpec"]
+    assert {name: shown[name] for name in ("Hostname", "Env", "Mounts")} == {
+        name: posted["TaskTemplate"]["ContainerSpec"][name] for name in ("Hostname", "Env", "Mounts")
+    }
+
+
 def test_a_service_without_a_name_is_given_one() -> None:
     daemon = Daemon().with_swarm()
     create(daemon, spec(""))

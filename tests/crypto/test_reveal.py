@@ -47,9 +47,9 @@ ALLOWED = {
     # The unlock key that an operator types at a node that is to join, on its way to its form.
     "daemon.recovery:_unlock_key",
     # Into a task: the file on its tmpfs, and templates that quote a secret.
-    "agent.expand:_filled",  # A part of a spec that a template made, never a secret.
-    "agent.template:_value",
-    "agent.template:render",
+    "store.expand:_filled",  # A part of a spec that a template made, never a secret.
+    "store.template_functions:_quoted",
+    "store.template:render",
     "tmpfs.kernel:_write",
     # Into the request that deploys a stack.
     "cli.stacks.request:_encoded",

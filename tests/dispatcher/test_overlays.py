@@ -13,7 +13,7 @@ from vault.dispatcher.overlay_book import Book
 from vault.dispatcher.overlay_parts import OverlayView
 from vault.dispatcher.overlays import Overlays
 from vault.model.network import Network
-from vault.model.node import NodeEncryption
+from vault.model.node import NodeDescription, NodeEncryption, Platform
 from vault.model.overlay import EncryptionPeer, OverlayChange, OverlayEndpoint
 from vault.model.service import VirtualIP
 from vault.model.task import State, TaskStatus
@@ -157,7 +157,7 @@ def test_names_are_those_that_docker_gives() -> None:
         attached("t1", "n1", FRONT, slot=3),
         attached("t2", "n1", FRONT, slot=0, host=8, hostname="alpha"),
         attached("t3", "n1", FRONT, slot=4, host=9, state=State.RUNNING),
-        attached("t4", "n1", FRONT, slot=5, host=10, hostname="{{.Node.Hostname}}"),
+        attached("t4", "n1", FRONT, slot=5, host=10, hostname="{{.Nope}}"),
     )
     overlay = world.told("n1").get("front")
     assert overlay is not None
@@ -167,6 +167,23 @@ def test_names_are_those_that_docker_gives() -> None:
         "t3": ("name-of-web.4.t3", "t3ffffffffff"),
         "t4": ("name-of-web.5.t4",),
     }
+
+
+def test_a_host_name_is_told_as_its_node_fills_it_in() -> None:
+    about = NodeDescription(hostname="alpha", platform=Platform(architecture="x86_64", os="linux"))
+    n2 = replace(member("n2", 2), description=about)
+    world = World(member("n1", 1), n2, FRONT, attached("t0", "n1", FRONT, host=9))
+    template = "{{.Service.Name}}-{{.Task.Slot}}.{{.Node.Hostname}}-{{.Node.ID}}-{{.Node.Platform.Architecture}}"
+    world.write(attached("t1", "n2", FRONT, slot=3, hostname=template))
+
+    def names() -> tuple[str, ...]:
+        overlay = world.told("n1").get("front")
+        assert overlay is not None
+        return next(one.names for key, one in overlay.endpoints.items() if key.task_id == "t1")
+
+    assert names() == ("name-of-web.3.t1", "name-of-web-3.alpha-n2-x86_64")
+    assert "n1" in world.write(replace(n2, description=replace(about, hostname="beta")))
+    assert names() == ("name-of-web.3.t1", "name-of-web-3.beta-n2-x86_64")
 
 
 def test_addresses_of_either_version_are_told_without_their_prefix() -> None:

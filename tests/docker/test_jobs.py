@@ -44,3 +44,21 @@ def test_a_job_that_cannot_complete_ends_the_wait_of_vault_with_its_error(docker
     assert docker("service", "ls", "--format", "{{.Mode}} {{.Replicas}}") == "global job 0/0 (0/0 completed)"
     refused = docker.refuses("service", "create", "-d", "--mode", "global-job", "--update-delay", "1s", "busybox")
     assert refused == "update and rollback configuration is not supported for jobs"
+
+
+def test_templates_are_filled_in_for_each_task(docker: Docker) -> None:
+    said = docker(
+        *("service", "create", "--name", "tmpl", "--mode", "replicated-job", "--replicas", "2", "--label", "l=front"),
+        *("--hostname", "{{.Service.Name}}-{{.Task.Slot}}.{{.Node.Hostname}}"),
+        *("--env", 'ROLE={{if eq .Task.Slot "0"}}first{{else}}{{index .Service.Labels "l"}}{{end}}'),
+        *("--mount", "type=volume,source=tmpl-{{.Task.Slot}},target=/mnt/{{.Service.Name}}"),
+        *("busybox", "sh", "-c", "echo $(hostname) $ROLE $(ls /mnt)"),
+    )
+    assert said.splitlines()[-1] == "job complete"
+    lines = docker("service", "logs", "--raw", "tmpl").splitlines()
+    assert sorted(lines) == ["tmpl-0.vm first tmpl", "tmpl-1.vm front tmpl"]
+    docker("service", "rm", "tmpl")
+    docker.node.until(lambda: docker("ps", "-aq") == "", "its containers are gone")
+    assert docker("volume", "rm", "tmpl-0", "tmpl-1").split() == ["tmpl-0", "tmpl-1"]
+    refused = docker.refuses("service", "create", "--detach", "--hostname", "{{.Nope}}", "busybox")
+    assert "InvalidArgument desc = expanding hostname failed: template: expansion:1:2: " in refused

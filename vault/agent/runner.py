@@ -23,11 +23,9 @@ from vault.agent.executors.port import (
     NetworkView,
     Phase,
 )
-from vault.agent.expand import expanded
 from vault.agent.health import Health, HealthStatus, KeptHealth, check_of
 from vault.agent.probing import Monitor, part_of
 from vault.agent.step import UNHEALTHY, Action, Local, adopted, ending, next_action
-from vault.agent.template import TemplateFailed
 from vault.agent.values import Values
 from vault.model.errors import VaultError
 from vault.model.ids import TaskID
@@ -36,6 +34,8 @@ from vault.model.overlay import OverlayChange
 from vault.model.service import PortConfig
 from vault.model.task import ContainerStatus, PortStatus, State, Task, TaskStatus
 from vault.network.node import TaskNetwork
+from vault.store.expand import expanded
+from vault.store.template import TemplateFailed
 
 logger = logging.getLogger(__name__)
 

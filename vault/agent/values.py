@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from vault.agent.template import Context, render
 from vault.crypto import Plaintext
 from vault.model.errors import VaultError
 from vault.model.ids import ConfigID, Kind, SecretID
 from vault.model.task import Task
 from vault.rpc.messages import Assignments, SealedValue
+from vault.store.template import Context, render
 
 Open = Callable[[SealedValue, Assignments], Plaintext]
 
@@ -83,10 +83,11 @@ class Values:
             node=node,
             secrets={r.file.name: raw_secrets[r.secret_id].value for r in container.secrets if r.file},
             configs={r.file.name: raw_configs[r.config_id].value for r in container.configs if r.file},
+            payload=True,
         )
         return (
-            {SecretID(i): _filled(kept, context) for i, kept in raw_secrets.items()},
-            {ConfigID(i): _filled(kept, context) for i, kept in raw_configs.items()},
+            {SecretID(i): _filled(kept, context, guarded=True) for i, kept in raw_secrets.items()},
+            {ConfigID(i): _filled(kept, context, guarded=False) for i, kept in raw_configs.items()},
         )
 
     def _get(self, kind: Kind, object_id: str, name: str) -> Kept:
@@ -96,5 +97,5 @@ class Values:
         return kept
 
 
-def _filled(kept: Kept, context: Context) -> Plaintext:
-    return render(kept.value, context) if kept.template else kept.value
+def _filled(kept: Kept, context: Context, *, guarded: bool) -> Plaintext:
+    return render(kept.value, context, guarded=guarded) if kept.template else kept.value

@@ -13,7 +13,9 @@ from vault.model.node import Node, NodeAttachment, NodeEncryption
 from vault.model.overlay import EncryptionPeer, OverlayEndpoint, OverlayNetwork, OverlayService
 from vault.model.service import Service
 from vault.model.task import State, Task
+from vault.store.expand import expanded_hostname
 from vault.store.snapshot import Snapshot
+from vault.store.template import TemplateFailed
 
 SHORT_ID = 12  # Characters of a container's id that are its host name, unless the service says another.
 
@@ -25,6 +27,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     up: bool
     places: tuple[NodeAttachment, ...]
     encryption: NodeEncryption | None
+    about: dict[str, str] = msgspec.field(default_factory=dict)  # What templates of its tasks' host names may name.
 
 
 def is_overlay(network: Network) -> bool:
@@ -58,12 +61,18 @@ def host_of(node: Node) -> Host:
         up=node.status.state != "down",
         places=node.attachments,
         encryption=node.encryption,
+        about={
+            "id": node.id,
+            "hostname": node.description.hostname,
+            "architecture": node.description.platform.architecture,
+            "os": node.description.platform.os,
+        },
     )
 
 
 def endpoints_of(task: Task, host: Host) -> Iterator[OverlayEndpoint]:
     """Yield the endpoints of a task that is there: one for each overlay network."""
-    names = _names(task)
+    names = _names(task, host)
     for place in task.networks_attachments:
         if is_overlay(place.network):
             yield OverlayEndpoint(
@@ -117,13 +126,16 @@ def services_of(service: Service, snap: Snapshot) -> Iterator[OverlayService]:
             )
 
 
-def _names(task: Task) -> tuple[str, ...]:
-    """Return the names of a task by itself: its container's, and its host name as far as it is known here."""
-    hostname, status = task.spec.container_spec.hostname, task.status.container_status
+def _names(task: Task, host: Host) -> tuple[str, ...]:
+    """Return the names of a task by itself: its container's, and its host name once that is known."""
+    status = task.status.container_status
+    try:
+        hostname = expanded_hostname(task, host.about)
+    except TemplateFailed:
+        return (task.name,)  # Its node rejects it.
     if not hostname and task.state is State.RUNNING and status is not None:
         hostname = status.container_id[:SHORT_ID]
-    # What a template makes of it depends on the node, which alone fills it in.
-    return (task.name, hostname) if hostname and "{{" not in hostname else (task.name,)
+    return (task.name, hostname) if hostname else (task.name,)
 
 
 def _bare(addresses: tuple[str, ...]) -> tuple[str, ...]:

@@ -233,7 +233,7 @@ class Overlays:
         for network_id in dict.fromkeys(place.network_id for place in (*before.places, *after.places)):
             self._put(network_id, ("", node_id), own.get(network_id))
         self._put(PEERS, node_id, peer_of(node_id, after))
-        if (before.addr, before.up) != (after.addr, after.up):
+        if (before.addr, before.up, before.about) != (after.addr, after.up, after.about):
             self._queue((Kind.TASK, task_id) for task_id in self._placed_at.get(node_id, ()))
 
     def _host(self, node_id: str) -> Host:

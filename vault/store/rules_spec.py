@@ -20,11 +20,14 @@ from vault.model.service import (
     ServiceSpec,
     UpdateConfig,
 )
+from vault.model.task import Task
+from vault.store.expand import SAMPLE_NODE, expanded
 from vault.store.rules_health import check_healthcheck
 from vault.store.rules_later import check_service_supported
 from vault.store.rules_mounts import check_mounts
 from vault.store.rules_offered import check_offered
 from vault.store.rules_privileges import check_privileges
+from vault.store.template import TemplateFailed
 
 MIN_NANO_CPUS = 1_000_000
 MIN_MEMORY_BYTES = 4 * 1024 * 1024
@@ -53,7 +56,7 @@ def check_spec(spec: ServiceSpec) -> None:
         _check_resources(task.resources.reservations)
     _check_restart(task.restart_policy)
     _check_placement(task.placement)
-    _check_container(task.container_spec)
+    _check_container(_as_run(spec))
     _check_not_updated(spec)
     _check_update(spec.update_config)
     _check_update(spec.rollback_config)
@@ -153,6 +156,23 @@ def _check_placement(placement: Placement | None) -> None:
             raise InvalidArgument(f"key '{key}' is invalid")
         if _CONSTRAINT_VALUE.fullmatch(value) is None:
             raise InvalidArgument(f"value '{value}' is invalid")
+
+
+def _as_run(spec: ServiceSpec) -> ContainerSpec:
+    """Return the container as a task might have it, templates filled in; raise `InvalidArgument` if they cannot be."""
+    sample = Task(
+        id="taskid",
+        spec=spec.task_template,
+        service_id="serviceid",
+        service_name=spec.name,
+        service_labels=spec.labels,
+        slot=1,
+        node_id=SAMPLE_NODE["id"],
+    )
+    try:
+        return expanded(sample, SAMPLE_NODE).spec.container_spec
+    except TemplateFailed as error:
+        raise InvalidArgument(error.message) from None
 
 
 def _check_container(container: ContainerSpec) -> None:
