@@ -8,6 +8,7 @@ from tests.api.client import Daemon
 from tests.api.fakes import NODE_ID
 from tests.api.test_services import create, spec, version_of
 from vault.model.base import Version
+from vault.model.node import Node, NodeStatus
 from vault.model.task import State, Task, TaskStatus
 from vault.store.changes import Put
 
@@ -135,6 +136,7 @@ def test_the_counts_of_a_job_of_nodes_are_of_what_is_left_and_what_is_done() -> 
     daemon = Daemon().with_swarm()
     service_id = create(daemon, job(GlobalJob={}))
     for n, state in enumerate((State.COMPLETE, State.COMPLETE, State.RUNNING, State.ASSIGNED)):
+        daemon.manager.store().write((Put(Node(id=f"n{n}", status=NodeStatus(state="ready"))),))
         add(daemon, service_id, 0, state, node_id=f"n{n}")
     (shown,) = daemon.get("/services?status=true").json()
     assert shown["ServiceStatus"] == {"RunningTasks": 1, "DesiredTasks": 2, "CompletedTasks": 2}

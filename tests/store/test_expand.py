@@ -3,8 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from vault.model.generic import discrete, named
 from vault.model.container import ContainerSpec, Mount, VolumeOptions
+from vault.model.generic import discrete, named
 from vault.model.secret import Driver
 from vault.model.service import TaskSpec
 from vault.model.task import Task
