@@ -97,6 +97,7 @@ class Scale:
             await self._assign()
             await self._steady()
             await self._die()
+            await self._remove()
         finally:
             for job in self._jobs.values():
                 job.cancel()
@@ -186,6 +187,19 @@ class Scale:
         self._check()
         if sum(len(node.tasks) for node in living) < self.tasks:
             raise Failed("living nodes hold fewer tasks than there are")
+
+    async def _remove(self) -> None:
+        """Remove the services; wait until no living node has a task and the manager shows only those of dead ones."""
+        living = self.nodes[self.dying :]
+        begun = time.monotonic()
+        for number in range(self.services):
+            await self.manager.ask("DELETE", f"/services/s{number}")
+        self._note("services removed", time.monotonic() - begun)
+        await self._until(lambda: not any(node.tasks for node in living), "tasks gone")
+        self._note("tasks gone from living nodes", time.monotonic() - begun)
+        nodes = {node.node_id for node in living}
+        if left := [task for task in await self.manager.ask("GET", "/tasks") if task.get("NodeID") in nodes]:
+            raise Failed(f"{len(left)} tasks of removed services are left")
 
     def _all_running(self) -> bool:
         return len(self.ledger.running) == self.tasks

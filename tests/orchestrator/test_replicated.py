@@ -8,6 +8,7 @@ from tests.orchestrator.world import World, availability, spec
 from vault.model.ids import Kind
 from vault.model.task import State, Task
 from vault.store.changes import Delete
+from vault.store.rules_service import removed_service
 from vault.store.snapshot import Snapshot
 
 
@@ -144,3 +145,18 @@ def test_tasks_that_the_store_refused_are_made_all_the_same() -> None:
         world.decide(refused=decision % 2 == 1)
     world.settle()
     assert sorted(task.slot for task in world.wanted()) == list(range(1, 1001))
+
+
+def test_removing_a_service_of_many_tasks_asks_all_of_them_to_go_though_a_commit_holds_only_some() -> None:
+    world = World()
+    world.create(spec(2500))
+    assert len(removed_service(world.snap, "web", now_s=world.now_s)) < 2500
+    world.remove()
+    assert world.wanted() == []
+
+
+def test_scaling_down_by_many_tasks_takes_the_highest_slots_in_several_decisions() -> None:
+    world = World()
+    world.run(spec(1600))
+    world.update(spec(3))
+    assert [task.slot for task in world.wanted()] == [1, 2, 3]

@@ -109,7 +109,7 @@ class World:
 
     def settle(self) -> None:
         """Decide until there is nothing to decide."""
-        for _ in range(20):
+        for _ in range(60):
             if not self.decide().changes:
                 return
         raise AssertionError("there is always something to decide")

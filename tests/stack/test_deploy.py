@@ -187,7 +187,7 @@ def test_a_port_that_somebody_else_has_is_refused_and_named() -> None:
 
 
 def test_of_very_many_tasks_only_some_are_asked_to_go_in_the_same_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vault.stack.carry.STOPPED_WITH_IT", 2)
+    monkeypatch.setattr("vault.store.rules_service.STOPPED_WITH_IT", 2)
     cluster = deployed()
     for slot in range(1, 6):
         cluster.run_task("demo_db", slot)

@@ -145,15 +145,17 @@ def test_a_service_keeps_its_own_port_over_an_update() -> None:
     assert updated_service(snapshot, ident("web"), spec("web", ports=[port]), version=version, now_s=NOW_S)
 
 
-def test_a_network_with_wanted_tasks_stays_when_its_service_is_gone() -> None:
+def test_a_network_stays_for_tasks_that_are_wanted_and_goes_before_those_that_are_about_to_be_asked_to_go() -> None:
     network = Network(id=ident("net"), spec=NetworkSpec(name="net"))
     attached = (NetworkAttachment(network=network),)
     running = task("t", networks_attachments=attached, status=TaskStatus(state=State.RUNNING))
-    busy = world(network, running)
+    busy = after(created(world(network), spec("web")), Put(msgspec.structs.replace(running, service_id=ident("web"))))
     with pytest.raises(FailedPrecondition, match=f"network net is in use by task {ident('t')}"):
         removed_network(busy, ident("net"))
     leaving = msgspec.structs.replace(busy.tasks[ident("t")], desired_state=State.REMOVE)
     assert removed_network(after(busy, Put(leaving)), ident("net"))
+    service = busy.services[ident("web")]
+    assert removed_network(after(busy, Delete(Kind.SERVICE, service.id, service.version.index)), ident("net"))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from vault.model.task import State
 from vault.orchestrator.work import SlotKey, Work, asked_to_stop
 
 MAX_NEW = 128  # Tasks made in one decision; the rest follow in the next.
+MAX_SURPLUS = 512  # Slots given up in one, likewise.
 
 
 def reconcile(work: Work) -> None:
@@ -25,7 +26,7 @@ def reconcile(work: Work) -> None:
             work.put(work.new_task(slot))
         work.empty = tuple(free)
     elif missing < 0:
-        for key in _by_worth(work, filled)[missing:]:
+        for key in _by_worth(work, filled)[missing:][-MAX_SURPLUS:]:
             remove_slot(work, key)
 
 

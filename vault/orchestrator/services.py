@@ -21,6 +21,7 @@ from vault.store.snapshot import Key, Snapshot
 
 MAX_LOOKS = 2_000  # Tasks looked at in one decision, about 10 ms; what is left over follows in the next.
 MAX_CHANGES = replicated.MAX_NEW
+MAX_STOPPED = 512  # Tasks of a removed service that are asked to go in one decision.
 
 
 class Services:
@@ -51,9 +52,11 @@ class Services:
             keys = None if service is None or is_whole(service, due) else [key for key in due if key is not None]
             looks += len(due) if keys is not None else 1 + len(snap.by_service.get(service_id, ()))
             if service is None:
-                del self._due_s[service_id]
                 self._empty.pop(service_id, None)
-                changes.extend(_remove_tasks(snap, service_id, now_s))
+                stopped = _remove_tasks(snap, service_id, now_s)
+                changes.extend(stopped)
+                if len(stopped) < MAX_STOPPED:
+                    del self._due_s[service_id]
             else:
                 work = look(Work(snap, service, keys, now_s=now_s, new_id=new_id))
                 changes.extend(work.changes())
@@ -137,7 +140,7 @@ def look(work: Work) -> Work:
 
 
 def _remove_tasks(snap: Snapshot, service_id: str, now_s: float) -> list[Change | Atomic]:
-    """Return what asks the tasks of a service that is no more to go."""
+    """Return what asks tasks of a service that is no more to go, a part of them when there are many."""
     now = from_s(now_s)
-    left = [task for task in snap.tasks_of(service_id) if task.desired_state < State.REMOVE]
-    return [Put(asked_to_stop(task, now, State.REMOVE)) for task in sorted(left, key=lambda task: task.id)]
+    left = sorted(task.id for task in snap.tasks_of(service_id) if task.desired_state < State.REMOVE)[:MAX_STOPPED]
+    return [Put(asked_to_stop(snap.tasks[task_id], now, State.REMOVE)) for task_id in left]

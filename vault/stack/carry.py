@@ -34,7 +34,6 @@ from vault.store import rules, rules_network, rules_service
 from vault.store.changes import Change, Put, PutValue
 from vault.store.snapshot import ChangeLog, Snapshot
 
-STOPPED_WITH_IT: Final = 1_000  # Tasks of removed services in one commit; the orchestrator sees to the others.
 PAUSED: Final = (UpdateState.PAUSED, UpdateState.ROLLBACK_PAUSED)
 
 
@@ -108,7 +107,7 @@ class Carrying:
         """Remove a service, and ask its tasks to go."""
         removed, *stopped = rules_service.removed_service(self.draft, service_id, now_s=self._now_s)
         self._note("remove", Kind.SERVICE, service_id, name, removed)
-        told = stopped[: max(0, STOPPED_WITH_IT - self._stopped)]
+        told = stopped[: max(0, rules_service.STOPPED_WITH_IT - self._stopped)]
         self._stopped += len(stopped)
         self.changes += told
         self._apply(stopped)

@@ -147,7 +147,12 @@ def removed_network(snapshot: Snapshot, network_id: str) -> tuple[Change, ...]:
         if network.spec.ingress and any(port.publish_mode == "ingress" for port in ports):
             raise FailedPrecondition(f"ingress network cannot be removed because service {service.id} depends on it")
     for task in snapshot.tasks.values():
-        if task.live and any(attached.network.id == network_id for attached in task.networks_attachments):
+        orphaned = bool(task.service_id) and task.service_id not in snapshot.services  # It is about to be asked to go.
+        if (
+            task.live
+            and not orphaned
+            and any(attached.network.id == network_id for attached in task.networks_attachments)
+        ):
             raise FailedPrecondition(f"network {network.spec.name} is in use by task {task.id}")
     return (Delete(Kind.NETWORK, network_id, network.version.index),)
 

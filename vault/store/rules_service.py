@@ -31,6 +31,8 @@ from vault.store.rules_spec import check_spec
 from vault.store.rules_update import check_updates, stored_config, with_deadlines
 from vault.store.snapshot import Snapshot
 
+STOPPED_WITH_IT = 1000  # Tasks, of about 2 kB each.
+
 
 def new_service(snapshot: Snapshot, service_id: str, posted: ServiceSpec, *, now_s: float) -> Put:
     """Return the change that creates a service of a spec as posted; raise what is wrong with it.
@@ -105,9 +107,10 @@ def check_rollback(snapshot: Snapshot, service: Service) -> None:
 
 
 def removed_service(snapshot: Snapshot, service_id: str, *, now_s: float) -> tuple[Change, ...]:
-    """Return the changes that remove a service and ask all its tasks to go.
+    """Return the changes that remove a service and ask its tasks to go, up to `STOPPED_WITH_IT` of them.
 
-    Both in one commit: whoever removes the service's networks next must not meet tasks that are still wanted.
+    In one commit, so that those who look next see tasks that end.  The orchestrator asks the others, as it does any
+    task whose service is no more: a commit has room for so many.
     """
     service = snapshot.services.get(service_id)
     if service is None:
@@ -116,7 +119,7 @@ def removed_service(snapshot: Snapshot, service_id: str, *, now_s: float) -> tup
         Put(stopping(task, State.REMOVE, now_s))
         for task in sorted(snapshot.tasks_of(service_id), key=lambda task: task.id)
         if task.desired_state < State.REMOVE
-    ]
+    ][:STOPPED_WITH_IT]
     return (Delete(Kind.SERVICE, service_id, service.version.index), *stopped)
 
 
