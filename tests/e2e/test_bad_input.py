@@ -127,7 +127,7 @@ STACKS = {
     "services: {a: {image: busybox, image: y}}": "already",
     "services: {a: {image: busybox, deploy: {mode: global-job, replicas: 2}}}": "replicas can only be used with",
     "services: {a: {image: busybox, healthcheck: {test: [curl]}}}": "begins with NONE, CMD or CMD-SHELL",
-    "services: {a: {image: busybox, deploy: {update_config: {order: start-first}}}}": "is not supported yet",
+    "services: {a: {image: busybox, depends_on: [b]}}": "service a depends on b, which the stack does not have",
     "services: {a: {image: busybox, extends: b}}": "unsupported options",
 }
 

@@ -142,7 +142,6 @@ def test_placement_and_generic_resources_are_passed_on() -> None:
         "isolation: default",
         "logging: {driver: json-file, options: {max-size: 1m, max-file: 3}}",
         "logging: {driver: none}",
-        "depends_on: [other]",
     ],
 )
 def test_a_key_that_asks_for_nothing_new_is_accepted(keys: str) -> None:

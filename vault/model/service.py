@@ -237,6 +237,8 @@ class Service(Object, frozen=True, kw_only=True):
     update_status: UpdateStatus | None = None
     service_status: ServiceStatus | None = None
     job_status: JobStatus | None = None  # Jobs have one, other services none.
+    # What its tasks waited for (`vault.model.depends`) has been so once; no answer of the API shows it.
+    dependencies_met: bool = False
 
     @property
     def replicas(self) -> int:

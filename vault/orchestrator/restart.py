@@ -113,8 +113,11 @@ def counted(old: Task, new: Task, now: datetime) -> Task:
 def release_held(work: Work) -> None:
     """Let tasks held at READY start: their delay is over, and nothing else of their slot may still be running.
 
-    The exception is the task that an update start-first leaves running beside a new one.
+    The exception is the task that an update start-first leaves running beside a new one.  While the service waits for
+    another, all stay held.
     """
+    if work.waits_for:
+        return
     for key in tuple(work.slots):
         for task in work.wanted(key):
             if task.desired_state is State.READY and not task.state.terminal and _may_start(work, key, task):

@@ -12,7 +12,7 @@ from vault.model.base import from_s
 from vault.model.ids import Kind, NewID
 from vault.model.service import Service
 from vault.model.task import State
-from vault.orchestrator import exchange, global_, jobs, judge, replicated, restart, update
+from vault.orchestrator import depends, exchange, global_, jobs, judge, replicated, restart, update
 from vault.orchestrator.progress import is_in_progress
 from vault.orchestrator.work import SlotKey, Work, asked_to_stop
 from vault.store.changes import Atomic, Change, Put
@@ -30,6 +30,7 @@ class Services:
     def __init__(self) -> None:
         self._due_s: dict[str, dict[SlotKey | None, float]] = {}  # Service -> slot, or None for all of it -> when.
         self._empty: dict[str, deque[int]] = {}  # Service -> slots to fill, without another look at all of it.
+        self._waiting = depends.Waiting()
 
     def __call__(self, snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
         """Return what brings the services concerned nearer to their specs."""
@@ -39,6 +40,8 @@ class Services:
         else:
             for service_id, key in concerned(snap, changed):
                 self._due_s.setdefault(service_id, {})[key] = now_s
+            for service_id in self._waiting.concerned(snap, changed):
+                self._due_s.setdefault(service_id, {})[None] = now_s
         changes: list[Change | Atomic] = []
         filling = sorted(self._empty)
         looks = 0
@@ -79,6 +82,7 @@ class Services:
             del self._empty[service_id]
             self._due_s.setdefault(service_id, {})[None] = now_s
         work = Work(snap, snap.services[service_id], slots, now_s=now_s, new_id=new_id)
+        work.waits_for = depends.unmet(snap, work.service)
         replicated.fill(work)
         restart.release_held(work)
         return work.changes()
@@ -86,6 +90,7 @@ class Services:
     def _note(self, work: Work, now_s: float) -> None:
         """Remember when to look again at what was looked at just now."""
         due = self._due_s.pop(work.service.id)
+        self._waiting.note(work)
         if work.keys is None:
             self._empty.pop(work.service.id, None)
             if work.empty:
@@ -118,8 +123,11 @@ def is_whole(service: Service, due: list[SlotKey | None]) -> bool:
 
 def look(work: Work) -> Work:
     """Decide about a service, or about some of its slots; return what was decided."""
+    work.waits_for = depends.unmet(work.snap, work.service)
+    depends.note_met(work)
     if work.service.is_job:
         jobs.reconcile(work)
+        depends.tell(work)
         return work
     if work.keys is None and judge.has_failed(work):
         return work  # The rest is decided about what the service is then.
@@ -130,12 +138,15 @@ def look(work: Work) -> Work:
         restart.restart_ended(work)
         if work.keys is None:
             replicated.reconcile(work)
+    begins = not work.waits_for  # Or old tasks would make way to new ones that may not start.
     if work.keys is None:
-        update.advance(work)
-    elif update.is_due(work) or (not work.service.is_global and any(map(work.misses, work.keys))):
+        if begins:
+            update.advance(work)
+    elif (begins and update.is_due(work)) or (not work.service.is_global and any(map(work.misses, work.keys))):
         return look(work.as_whole())
     exchange.hand_over(work)
     restart.release_held(work)
+    depends.tell(work)
     return work
 
 

@@ -49,6 +49,7 @@ class Work:
         self.due: dict[SlotKey | None, datetime] = {}  # Slot, or None for all of them -> when to look again.
         self.slots: dict[SlotKey, dict[str, Task]] = {}
         self.empty: tuple[int, ...] = ()  # Slots that want a task, beyond what one decision makes.
+        self.waits_for = ""  # Why no task may start, as `depends` has found; "" = they may.
         self._read = service
         self._groups: Groups[str] = Groups()
         if self.keys is None:

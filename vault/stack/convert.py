@@ -21,6 +21,7 @@ from vault.model.secret import ConfigSpec, Driver, SecretSpec
 from vault.model.service import ServiceSpec
 from vault.stack import document as doc
 from vault.stack.convert_service import service_spec
+from vault.stack.dependencies import check_dependencies
 from vault.stack.errors import NotDeployable, StackError
 from vault.stack.load import ReadValue, Stack, check_images
 from vault.stack.namespace import Namespace
@@ -93,6 +94,7 @@ def convert(stack: Stack, namespace: str) -> Deployment:
     document = stack.document
     check_images(stack)
     check_supported(document)
+    check_dependencies(document)
     used = {name: document.networks.get(name, doc.Network()) for name in _used_networks(document)}
     services = tuple(service_spec(stack_name, service, document) for service in document.services.values())
     for spec in services:

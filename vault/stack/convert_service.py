@@ -33,6 +33,7 @@ from vault.model.service import (
 )
 from vault.stack import document as doc
 from vault.stack.convert_mounts import mounts
+from vault.stack.dependencies import waiting_label
 from vault.stack.errors import StackError
 from vault.stack.forms import parse_cpus
 from vault.stack.image_name import tagged
@@ -52,7 +53,11 @@ def service_spec(namespace: Namespace, service: doc.Service, document: doc.Docum
 
 def _spec(namespace: Namespace, service: doc.Service, document: doc.Document) -> ServiceSpec:
     deploy = service.deploy
-    labels = {**namespace.label(deploy.labels), IMAGE_LABEL: service.image}
+    labels = {
+        **namespace.label(deploy.labels),
+        IMAGE_LABEL: service.image,
+        **waiting_label(namespace, service, document),
+    }
     logging = service.logging
     return ServiceSpec(
         name=namespace.scope(service.name),

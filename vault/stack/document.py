@@ -194,6 +194,14 @@ class CredentialSpec(Part, frozen=True, kw_only=True):
     registry: str = ""
 
 
+class Dependency(Part, frozen=True, kw_only=True):
+    """Another service that one waits for."""
+
+    service: str
+    condition: str = "service_started"
+    required: bool = True  # Else it may be missing.
+
+
 class Service(Part, frozen=True, kw_only=True):
     """A service of a stack."""
 
@@ -207,7 +215,7 @@ class Service(Part, frozen=True, kw_only=True):
     configs: tuple[FileReference, ...] = ()
     container_name: str = ""
     credential_spec: CredentialSpec = CredentialSpec()
-    depends_on: Strings = ()
+    depends_on: tuple[Dependency, ...] = ()
     deploy: Deploy = Deploy()
     devices: Strings = ()
     dns: Strings = ()

@@ -3,9 +3,10 @@
 Data only; read by `vault.stack.schema`.  `since=4` means: from version 3.4 on.
 Source: the Compose file reference, version 3, and Docker's schemas of each version, compared with its client.
 Stricter than those in one way: where Docker lets an unknown key pass and then ignores it (below a secret's or a
-volume's long form), it is refused.
+volume's long form), it is refused.  Wider in one way: `depends_on` has the Compose specification's long form, too.
 """
 
+from vault.model.depends import Condition
 from vault.stack.forms import is_duration, is_port
 from vault.stack.schema import Format, Items, Json, Key, Keys, OneOf, Plain, Type
 
@@ -34,6 +35,21 @@ def _keys(since: int = 0, /, **types: Type) -> tuple[Key, ...]:
     return tuple(Key(name=name, type=type_, since=since) for name, type_ in types.items())
 
 
+DEPENDS_ON = OneOf(
+    alternatives=(
+        STRINGS,
+        Keys(
+            others=Keys(
+                keys=_keys(
+                    condition=Plain(types=(Json.STRING,), choices=tuple(one.value for one in Condition)),
+                    required=BOOLEAN,
+                    restart=BOOLEAN,
+                ),
+                required=("condition",),
+            )
+        ),
+    )
+)
 BUILD = OneOf(
     alternatives=(
         STRING,
@@ -158,7 +174,7 @@ SERVICE = Keys(
             cgroup_parent=STRING,
             command=WORDS,
             container_name=STRING,
-            depends_on=STRINGS,
+            depends_on=DEPENDS_ON,
             devices=STRINGS,
             dns=STRING_OR_STRINGS,
             dns_search=STRING_OR_STRINGS,

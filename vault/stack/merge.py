@@ -1,7 +1,8 @@
 """Several stack files as one: what a later file says goes over what an earlier one said.
 
 Pure; called by `vault.stack.load`.  Docker's rules: mappings merge key by key, lists are appended, a value that is
-zero, false or empty changes nothing; ports merge by published port, secrets and configs by source, volumes by target;
+zero, false or empty changes nothing; ports merge by published port, secrets and configs by source, volumes by target,
+`depends_on` by service;
 command and entrypoint are replaced whole, `replicas: 0` counts.
 """
 
@@ -76,6 +77,11 @@ def _keyed(key: Callable[[Any], int | str]) -> Callable[[Any, Any], Any]:
     return rule
 
 
+def _depends_on(old: Sequence[doc.Dependency], new: Sequence[doc.Dependency]) -> tuple[doc.Dependency, ...]:
+    """Return what a service waits for: each other service once, as the later file says, in the order of mention."""
+    return tuple({one.service: one for one in (*old, *new)}.values())
+
+
 def _networks(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """Return a service's networks; the later file's aliases replace those of the earlier."""
     merged = dict(old)
@@ -110,6 +116,7 @@ _RULES: dict[str, Callable[[Any, Any], Any]] = {
     "secrets": _keyed(lambda reference: reference.source),
     "configs": _keyed(lambda reference: reference.source),
     "volumes": _keyed(lambda volume: volume.target),
+    "depends_on": _depends_on,
     "networks": _networks,
     "logging": _logging,
     **dict.fromkeys(("replicas", "parallelism", "max_attempts", "retries"), _given),

@@ -175,6 +175,20 @@ def _build(value: Any, where: str) -> dict[str, Any]:
     return {"context": values.text(value)} if isinstance(value, str) else dict(value)
 
 
+def _depends_on(value: Any, where: str) -> tuple[doc.Dependency, ...]:
+    if isinstance(value, list):
+        return tuple(doc.Dependency(service=values.text(name)) for name in value)
+    for name, item in value.items():
+        if values.boolean(item.get("restart", False)):
+            raise NotLoaded(
+                f"{where}.{name}.restart: tasks are not started again because a service that they waited for was: "
+                "leave it out"
+            )
+    return tuple(
+        doc.Dependency(service=name, **fields(item, _DEPENDENCY, f"{where}.{name}")) for name, item in value.items()
+    )
+
+
 def _deploy(value: Mapping[str, Any], where: str) -> doc.Deploy:
     read = fields(value, _DEPLOY, where)
     for key in ("update_config", "rollback_config"):
@@ -232,6 +246,7 @@ def _without_brackets(address: str) -> str:
     return address[1:-1] if len(address) > 2 and address[0] == "[" and address[-1] == "]" else address
 
 
+_DEPENDENCY = {"condition": values.text, "required": values.boolean}
 _MODE = values.at_most(0o777_7777)
 _FILE_REFERENCE = {**dict.fromkeys(("source", "target", "uid", "gid"), values.text), "mode": _MODE}
 _PORT = {
@@ -299,7 +314,7 @@ _SERVICE: dict[str, values.Reader] = {
     ),
     **dict.fromkeys(
         (
-            *("cap_add", "cap_drop", "depends_on", "devices", "dns", "dns_search", "env_file", "expose"),
+            *("cap_add", "cap_drop", "devices", "dns", "dns_search", "env_file", "expose"),
             *("external_links", "links", "security_opt", "tmpfs"),
         ),
         values.strings,
@@ -317,6 +332,7 @@ _PARTS: dict[str, Callable[[Any, str], Any]] = {
     "configs": _file_references,
     "secrets": _file_references,
     "credential_spec": _credential_spec,
+    "depends_on": _depends_on,
     "deploy": _deploy,
     "healthcheck": _healthcheck,
     "logging": _logging,

@@ -25,6 +25,8 @@ def tree(value: Any, *, ordered: bool) -> Any:
         return value.single if value.single else {"soft": value.soft, "hard": value.hard}
     if isinstance(value, doc.GenericResource):
         return {"discrete_resource_spec": {"kind": value.kind, "value": value.value}}
+    if isinstance(value, tuple) and value and isinstance(value[0], doc.Dependency):
+        return _dependencies(value, ordered=ordered)
     if isinstance(value, doc.Part):
         return _fields(value, ordered=ordered)
     if isinstance(value, Mapping):
@@ -33,6 +35,16 @@ def tree(value: Any, *, ordered: bool) -> Any:
     if isinstance(value, tuple | list):
         return [tree(item, ordered=ordered) for item in value]
     return value
+
+
+def _dependencies(value: tuple[doc.Dependency, ...], *, ordered: bool) -> Any:
+    """Return what a service waits for: in the short form where that says all, as Docker prints it."""
+    if all(one == doc.Dependency(service=one.service) for one in value):
+        return [one.service for one in value]
+    return tree(
+        {one.service: {"condition": one.condition, **({} if one.required else {"required": False})} for one in value},
+        ordered=ordered,
+    )
 
 
 def _fields(value: doc.Part, *, ordered: bool) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Called by `vault.api` inside `Store.submit`, against the proposed snapshot.
 import msgspec
 
 from vault.model.base import Version, from_s
+from vault.model.depends import DEPENDS_LABEL
 from vault.model.errors import FailedPrecondition, InvalidArgument, NotFound, OutOfSequence, Unimplemented
 from vault.model.ids import Kind
 from vault.model.network import Network
@@ -60,8 +61,21 @@ def updated_service(snapshot: Snapshot, service_id: str, posted: ServiceSpec, *,
         raise Unimplemented("service mode change is not allowed")
     _check_ports(snapshot, spec, service_id)
     check_references(snapshot, spec.task_template.container_spec)
-    run = next_run(snapshot, spec, old.job_status, now_s)
-    return Put(msgspec.structs.replace(old, spec=spec, previous_spec=old.spec, update_status=None, job_status=run))
+    new = msgspec.structs.replace(
+        old,
+        spec=spec,
+        previous_spec=old.spec,
+        update_status=None,
+        job_status=next_run(snapshot, spec, old.job_status, now_s),
+        dependencies_met=_still_met(old, spec),
+    )
+    return Put(new)
+
+
+def _still_met(old: Service, spec: ServiceSpec) -> bool:
+    """Whether a service that waited for others need not do so again: its tasks stay, and it is no run of a job."""
+    same_tasks = spec.task_template == old.spec.task_template and not old.is_job
+    return old.dependencies_met and same_tasks and spec.labels.get(DEPENDS_LABEL) == old.spec.labels.get(DEPENDS_LABEL)
 
 
 def rolled_back(snapshot: Snapshot, service_id: str, *, version: int, now_s: float) -> Put:
@@ -78,6 +92,7 @@ def rolled_back(snapshot: Snapshot, service_id: str, *, version: int, now_s: flo
         previous_spec=old.spec,
         update_status=None if old.is_job else status,  # A job's tasks are not exchanged: nobody would end its update.
         job_status=next_run(snapshot, old.previous_spec, old.job_status, now_s),
+        dependencies_met=not old.is_job,  # The way back is never barred.
     )
     return Put(new)
 

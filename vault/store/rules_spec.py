@@ -6,6 +6,7 @@ Called by `vault.store.rules_service`.  Texts are SwarmKit's where it has one.
 import re
 
 from vault.model.container import ContainerSpec
+from vault.model.depends import DEPENDS_LABEL, dependencies_of
 from vault.model.errors import BadRequest, InvalidArgument
 from vault.model.generic import GenericResource
 from vault.model.names import check_service_name
@@ -47,6 +48,7 @@ _REFERENCE = re.compile(r"[a-zA-Z0-9][\w.\-:/\[\]]*(?:@[A-Za-z][A-Za-z0-9+.\-_]*
 def check_spec(spec: ServiceSpec) -> None:
     """Raise `InvalidArgument` or `Unimplemented` unless a service may be made of `spec`."""
     check_service_name(spec.name)
+    _check_depends(spec)
     _check_mode(spec.mode)
     check_offered(spec)
     check_service_supported(spec)
@@ -61,6 +63,11 @@ def check_spec(spec: ServiceSpec) -> None:
     _check_update(spec.update_config)
     _check_update(spec.rollback_config)
     _check_endpoint(spec.endpoint_spec)
+
+
+def _check_depends(spec: ServiceSpec) -> None:
+    if any(one.service == spec.name for one in dependencies_of(spec.labels)):
+        raise InvalidArgument(f"service {spec.name} waits for itself: change its label {DEPENDS_LABEL}")
 
 
 def _check_mode(mode: ServiceMode) -> None:
