@@ -231,6 +231,13 @@ class OciExecutor:
             raise removal.StillRunning(task_id)
 
     @staticmethod
+    def _is_there(live: _Live) -> bool:
+        pidfd = open_process(live.record.container)
+        if pidfd is not None:
+            os.close(pidfd)
+        return pidfd is not None
+
+    @staticmethod
     def _signal(live: _Live, number: int) -> None:
         pidfd = open_process(live.record.container)
         if pidfd is not None:
@@ -293,7 +300,7 @@ class OciExecutor:
         live = self._require(task_id)
         if not live.ended.done():
             probed = await self._probes.run(self._roots.task(task_id), command, timeout_s=timeout_s)
-            if probed.exit_code not in (FAILED, KILLED):
+            if probed.exit_code != KILLED and (probed.exit_code != FAILED or self._is_there(live)):
                 return probed
             await asyncio.wait({live.ended}, timeout=END_SEEN_S)
             if not live.ended.done():
