@@ -11,6 +11,7 @@ from tests.agent.fakes import World
 from tests.agent.test_worker import task as plain_task
 from tests.virtual import loop, run
 from vault.agent.executors.port import Adopted, ContainerNotRunning, Exit, Phase, Probed
+from vault.agent.happenings import MISSED_AFTER, Happening, Happenings
 from vault.agent.health import Check, HealthStatus, KeptHealth
 from vault.agent.probing import Monitor, part_of
 from vault.model.container import HealthConfig
@@ -249,6 +250,46 @@ def test_a_task_that_is_to_end_is_probed_no_more_and_a_probe_under_way_is_broken
         assert not last(world).unhealthy
 
     assert sum(call.startswith("probe") for call in played(story, 0).executor.calls) == 1
+
+
+def test_whoever_listens_hears_how_a_container_fares() -> None:
+    async def story(world: World) -> None:
+        heard: list[tuple[str, dict[str, str]]] = []
+
+        async def listen() -> None:
+            async for one in world.worker.machine.happenings.listen():
+                heard.append((one.action, dict(one.details)))
+
+        listener = asyncio.create_task(listen())
+        await world.assign(task())
+        await passing(100)
+        listener.cancel()
+        assert heard == [
+            ("start", {}),
+            ("health_status: healthy", {}),
+            ("health_status: unhealthy", {}),
+            ("die", {"exitCode": "143"}),
+        ]
+
+    played(story, 0, 1)
+
+
+def test_a_listener_that_does_not_listen_misses_the_oldest_and_holds_nobody_up() -> None:
+    async def story() -> list[str]:
+        happenings = Happenings()
+        listening = happenings.listen()
+        first = asyncio.ensure_future(anext(listening))
+        await asyncio.sleep(0)
+        for number in range(MISSED_AFTER + 11):
+            happenings.tell(
+                Happening(action=str(number), at=datetime.now(UTC), task_id="t1", container_id="c", details={})
+            )
+        heard = [(await first).action, (await anext(listening)).action]
+        await listening.aclose()
+        happenings.tell(Happening(action="late", at=datetime.now(UTC), task_id="t1", container_id="c"))
+        return heard
+
+    assert run(story()) == ["11", "12"]
 
 
 def found(

@@ -1,7 +1,8 @@
 """A store in memory, and a manager and a node without a machine."""
 
+import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -11,6 +12,7 @@ import msgspec
 from vault.api.ports import (
     Build,
     Container,
+    ContainerEvent,
     ExecSpec,
     Forwarder,
     Image,
@@ -267,6 +269,11 @@ class MemoryNode:
     processes: list[EchoProcess] = field(default_factory=list)
     lines: list[LogLine] = field(default_factory=list)
     taken: bytes = b""
+    happened: "asyncio.Queue[ContainerEvent]" = field(default_factory=asyncio.Queue)
+
+    async def container_events(self) -> AsyncGenerator[ContainerEvent, None]:
+        while True:
+            yield await self.happened.get()
 
     def info(self) -> NodeInfo:
         return NodeInfo(

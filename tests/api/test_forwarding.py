@@ -67,7 +67,7 @@ def test_each_endpoint_is_the_clusters_or_this_nodes() -> None:
         *("POST /swarm/init", "POST /swarm/join", "POST /swarm/leave", "POST /swarm/unlock"),
         "POST /vault/v1/swarm/restore",
     }
-    assert {one.path for one in endpoints if one.reach is Reach.BOTH} == {"/networks", "/networks/{id}"}
+    assert {one.path for one in endpoints if one.reach is Reach.BOTH} == {"/events", "/networks", "/networks/{id}"}
     assert {one.path for one in endpoints if one.creates} == {
         *(f"/{kind}/create" for kind in ("secrets", "configs", "services", "networks")),
         "/vault/v1/stacks/{name}",
@@ -92,7 +92,7 @@ def test_each_endpoint_is_the_clusters_or_this_nodes() -> None:
 def test_a_node_that_cannot_reach_a_leader_says_why(refusal: Exception, message: str) -> None:
     daemon = Daemon()
     daemon.manager.stand(refusal=refusal)  # type: ignore[arg-type]
-    for method, url in (("GET", "/secrets"), ("POST", "/services/create"), ("GET", "/swarm"), ("GET", "/events")):
+    for method, url in (("GET", "/secrets"), ("POST", "/services/create"), ("GET", "/swarm"), ("GET", "/tasks")):
         answer = daemon.request(method, url, b"{}")
         assert (answer.status, answer.message) == (503, message)
 

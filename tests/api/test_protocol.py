@@ -124,7 +124,6 @@ def test_every_kind_of_error_that_a_client_can_meet_has_a_status_of_the_api() ->
         ("GET", "/nodes"),
         ("GET", "/swarm"),
         ("POST", "/swarm/update?version=1"),
-        ("GET", "/events"),
         ("POST", "/networks/create"),
         ("GET", "/services/x/logs?stdout=1"),
     ],

@@ -116,6 +116,12 @@ class Node(Vaultd):
         assert code is None or said.code == code, f"vault {' '.join(words)}: {said}"
         return said
 
+    def listen(self, *words: str) -> "subprocess.Popen[bytes]":
+        """Start a `vault` that goes on; its caller reads what it prints, and ends it."""
+        return subprocess.Popen(
+            [BIN / "vault", *words], stdout=subprocess.PIPE, cwd=self.root, env=os.environ | {"VAULT_HOST": self.socket}
+        )
+
     def until(self, true: Callable[[], bool], what: str, *, timeout_s: float = 30) -> None:
         """Return once a condition holds; fail by name when it does not in time."""
         deadline = time.monotonic() + timeout_s

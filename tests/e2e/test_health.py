@@ -22,6 +22,9 @@ def test_a_service_runs_once_it_is_healthy_and_is_replaced_when_it_is_not(node: 
     def status() -> str:
         return node.vault("container", "ls", "--format", "{{.Status}}", "--filter", "name=checked").out
 
+    told = node.listen(
+        "events", "--filter", "event=health_status", "--format", "{{.Action}} {{.Actor.Attributes.name}}"
+    )
     try:
         node.until(lambda: "(health: starting)" in status(), "its container runs, and is not well yet")
         ((first, state, _),) = tasks()
@@ -38,6 +41,12 @@ def test_a_service_runs_once_it_is_healthy_and_is_replaced_when_it_is_not(node: 
         assert (second != first, state) == (True, "Starting")
         assert ended == (first, "Failed", UNHEALTHY)
         assert "(health: starting)" in status()
+        assert told.stdout is not None
+        name = f"checked.1.{first}"
+        heard = [told.stdout.readline().decode().strip() for _ in range(2)]
+        assert heard == [f"health_status: healthy {name}", f"health_status: unhealthy {name}"]
     finally:
+        told.kill()
+        told.communicate()
         node.vault("service", "rm", "checked")
         node.until(lambda: not node.running("checked"), "its containers go")

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ from vault.agent.executors.port import (
     NetworkView,
     Phase,
 )
+from vault.agent.happenings import Happening, Happenings
 from vault.agent.health import Health, HealthStatus, KeptHealth, check_of
 from vault.agent.probing import Monitor, part_of
 from vault.agent.step import UNHEALTHY, Action, Local, adopted, ending, next_action
@@ -101,6 +102,7 @@ class Machine:
     networks: Networks
     values: Values
     encryption: Encryption | None = None
+    happenings: Happenings = field(default_factory=Happenings)
     node: Mapping[str, str]  # id, hostname, os, architecture: for templates.
 
 
@@ -231,6 +233,7 @@ class Runner:
         self.container = await self._machine.executor.start(self.task_id)
         self.started_at = datetime.now(UTC)
         self.local = replace(self.local, phase=Phase.RUNNING)
+        self._tell("start")
         if self._kept is not None:
             self._monitor_from(self._kept, age_s=0.0)
 
@@ -274,6 +277,7 @@ class Runner:
         if kept.status is not self.local.health:
             self.local = replace(self.local, health=kept.status)
             self._changed.set()
+            self._tell(f"health_status: {kept.status.value}")
 
     # The end.
 
@@ -286,6 +290,7 @@ class Runner:
 
     def _ended(self, exit_: Exit) -> None:
         self.local = replace(self.local, phase=Phase.EXITED, exit=exit_)
+        self._tell("die", exitCode=str(exit_.code))
 
     async def _end(self) -> None:
         await self._end_probing()
@@ -328,6 +333,12 @@ class Runner:
     async def _failed(self, state: State, err: str) -> None:
         await self._remove()
         self._observe(state, "preparing" if state is State.REJECTED else "starting", err)
+
+    def _tell(self, action: str, **details: str) -> None:
+        container_id, now = self.container.container_id, datetime.now(UTC)
+        self._machine.happenings.tell(
+            Happening(action=action, at=now, task_id=self.task_id, container_id=container_id, details=details)
+        )
 
     def _observe(self, state: State, message: str, err: str = "") -> None:
         self.local = replace(self.local, state=max(state, self.local.state))

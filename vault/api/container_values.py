@@ -1,7 +1,7 @@
 """A container of this node as `LocalNode` tells of it.  Values only."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from vault.model.container import HealthConfig
@@ -94,3 +94,13 @@ class Container:
     ports: tuple[Port, ...] = ()
     healthcheck: HealthConfig | None = None  # Of service and image together.
     health: Health | None = None  # None: it has no check, or was never started.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerEvent:
+    """Something that has just happened to a container."""
+
+    action: str  # In Docker's words: start | die | health_status: healthy
+    at: datetime
+    container: Container
+    details: Mapping[str, str] = field(default_factory=dict)

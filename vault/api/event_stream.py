@@ -1,20 +1,25 @@
-"""/events: what changed in the cluster, told from one committed snapshot to the next.
+"""/events: what changed in the cluster, told from one committed snapshot to the next, and what happens to the
+containers of the node that was asked.
 
 `events_between` is pure.  A reader that is slow sees an object's changes summed up, since only newest snapshots come.
 """
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import aclosing
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from vault.api import answers
-from vault.api.context import Context, Endpoint
-from vault.api.filters import Filters, parse_filters
-from vault.api.streams import Streamed, Write
+from vault.api.context import Context, Endpoint, Reach
+from vault.api.filters import Filters, matches_labels, parse_filters
+from vault.api.ports import ContainerEvent, Store
+from vault.api.streams import Produce, Streamed, Write
 from vault.api.times import seconds
+from vault.model.errors import NotAManager
 from vault.model.ids import Kind
 from vault.model.node import Node
 from vault.model.service import Service
@@ -56,19 +61,25 @@ class Events:
     def endpoints(self) -> list[Endpoint]:
         """Return what this class serves."""
         query = ("since", "until", "filters")
-        return [Endpoint("GET", "/events", self.events, replies=Event, query=query, streams=True)]
+        how: dict[str, Any] = {"query": query, "reach": Reach.BOTH, "streams": True, "beside": self.own}
+        return [Endpoint("GET", "/events", self.events, replies=Event, **how)]
 
     async def events(self, request: Request) -> Response:
-        """Tell what changes in the cluster, from now on."""
-        store = self.context.manager.store()
+        """Tell what changes in the cluster and happens to this node's containers, from now on."""
         filters = parse_filters(request.query_params.get("filters", ""), FILTERS)
-        until_s = seconds(request.query_params.get("until", ""))
-        wait_s = MAX_WAIT_S if until_s is None else until_s - self.context.now_s()
+        wait_s = self._wait_s(request)
+        try:
+            store: Store | None = self.context.manager.store()
+        except NotAManager:
+            store = None  # What a worker has to tell, it says beside this.
 
         async def produce(write: Write) -> None:
             before: Snapshot | None = None
             try:
-                async with asyncio.timeout(max(0.0, wait_s)):
+                async with asyncio.timeout(wait_s):
+                    if store is None:
+                        await asyncio.Event().wait()
+                        return
                     async for after in store.snapshots():
                         for event in () if before is None else events_between(before, after, self.context.now_s()):
                             if passes(filters, event):
@@ -78,6 +89,36 @@ class Events:
                 return
 
         return Streamed(produce, answers.JSON)
+
+    def own(self, request: Request) -> Produce:
+        """Return what tells of this node's containers."""
+        filters = parse_filters(request.query_params.get("filters", ""), FILTERS)
+
+        async def produce(write: Write) -> None:
+            async with aclosing(self.context.node.container_events()) as happenings:
+                async for one in happenings:
+                    if passes(filters, event := event_of(one)):
+                        await write(answers.encode(event) + b"\n")
+
+        return produce
+
+    def _wait_s(self, request: Request) -> float:
+        until_s = seconds(request.query_params.get("until", ""))
+        return MAX_WAIT_S if until_s is None else max(0.0, until_s - self.context.now_s())
+
+
+def event_of(one: ContainerEvent) -> Event:
+    """Return what happened to a container, in Docker's shape: its labels are among the attributes."""
+    container = one.container
+    attributes = {**container.labels, **one.details, "image": container.image, "name": container.name}
+    return Event(
+        type="container",
+        action=one.action,
+        actor=Actor(id=container.id, attributes=attributes),
+        scope="local",
+        time=int(one.at.timestamp()),
+        time_nano=int(one.at.timestamp() * 1_000_000) * 1000,
+    )
 
 
 def events_between(before: Snapshot, after: Snapshot, now_s: float) -> list[Event]:
@@ -114,14 +155,19 @@ def passes(filters: Filters, event: Event) -> bool:
             case "type":
                 wanted = event.type in values
             case "event":
-                wanted = event.action in values
+                # Docker takes what stands before the colon for the whole of it.
+                wanted = event.action in values or event.action.partition(":")[0] in values
             case "scope":
                 wanted = event.scope in values
-            case "node" | "service" | "network" | "secret" | "config":
+            case "node" | "service" | "network" | "secret" | "config" | "container":
                 name = event.actor.attributes.get("name", "")
                 wanted = event.type == key and any(value in (event.actor.id, name) for value in values)
+            case "image":
+                wanted = event.actor.attributes.get("image", "") in values
+            case "label":
+                wanted = matches_labels(event.actor.attributes, values)
             case _:
-                wanted = False  # Events of containers, images and volumes are not told.
+                wanted = False  # Events of volumes, plugins and the daemon are not told.
         if values and not wanted:
             return False
     return True

@@ -4,12 +4,12 @@ Not pure: these are the Protocols that `vault.daemon` implements and that tests 
 Everything here may raise a `VaultError`; its status and text reach the client as they are.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from vault.api.container_values import Container, ContainerNetwork, Health, MountPoint, Port, Probe
+from vault.api.container_values import Container, ContainerEvent, ContainerNetwork, Health, MountPoint, Port, Probe
 from vault.api.swarm_ports import (
     AnswerLost,
     Build,
@@ -35,6 +35,7 @@ __all__ = [
     "AnswerLost",
     "Build",
     "Container",
+    "ContainerEvent",
     "ContainerNetwork",
     "ExecSpec",
     "Forwarder",
@@ -208,6 +209,10 @@ class LocalNode(Protocol):
 
     async def containers(self) -> Sequence[Container]:
         """Return all containers of this node, ended ones too, newest first."""
+        ...
+
+    def container_events(self) -> AsyncGenerator[ContainerEvent, None]:
+        """Yield what happens to containers from now on, until it is closed."""
         ...
 
     async def exec(self, container_id: str, spec: ExecSpec) -> Process:

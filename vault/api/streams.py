@@ -5,9 +5,9 @@ cancelled then, in the task that ran it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -20,7 +20,7 @@ from vault.model.errors import VaultError
 
 T = TypeVar("T")
 Write = Callable[[bytes], Awaitable[None]]
-Produce = Callable[[Write], Awaitable[None]]
+Produce = Callable[[Write], Coroutine[Any, Any, None]]
 RAW = b"application/vnd.docker.raw-stream"
 MULTIPLEXED = b"application/vnd.docker.multiplexed-stream"
 
@@ -57,6 +57,20 @@ class Streamed(Response):
             gone = True  # What was begun cannot become an error: the connection ends without the last chunk.
         if not gone:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def joined(one: Streamed, other: Produce) -> Streamed:
+    """Return a stream with what another coroutine writes in between; it ends when the first one ends."""
+
+    async def produce(write: Write) -> None:
+        async with asyncio.TaskGroup() as group:
+            beside = group.create_task(other(write))
+            await one.produce(write)
+            beside.cancel()
+
+    both = Streamed(produce, answers.JSON, watch=one.watch)
+    both.status_code, both.raw_headers = one.status_code, one.raw_headers
+    return both
 
 
 async def _until_gone(receive: Receive) -> None:

@@ -20,6 +20,7 @@ COMMANDS = {
     "config": (_AT + "config:config", "Manage Swarm configs"),
     "container": (_AT + "containers:container", "Look into the containers of this node"),
     "doctor": (_AT + "doctor:doctor", "Look at this machine, and say what is missing"),
+    "events": (_AT + "events:events", "Get real time events from the server"),
     "exec": (_AT + "execute:execute", "Execute a command in a running container"),
     "image": (_AT + "image:image", "Manage images"),
     "info": (_AT + "system:info", "Display system-wide information"),

@@ -15,6 +15,7 @@ import uvicorn
 import uvloop
 
 from vault.agent.executors.oci.executor import OciExecutor
+from vault.agent.happenings import Happenings
 from vault.agent.images.store import ImageStore
 from vault.agent.runner import Machine
 from vault.agent.values import Values
@@ -102,6 +103,8 @@ class Daemon:
         meshing = asyncio.create_task(mesh.run(), name="mesh")
         meshing.add_done_callback(self._ended)
 
+        happenings = Happenings()
+
         def make_worker(keys: NodeKeys) -> Worker:
             node = {
                 "id": keys.node_id,
@@ -117,13 +120,14 @@ class Daemon:
                     images=images,
                     networks=networks,
                     encryption=wireguard,
+                    happenings=happenings,
                     values=Values(opener(keys)),
                     node=node,
                 )
             )
 
         manager = Manager(info, IdentityFiles(settings.data_root), make_worker, self._fail, lambda: gateway)
-        local = Local(info, manager.worker, images, volumes)
+        local = Local(info, manager.worker, images, volumes, happenings)
         gateway = create_app(manager, local)
         http = server.server(gateway)
         self._served.append(http)
@@ -186,9 +190,14 @@ class Local(Containers, NodeImages, Volumes):
     """This node as the API sees it: containers, images and volumes; implements `vault.api.ports.LocalNode`."""
 
     def __init__(
-        self, info: NodeInfo, worker: Callable[[], Worker | None], images: ImageStore, volumes: VolumeStore
+        self,
+        info: NodeInfo,
+        worker: Callable[[], Worker | None],
+        images: ImageStore,
+        volumes: VolumeStore,
+        happenings: Happenings,
     ) -> None:
-        Containers.__init__(self, worker)
+        Containers.__init__(self, worker, happenings)
         NodeImages.__init__(self, images, worker)
         Volumes.__init__(self, volumes)
         self._info = info

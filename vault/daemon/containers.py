@@ -1,10 +1,12 @@
 """This node's containers as the API shows them, and commands run in them.  Translates only; the agent does the work."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
+from contextlib import aclosing
 
 from vault.agent.executors import port as agent_port
 from vault.agent.executors.oci.bundle import hostname_of, labels_of
 from vault.agent.executors.port import Phase
+from vault.agent.happenings import Happenings
 from vault.agent.health import Health, merged
 from vault.agent.runner import Runner
 from vault.agent.worker import Worker
@@ -21,8 +23,9 @@ _STATES = {None: "created", Phase.PREPARED: "created", Phase.RUNNING: "running",
 class Containers:
     """The container part of `vault.api.ports.LocalNode`."""
 
-    def __init__(self, worker: Callable[[], Worker | None]) -> None:
+    def __init__(self, worker: Callable[[], Worker | None], happenings: Happenings) -> None:
         self._worker = worker  # None while this node is in no swarm.
+        self._happenings = happenings
 
     async def containers(self) -> Sequence[api.Container]:
         """Return all containers of this node, ended ones too, newest first."""
@@ -33,6 +36,16 @@ class Containers:
         runners = [runner for runner in worker.known.values() if runner.container.container_id]
         runners.sort(key=lambda runner: (runner.local.task.created_at, runner.local.task.id), reverse=True)
         return [container_of(runner, worker.machine.node["id"]) for runner in runners]
+
+    async def container_events(self) -> AsyncGenerator[api.ContainerEvent, None]:
+        """Yield what happens to containers from now on, until cancelled."""
+        async with aclosing(self._happenings.listen()) as happenings:
+            async for one in happenings:
+                worker = self._worker()
+                runner = worker.known.get(one.task_id) if worker is not None else None
+                if worker is not None and runner is not None:
+                    container = container_of(runner, worker.machine.node["id"])
+                    yield api.ContainerEvent(action=one.action, at=one.at, container=container, details=one.details)
 
     async def exec(self, container_id: str, spec: api.ExecSpec) -> api.Process:
         """Start a process in a running container."""
