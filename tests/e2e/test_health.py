@@ -22,9 +22,8 @@ def test_a_service_runs_once_it_is_healthy_and_is_replaced_when_it_is_not(node: 
     def status() -> str:
         return node.vault("container", "ls", "--format", "{{.Status}}", "--filter", "name=checked").out
 
-    told = node.listen(
-        "events", "--filter", "event=health_status", "--format", "{{.Action}} {{.Actor.Attributes.name}}"
-    )
+    shape = "{{.Action}} {{.Actor.Attributes.name}}"
+    told = node.listen("events", "--filter", "event=health_status", "--format", shape)
     try:
         node.until(lambda: "(health: starting)" in status(), "its container runs, and is not well yet")
         ((first, state, _),) = tasks()
