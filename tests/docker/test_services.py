@@ -178,6 +178,24 @@ def test_rm_removes_what_is_there_and_reports_what_is_not(web: Docker) -> None:
     web.node.until(lambda: web("ps", "-aq") == "", "its containers are gone")
 
 
+def test_an_update_that_fails_beside_the_old_tasks_is_taken_back_and_they_never_stop(web: Docker) -> None:
+    vault, old = web.node.vault, web.node.running("web")
+    vault("service", "update", "-q", "--update-deadline", "20s", "web")
+    web("service", "update", "-q", "--update-order", "start-first", "--update-failure-action", "rollback", "web")
+    before = json.loads(web("service", "inspect", "web"))[0]["Spec"]
+    shown = json.loads(vault("service", "inspect", "web").out)[0]["Spec"]["UpdateConfig"]
+    assert shown["Deadline"] == 20 * 10**9, "a client that does not know the deadline leaves it as it is"
+    said = vault("service", "update", "-q", "--args", "/nosuch", "web", code=1)
+    reason = "update rolled back due to failure or early termination of task ID"
+    advice = "the former spec is in force again: mend the cause, then update the service again"
+    assert re.fullmatch(rf"service update rolled back: {reason} \(.*/nosuch.*\): {advice}", shape(said.err))
+    assert sorted(web.node.running("web")) == sorted(old)
+    found = json.loads(web("service", "inspect", "web"))[0]
+    assert (found["Spec"], found["UpdateStatus"]["State"]) == (before, "rollback_completed")
+    assert "PreviousSpec" not in found
+    assert "does not have a previous spec" in web.refuses("service", "rollback", "web")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
@@ -187,8 +205,8 @@ def test_rm_removes_what_is_there_and_reports_what_is_not(web: Docker) -> None:
             *(1, "rpc error: code = InvalidArgument desc = name must be valid as a DNS name component"),
         ),
         (
-            ("service", "create", "--detach", "--update-order", "start-first", "busybox"),
-            *(1, "rpc error: code = Unimplemented desc = UpdateConfig.Order start-first is not supported yet"),
+            ("service", "create", "--detach", "--update-order", "sideways", "busybox"),
+            *(1, 'unrecognized update order "sideways"'),
         ),
         (("service", "ps", "nosuch"), 1, "no such service: nosuch"),
         (("service", "inspect", "nosuch"), 1, "no such service: nosuch"),

@@ -34,6 +34,9 @@ def test_the_former_spec_is_put_in_force_again_and_has_none_before_it(order: str
     world.follow()
     world.wait(6)  # A rollback's own monitor time.
     assert world.status == ("rollback_completed", "rollback completed")
+    status = world.snap.services["web"].update_status
+    assert status is not None
+    assert status.reason == f"update rolled back due to failure or early termination of task {bad.id}"
     assert world.images() == ["v1"] * 3
     assert all(task.state is State.RUNNING for task in world.wanted())
 

@@ -43,7 +43,7 @@ CLUSTER_FIELDS = (
 )
 NODE_FIELDS = (*OBJECT_FIELDS, "spec", "description", "status", "manager_status")
 SERVICE_FIELDS = (*OBJECT_FIELDS, "spec", "previous_spec", "endpoint", "update_status", "service_status", "job_status")
-STATUS_FIELDS = ("state", "started_at", "completed_at", "message")
+STATUS_FIELDS = ("state", "started_at", "completed_at", "message", "reason")
 
 
 def _hidden(type_: type[msgspec.Struct], shown: tuple[str, ...]) -> dict[str, Any]:

@@ -208,6 +208,7 @@ class UpdateStatus(Shape, frozen=True, kw_only=True):
     started_at: datetime | None = None
     completed_at: datetime | None = None
     message: str = ""
+    reason: str = ""  # Ours: why the rollback began that nobody asked for, once `message` says how it goes.
     spec_version: Version | None = None  # `Service.spec_version` it is about; no answer of the API shows it.
     deadline: int = 0  # How long it may take in all, 0 = no limit; no answer of the API shows it.
 

@@ -110,10 +110,12 @@ def roll_back(work: Work, progress: Progress, reason: str) -> None:
 
     The rollback has as much time as the update had, unless its own settings say otherwise.
     """
+    message = f"update rolled back {reason}"
     status = UpdateStatus(
         state=UpdateState.ROLLBACK_STARTED,
         started_at=work.now,
-        message=f"update rolled back {reason}",
+        message=message,
+        reason=message,
         deadline=progress.status.deadline,
     )
     previous = work.service.previous_spec

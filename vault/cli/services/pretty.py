@@ -65,7 +65,10 @@ def _update_status(status: Part, now: float) -> list[str]:
         lines.append(f" Started:\t{human.ago(status['StartedAt'], now)}")
     if status["State"] == "completed" and status.get("CompletedAt"):
         lines.append(f" Completed:\t{human.ago(status['CompletedAt'], now)}")
-    return [*lines, f" Message:\t{status.get('Message', '')}"]
+    lines.append(f" Message:\t{status.get('Message', '')}")
+    if status.get("Reason") not in (None, status.get("Message")):
+        lines.append(f" Reason:\t{status['Reason']}")
+    return lines
 
 
 def _placement(placement: Part) -> list[str]:

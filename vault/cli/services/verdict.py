@@ -68,6 +68,7 @@ class Verdict:
         if self._former is not None and self._former == status.get("StartedAt"):
             status = {}
         self._state, message = status.get("State", ""), status.get("Message", "")
+        self._reason = status.get("Reason") or self._reason
         self._check_overtaken(found)
         see = f"see `vault service ps {self._service}`"
         match self._state:
@@ -81,7 +82,7 @@ class Verdict:
             case "rollback_started":
                 if not self.rollback and message:
                     yield Line("rollback", message)
-                    self._reason = message
+                    self._reason = self._reason or message
                 self.rollback = True
             case "rollback_completed":
                 self.rollback = True
