@@ -33,6 +33,7 @@ from vault.model.service import (
 )
 from vault.stack import document as doc
 from vault.stack.convert_mounts import mounts
+from vault.stack.deadlines import ROLLBACK_DEADLINE, UPDATE_DEADLINE, deadline_of
 from vault.stack.dependencies import waiting_label
 from vault.stack.errors import StackError
 from vault.stack.forms import parse_cpus
@@ -71,8 +72,8 @@ def _spec(namespace: Namespace, service: doc.Service, document: doc.Document) ->
             log_driver=None if logging is None else Driver(name=logging.driver, options=dict(logging.options)),
         ),
         mode=_mode(deploy.mode, deploy.replicas),
-        update_config=_changes(deploy.update_config),
-        rollback_config=_changes(deploy.rollback_config),
+        update_config=_changes(deploy.update_config, deadline_of(service, UPDATE_DEADLINE)),
+        rollback_config=_changes(deploy.rollback_config, deadline_of(service, ROLLBACK_DEADLINE)),
         endpoint_spec=_endpoint(deploy.endpoint_mode, service.ports),
     )
 
@@ -239,9 +240,10 @@ def _restart_policy(restart: str, policy: doc.RestartPolicy | None) -> RestartPo
     return RestartPolicy(condition=_RESTART_CONDITIONS[name], max_attempts=int(count or "0") or None)
 
 
-def _changes(changes: doc.ChangeConfig | None) -> UpdateConfig | None:
-    if changes is None:
+def _changes(changes: doc.ChangeConfig | None, deadline: int | None) -> UpdateConfig | None:
+    if changes is None and deadline is None:
         return None
+    changes = changes or doc.ChangeConfig()
     return UpdateConfig(
         parallelism=1 if changes.parallelism is None else changes.parallelism,
         delay=changes.delay,
@@ -249,6 +251,7 @@ def _changes(changes: doc.ChangeConfig | None) -> UpdateConfig | None:
         monitor=changes.monitor,
         max_failure_ratio=changes.max_failure_ratio,
         order=changes.order,
+        deadline=deadline,
     )
 
 

@@ -12,6 +12,7 @@ import msgspec
 from vault.model.service import ServiceSpec
 from vault.stack.checks import check_deployable
 from vault.stack.convert import Deployment, NewConfig, NewNetwork, NewSecret
+from vault.stack.deadlines import cleared
 from vault.stack.existing import Existing
 from vault.stack.namespace import IMAGE_LABEL
 
@@ -144,6 +145,5 @@ def _service_step(spec: ServiceSpec, existing: Existing, *, keep_images: bool) -
         container = msgspec.structs.replace(container, image=old.container_spec.image)
     # A deploy is no `--force`: tasks stay while nothing else changes.
     task = msgspec.structs.replace(task, container_spec=container, force_update=old.force_update)
-    return UpdateService(
-        id=found.id, version=found.version.index, spec=msgspec.structs.replace(spec, task_template=task)
-    )
+    changed = cleared(msgspec.structs.replace(spec, task_template=task), found.spec)
+    return UpdateService(id=found.id, version=found.version.index, spec=changed)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from vault.crypto.plaintext import Plaintext
+from vault.stack.deadlines import DEADLINES
 from vault.stack.document import Document, Service
 from vault.stack.errors import NotLoaded, StackError
 from vault.stack.ignored import forbidden, warnings_for
@@ -22,12 +23,17 @@ from vault.stack.services import Context
 from vault.stack.tree import tree
 
 HERE: Final = "."  # Where relative paths start: nowhere, so that they stay relative.
-CLUSTER_SPEC: Final = "x-cluster-spec"  # The one extension that means something; it is refused by name.
+CLUSTER_SPEC: Final = "x-cluster-spec"  # An extension that is refused by name.
 
 
 def body_of(document: Document) -> dict[str, Any]:
-    """Return a document as it is posted: in the newest version's form, without env files and extensions."""
-    services = {name: replace(one, env_file=(), extensions={}) for name, one in document.services.items()}
+    """Return a document as it is posted: in the newest version's form, without env files and what means nothing."""
+    services = {
+        name: replace(
+            one, env_file=(), extensions={key: one.extensions[key] for key in DEADLINES & one.extensions.keys()}
+        )
+        for name, one in document.services.items()
+    }
     volumes = {
         name: replace(one, extensions={CLUSTER_SPEC: {}} if CLUSTER_SPEC in one.extensions else {})
         for name, one in document.volumes.items()
