@@ -74,6 +74,9 @@ class FakeExecutor:
         self.mounted[task.id] = dict(mounted)
         return ContainerStatus(container_id="c" * 64)
 
+    async def log_details(self, task_id: str) -> Mapping[str, str]:
+        return {"tag": task_id}
+
     async def start(self, task_id: str) -> ContainerStatus:
         self.calls.append(f"start {task_id}")
         self.running[task_id] = asyncio.get_running_loop().create_future()

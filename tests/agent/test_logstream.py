@@ -69,7 +69,9 @@ def test_a_log_arrives_whole_and_in_order() -> None:
         printer = Printer(5000)
         async with Running(printer) as world:
             query = messages.LogQuery(tail=7, since_ns=5, until_ns=6, stderr=False)
-            lines = [line async for line in world.broker.lines("t1", "n1", query)]
+            found = [pair async for pair in world.broker.lines("t1", "n1", query)]
+            assert found[0][1] == {"tag": "t1"}
+            lines = [line for line, _ in found]
             assert [line.at_ns for line in lines] == list(range(5000))
             assert [line.stderr for line in lines[:3]] == [False, True, False]
             assert lines[4999].data == b"004999" + b"x" * 10
@@ -83,10 +85,10 @@ def test_following_goes_on_until_the_reader_has_enough() -> None:
         printer = Printer(1)
         async with Running(printer) as world:
             lines = world.broker.lines("t1", "n1", messages.LogQuery(follow=True))
-            assert (await anext(lines)).at_ns == 0
+            assert (await anext(lines))[0].at_ns == 0
             await asyncio.sleep(3600)
             printer.more.set()
-            assert (await anext(lines)).data == b"more\n"
+            assert (await anext(lines))[0].data == b"more\n"
             printer.more.clear()
             lines = world.broker.lines("t1", "n1", messages.LogQuery(follow=True))
             await anext(lines)

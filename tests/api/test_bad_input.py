@@ -143,6 +143,23 @@ SERVICES = [
     ),
     (task(Resources={"Limits": {"NanoCPUs": 1}}), 400, BAD + "invalid cpu value 1e-09: Must be at least 0.001"),
     (task(Resources={"Limits": {"MemoryBytes": 5}}), 400, BAD + "invalid memory value 5: Must be at least 4MiB"),
+    (
+        task(Resources={"Limits": {"MemoryBytes": 1 << 23}, "Reservations": {"MemoryBytes": 1 << 24}}),
+        400,
+        BAD + "a memory reservation of 16777216 bytes is more than the limit of 8388608: "
+        "lower the one or raise the other",
+    ),
+    (task(Resources={"SwapBytes": 5}), 400, "memory swap provided, but no memory-limit was set"),
+    (
+        task(Resources={"Limits": {"MemoryBytes": 1 << 23}, "SwapBytes": -2}),
+        400,
+        BAD + "invalid memory swap value -2: Must be at least -1",
+    ),
+    (
+        task(Resources={"MemorySwappiness": 101}),
+        400,
+        BAD + "invalid memory swappiness value 101: valid range is 0-100",
+    ),
     (task(RestartPolicy={"Delay": -1}), 400, BAD + "TaskSpec: restart-delay cannot be negative"),
     (
         task(RestartPolicy={"Condition": "maybe"}),
@@ -192,6 +209,12 @@ SERVICES = [
         400,
         BAD + "invalid bind mount source, must be an absolute path: rel",
     ),
+    (
+        task(LogDriver={"Name": "json-file", "Options": {"colour": "red"}}),
+        400,
+        BAD + "unknown log opt 'colour' for json-file log driver",
+    ),
+    (task(LogDriver={"Options": {"max-file": "0"}}), 400, BAD + "max-file cannot be less than 1"),
     (endpoint(PORT, PORT), 400, BAD + "EndpointSpec: duplicate published ports provided"),
     (
         endpoint(PORT, PORT | {"PublishMode": "host"}),
@@ -283,7 +306,6 @@ def test_a_service_that_breaks_a_rule_is_refused(daemon: Daemon, posted: object,
 
 LATER = [
     (endpoint(PORT | {"Protocol": "sctp"}), "EndpointSpec.Ports protocol sctp"),
-    (task(LogDriver={"Name": "syslog"}), "TaskTemplate.LogDriver syslog"),
     (task(Networks=[{"Target": "ingress", "DriverOpts": {"a": "b"}}]), "TaskTemplate.Networks.DriverOpts"),
 ]
 

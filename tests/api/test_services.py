@@ -135,11 +135,26 @@ def test_fields_that_a_version_did_not_have_are_neither_taken_nor_shown() -> Non
     posted = spec(CapabilityAdd=["NET_ADMIN"], OomScoreAdj=5)
     assert daemon.post("/v1.40/services/create", posted).status == 201
     assert "CapabilityAdd" not in daemon.get("/services/web").json()["Spec"]["TaskTemplate"]["ContainerSpec"]
-    create(daemon, spec("new", CapabilityAdd=["NET_ADMIN"], OomScoreAdj=5))
-    by_version = {
-        version: daemon.get(f"/v{version}/services/new").json()["Spec"]["TaskTemplate"]["ContainerSpec"].keys()
-        for version in ("1.40", "1.41", "1.46")
+    tmpfs = {"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"Options": [["exec"]]}}
+    full = spec(
+        "new",
+        CapabilityAdd=["NET_ADMIN"],
+        OomScoreAdj=5,
+        Privileges={"Seccomp": {"Mode": "unconfined"}, "NoNewPrivileges": True},
+        Mounts=[tmpfs],
+    )
+    full["TaskTemplate"]["Resources"] = {"Limits": {"MemoryBytes": 1 << 26}, "SwapBytes": 0}
+    create(daemon, full)
+    tasks = {
+        version: daemon.get(f"/v{version}/services/new").json()["Spec"]["TaskTemplate"]
+        for version in ("1.40", "1.41", "1.44", "1.46")
     }
+    by_version = {version: task["ContainerSpec"] for version, task in tasks.items()}
+    assert by_version["1.41"]["Privileges"] == {"NoNewPrivileges": False}
+    assert by_version["1.44"]["Privileges"] == {"Seccomp": {"Mode": "unconfined"}, "NoNewPrivileges": True}
+    assert by_version["1.44"]["Mounts"] == [tmpfs | {"TmpfsOptions": {}}]
+    assert by_version["1.46"]["Mounts"] == [tmpfs]
+    assert tasks["1.46"]["Resources"]["SwapBytes"] == 0  # Docker's since 1.52, taken and shown from the first.
     assert "CapabilityAdd" not in by_version["1.40"]
     assert "CapabilityAdd" in by_version["1.41"]
     assert "OomScoreAdj" not in by_version["1.41"]

@@ -90,7 +90,8 @@ def test_create_takes_every_option(swarm: FakeDaemon, vault: Vault, tmp_path: Pa
         "--placement-pref spread=node.labels.zone --placement-pref spread=engine.labels.rack --replicas-max-per-node 2 "
         "--generic-resource ssd=3 --generic-resource gpu=1 "
         "--hostname h --tty --read-only --init --stop-signal SIGINT --stop-grace-period 1s --cap-add net_admin "
-        "--cap-drop ALL --ulimit nofile=1:2 --sysctl net.ipv4.ip_forward=1 --group adm --endpoint-mode dnsrr -d -q"
+        "--cap-drop ALL --ulimit nofile=1:2 --sysctl net.ipv4.ip_forward=1 --group adm --endpoint-mode dnsrr -d -q "
+        "--log-driver syslog --log-opt tag=x --log-opt env=A --memory-swap -1 --memory-swappiness 0 --oom-score-adj -5"
     )
     words = [*line.split(), "--env-file", str(tmp_path / "env"), "--entrypoint", "sh -c", "busybox:1"]
     assert vault("service", "create", *words).err == ""
@@ -116,6 +117,7 @@ def test_create_takes_every_option(swarm: FakeDaemon, vault: Vault, tmp_path: Pa
         "CapabilityDrop": ["ALL"],
         "Ulimits": [{"Name": "nofile", "Hard": 2, "Soft": 1}],
         "Init": True,
+        "OomScoreAdj": -5,
         "DNSConfig": {"Nameservers": ["1.1.1.1"], "Search": ["example.com"], "Options": ["ndots:2"]},
         "Configs": [
             {
@@ -139,7 +141,10 @@ def test_create_takes_every_option(swarm: FakeDaemon, vault: Vault, tmp_path: Pa
                         {"DiscreteResourceSpec": {"Kind": "ssd", "Value": 3}},
                     ],
                 },
+                "SwapBytes": -1,
+                "MemorySwappiness": 0,
             },
+            "LogDriver": {"Name": "syslog", "Options": {"tag": "x", "env": "A"}},
             "RestartPolicy": {"Condition": "on-failure", "Delay": 10**9, "MaxAttempts": 3, "Window": 60 * 10**9},
             "Placement": {
                 "Constraints": ["node.role==manager"],

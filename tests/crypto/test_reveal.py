@@ -47,6 +47,7 @@ ALLOWED = {
     # The unlock key that an operator types at a node that is to join, on its way to its form.
     "daemon.recovery:_unlock_key",
     # Into a task: the file on its tmpfs, and templates that quote a secret.
+    "agent.logdrivers.attributes:tag_of",  # The tag of a log, which no secret can be quoted in.
     "store.expand:_filled",  # A part of a spec that a template made, never a secret.
     "store.template_functions:_quoted",
     "store.template:render",

@@ -88,7 +88,7 @@ def test_a_task_runs_with_its_secret_and_its_log_is_read_over_tls() -> None:
             secrets, _, _ = member.executor.prepared["t1"]
             assert secrets["s1"].reveal() == b"value of s1"
             assert store.committed.nodes[N1].status.addr == "127.0.0.1"
-            lines = [line.at_ns async for line in dispatcher.logs.lines("t1", N1, Asked())]
+            lines = [line.at_ns async for line, _ in dispatcher.logs.lines("t1", N1, Asked())]
             assert lines == list(range(3000))
 
     played(story)

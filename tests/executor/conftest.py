@@ -46,6 +46,7 @@ class FakeConfig:
 class FakeImage:
     layers: tuple[Path, ...]
     config: FakeConfig = FakeConfig()
+    id: str = "sha256:" + "1" * 64
 
 
 @pytest.fixture(scope="session")

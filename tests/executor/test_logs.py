@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.executor.conftest import Body, Node
-from vault.agent.executors.oci import logfiles
-from vault.agent.executors.oci.logfiles import Tailer, older_files, rotate
+from vault.agent.executors.oci import logtail
+from vault.agent.executors.oci.logfiles import older_files, rotate
+from vault.agent.executors.oci.logtail import Tailer
 from vault.agent.executors.oci.paths import Roots
 from vault.agent.logs import LINE_MAX_BYTES, Assembler, LogLine, LogQuery, parse_line
 from vault.model.ids import TaskID
@@ -148,7 +149,7 @@ def test_the_tail_is_what_the_end_of_the_whole_would_be(
         (log.parent / name).write_bytes(b"".join(texts[number * share : (number + 1) * share]))
     whole = read(log, stderr=stderr)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(logfiles, "_CHUNK_BYTES", block_bytes)
+        patch.setattr(logtail, "_CHUNK_BYTES", block_bytes)
         # What is begun and not ended comes last, whenever it began, and comes even when nothing is asked for.
         found = read(log, stderr=stderr, tail=tail)
     assert found == whole[len(whole) - len(found) :]
@@ -248,7 +249,7 @@ def test_rotation_loses_no_line_and_bounds_the_disk(on_node: OnNode) -> None:
         live = node.executor._live[task]
         rotations = 0
         while not live.ended.done():
-            rotations += await asyncio.to_thread(node.executor._rotate_one, task, live.record)
+            rotations += await asyncio.to_thread(node.executor._logs.rotate, task)
         lines = (await node.output(task)).split()
         assert lines == [f"line-{n}" for n in range(3000)]
         assert rotations >= 1

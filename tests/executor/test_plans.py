@@ -261,6 +261,21 @@ def test_limits_become_the_runtimes_with_as_much_swap_as_memory() -> None:
     assert made["devices"][0] == {"allow": False, "access": "rwm"}
 
 
+def test_swap_is_what_was_asked_for_beside_memory() -> None:
+    def memory(swap_bytes: int | None, **more: int) -> dict[str, int]:
+        limits = Limit(memory_bytes=1 << 26)
+        found: dict[str, int] = resources_of(Resources(limits=limits, swap_bytes=swap_bytes, **more))["memory"]
+        return found
+
+    assert memory(0)["swap"] == 1 << 26
+    assert memory(1 << 20)["swap"] == (1 << 26) + (1 << 20)
+    assert memory(-1)["swap"] == -1
+    assert memory(None, memory_swappiness=60)["swappiness"] == 60
+    assert "swappiness" not in memory(None, memory_swappiness=-1)
+    swappy = Resources(memory_swappiness=60)
+    assert "memory" not in resources_of(swappy, cgroup_v2=True)
+
+
 def test_rlimits_are_lowered_to_what_vaultd_may_hand_on() -> None:
     made = {entry["type"]: (entry["soft"], entry["hard"]) for entry in rlimits_of(
         (Ulimit(name="nofile", soft=90000, hard=-1), Ulimit(name="nproc", soft=10, hard=20)), HOST)}  # fmt: skip

@@ -26,8 +26,6 @@ CONTENTS = {"/stack/s": b"\0binary\xff\n", "/stack/empty": b"", "/stack/large": 
     ("keys", "path"),
     [
         ("ports: ['80:80', '81:81/sctp']", "ports.1.protocol sctp"),
-        ("logging: {driver: syslog}", "logging.driver"),
-        ("logging: {options: {tag: x}}", "logging.options.tag"),
         ("networks: {default: {driver_opts: {a: b}}}", "networks.default.driver_opts"),
     ],
 )
@@ -142,6 +140,8 @@ def test_placement_and_generic_resources_are_passed_on() -> None:
         "isolation: default",
         "logging: {driver: json-file, options: {max-size: 1m, max-file: 3}}",
         "logging: {driver: none}",
+        "logging: {driver: syslog, options: {syslog-address: 'udp://logs:514'}}",
+        "logging: {driver: awslogs, options: {awslogs-group: x}}",
     ],
 )
 def test_a_key_that_asks_for_nothing_new_is_accepted(keys: str) -> None:

@@ -1,6 +1,6 @@
 """Logs of a container: what a caller may ask for, and the k8s-file format that conmon writes.
 
-Pure.  `vault.agent.executors.oci.logfiles` reads the files; `vault.api` asks.
+Pure.  `vault.agent.executors.oci.logtail` reads the files; `vault.api` asks.
 """
 
 from dataclasses import dataclass

@@ -29,9 +29,12 @@ class Dial(Protocol):
 async def send_log(worker: Worker, wanted: messages.LogsWanted, dial: Dial, address: str) -> None:
     """Send a log to its end, or until cancelled; an empty one when this node has no such task."""
     async with dial(address, messages.LOGS) as call:
-        await call.send(messages.LogsHere(id=wanted.id))
-        if wanted.task_id in worker.known:
-            await _sent(call, worker.machine.executor.logs(TaskID(wanted.task_id), _query(wanted.query)))
+        if wanted.task_id not in worker.known:
+            await call.send(messages.LogsHere(id=wanted.id))
+            return
+        task_id, executor = TaskID(wanted.task_id), worker.machine.executor
+        await call.send(messages.LogsHere(id=wanted.id, details=dict(await executor.log_details(task_id))))
+        await _sent(call, executor.logs(task_id, _query(wanted.query)))
 
 
 async def _sent(call: Call, lines: AsyncIterator[LogLine]) -> None:

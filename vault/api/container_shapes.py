@@ -127,7 +127,7 @@ class LogConfig(Full, frozen=True, kw_only=True):
     """Where a container's output goes."""
 
     type: str = "json-file"
-    config: Empty = msgspec.field(default_factory=dict)
+    config: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class HostConfig(Full, frozen=True, kw_only=True):
@@ -257,6 +257,7 @@ def details_of(one: Container, node: NodeInfo) -> ContainerDetails:
             memory=one.memory_bytes,
             nano_cpus=one.nano_cpus,
             pids_limit=one.pids_limit or None,
+            log_config=LogConfig(type=one.log_driver, config=dict(one.log_options)),
         ),
         mounts=tuple(_mount(mount) for mount in one.mounts),
         config=ContainerConfig(

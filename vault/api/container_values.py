@@ -79,6 +79,8 @@ class Container:
     tty: bool = False
     open_stdin: bool = False
     stop_signal: str = ""
+    log_driver: str = "json-file"
+    log_options: Mapping[str, str] = field(default_factory=dict)
     pid: int = 0
     exit_code: int = 0
     error: str = ""

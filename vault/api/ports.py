@@ -86,6 +86,7 @@ class NodeInfo:
     cgroup_version: str = "1"
     storage_driver: str = "overlay2"
     security_options: tuple[str, ...] = ()
+    log_drivers: tuple[str, ...] = ("json-file", "local", "syslog")
     warnings: tuple[str, ...] = ()
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from vault.api.version import ApiVersion
 from vault.model.cluster import Cluster, JoinTokens
-from vault.model.container import ContainerSpec
+from vault.model.container import ContainerSpec, Mount, Privileges
 from vault.model.node import Node
 from vault.model.service import Service, ServiceMode, ServiceSpec, ServiceStatus, TaskSpec, UpdateStatus
 from vault.model.task import State, Task
@@ -163,9 +163,23 @@ def _container_of_version(container: ContainerSpec, version: ApiVersion) -> Cont
     """Drop what came with 1.41, 1.44 and 1.46."""
     if version < (1, 46) and container.oom_score_adj:
         container = msgspec.structs.replace(container, oom_score_adj=0)
+    if version < (1, 46) and any(mount.tmpfs_options and mount.tmpfs_options.options for mount in container.mounts):
+        container = msgspec.structs.replace(container, mounts=tuple(map(_without_tmpfs_options, container.mounts)))
+    if version < (1, 44) and container.privileges is not None:
+        older = Privileges(
+            credential_spec=container.privileges.credential_spec,
+            selinux_context=container.privileges.selinux_context,
+        )
+        container = msgspec.structs.replace(container, privileges=older)
     check = container.healthcheck
     if version < (1, 44) and check is not None and check.start_interval:
         container = msgspec.structs.replace(container, healthcheck=msgspec.structs.replace(check, start_interval=0))
     if version < (1, 41) and (container.capability_add or container.capability_drop or container.ulimits):
         container = msgspec.structs.replace(container, capability_add=(), capability_drop=(), ulimits=())
     return container
+
+
+def _without_tmpfs_options(mount: Mount) -> Mount:
+    if mount.tmpfs_options is None:
+        return mount
+    return msgspec.structs.replace(mount, tmpfs_options=msgspec.structs.replace(mount.tmpfs_options, options=()))

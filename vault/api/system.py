@@ -119,7 +119,7 @@ def _info(node: NodeInfo, containers: object, images: int, now: datetime, swarm:
         containers_stopped=len(states) - states.count("running"),
         images=images,
         driver=node.storage_driver,
-        plugins=Plugins(),
+        plugins=Plugins(log=node.log_drivers),
         system_time=now,
         cgroup_driver=node.cgroup_driver,
         cgroup_version=node.cgroup_version,

@@ -53,7 +53,7 @@ class Plugins(Full, frozen=True, kw_only=True):
     volume: tuple[str, ...] = ("local",)
     network: tuple[str, ...] = ("bridge", "host", "null", "overlay")
     authorization: tuple[str, ...] | None = None
-    log: tuple[str, ...] = ("json-file", "local", "none")
+    log: tuple[str, ...]
 
 
 class Registry(Full, frozen=True, kw_only=True):

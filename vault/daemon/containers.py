@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import aclosing
+from http import HTTPStatus
 
 from vault.agent.executors import port as agent_port
 from vault.agent.executors.oci.bundle import hostname_of, labels_of
@@ -12,12 +13,23 @@ from vault.agent.runner import Runner
 from vault.agent.worker import Worker
 from vault.api import ports as api
 from vault.daemon.logs import task_lines
-from vault.model.errors import NoSuch
+from vault.model.errors import NoSuch, VaultError
+from vault.model.log_options import DEFAULT_DRIVER, log_settings
 from vault.model.network import NetworkAttachment
+from vault.model.secret import Driver
 from vault.model.service import Limit, PortConfig, Resources
 from vault.model.task import State
 
 _STATES = {None: "created", Phase.PREPARED: "created", Phase.RUNNING: "running", Phase.EXITED: "exited"}
+
+
+class LogsNotKept(VaultError):
+    """A container's log driver lets nobody read; the text is Docker's."""
+
+    status = HTTPStatus.NOT_IMPLEMENTED
+
+    def __init__(self) -> None:
+        super().__init__("configured logging driver does not support reading")
 
 
 class Containers:
@@ -67,8 +79,10 @@ class Containers:
         return Exec(session)
 
     def container_logs(self, container_id: str, query: api.LogQuery) -> AsyncIterator[api.LogLine]:
-        """Yield the log of one container."""
+        """Yield the log of one container.  Raises `LogsNotKept`."""
         worker, runner = self._runner(container_id)
+        if not _is_readable(runner.local.task.spec.log_driver):
+            raise LogsNotKept
         return task_lines(worker, runner.task_id, query)
 
     def _runner(self, container_id: str) -> tuple[Worker, Runner]:
@@ -155,6 +169,8 @@ def container_of(runner: Runner, node_id: str) -> api.Container:
         nano_cpus=limits.nano_cpus,
         memory_bytes=limits.memory_bytes,
         pids_limit=limits.pids,
+        log_driver=(task.spec.log_driver.name if task.spec.log_driver else "") or DEFAULT_DRIVER,
+        log_options=task.spec.log_driver.options if task.spec.log_driver else {},
         mounts=tuple(
             api.MountPoint(
                 type=mount.type,
@@ -181,6 +197,13 @@ def _health(health: Health) -> api.Health:
             for one in health.log
         ),
     )
+
+
+def _is_readable(driver: Driver | None) -> bool:
+    try:
+        return driver is None or log_settings(driver.name, driver.options).readable
+    except ValueError:  # Made by an older vaultd.
+        return True
 
 
 def _ports(published: Sequence[PortConfig], exposed: Collection[str]) -> tuple[api.Port, ...]:

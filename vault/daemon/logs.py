@@ -1,6 +1,6 @@
 """Logs of tasks, from the executor's shape to the API's."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
 
@@ -28,8 +28,10 @@ async def task_lines(worker: Worker | None, task_id: str, query: LogQuery) -> As
         until_ns=None if query.until_s is None else int(query.until_s * _SECOND_NS),
         follow=query.follow,
     )
-    async for line in worker.machine.executor.logs(TaskID(task_id), wanted):
-        yield _shown(line.stream, line.at_ns, line.data)
+    executor = worker.machine.executor
+    details = await executor.log_details(TaskID(task_id))
+    async for line in executor.logs(TaskID(task_id), wanted):
+        yield _shown(line.stream, line.at_ns, line.data, details)
 
 
 async def broker_lines(broker: LogBroker, task: Task, query: LogQuery) -> AsyncIterator[LogLine]:
@@ -43,14 +45,15 @@ async def broker_lines(broker: LogBroker, task: Task, query: LogQuery) -> AsyncI
         follow=query.follow,
     )
     async with aclosing(broker.lines(task.id, task.node_id, wanted)) as lines:
-        async for line in lines:
-            yield _shown("stderr" if line.stderr else "stdout", line.at_ns, line.data)
+        async for line, details in lines:
+            yield _shown("stderr" if line.stderr else "stdout", line.at_ns, line.data, details)
 
 
-def _shown(stream: str, at_ns: int, data: bytes) -> LogLine:
+def _shown(stream: str, at_ns: int, data: bytes, details: Mapping[str, str]) -> LogLine:
     return LogLine(
         stream=_STREAMS[stream],
         timestamp=datetime.fromtimestamp(at_ns // _SECOND_NS, UTC).replace(microsecond=at_ns % _SECOND_NS // 1000),
         nanosecond=at_ns % 1000,
         data=data,
+        details=details,
     )

@@ -8,13 +8,13 @@ import uuid
 from pathlib import Path
 
 from vault import __version__
+from vault.agent.logdrivers import journald
 from vault.api.ports import NodeInfo
 from vault.daemon.settings import Settings
+from vault.model.log_options import BUILT_IN
 from vault.model.node import EncryptionMeans, Engine, NodeDescription, NodeResources, Platform, Plugin, TLSInfo
 
 _PLUGINS = (
-    Plugin(type="Log", name="json-file"),
-    Plugin(type="Log", name="local"),
     Plugin(type="Network", name="bridge"),
     Plugin(type="Network", name="host"),
     Plugin(type="Network", name="null"),
@@ -44,6 +44,7 @@ def node_info(settings: Settings) -> NodeInfo:
         conmon_version=_version_of("conmon"),
         cgroup_version="2" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else "1",
         security_options=("name=seccomp,profile=builtin",),
+        log_drivers=tuple(name for name in sorted(BUILT_IN) if name != "journald" or not journald.why_not()),
     )
 
 
@@ -57,10 +58,15 @@ def description(info: NodeInfo, tls_info: TLSInfo, encryption: EncryptionMeans |
             memory_bytes=info.memory_bytes,
             generic_resources=info.generic_resources,
         ),
-        engine=Engine(engine_version=__version__, labels=dict(info.labels), plugins=_PLUGINS),
+        engine=Engine(engine_version=__version__, labels=dict(info.labels), plugins=_plugins(info)),
         tls_info=tls_info,
         encryption=encryption,
     )
+
+
+def _plugins(info: NodeInfo) -> tuple[Plugin, ...]:
+    """Return the drivers this node has, which the scheduler looks at."""
+    return (*(Plugin(type="Log", name=name) for name in info.log_drivers), *_PLUGINS)
 
 
 def installation_id(data_root: Path) -> str:

@@ -6,7 +6,7 @@ reader takes: a slow reader slows the node's sending, and nothing gathers here.
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,7 +23,7 @@ class _Wish:
     """One reader of one log."""
 
     node_id: str
-    call: "asyncio.Future[Call]"
+    call: "asyncio.Future[tuple[Call, Mapping[str, str]]]"  # With what goes with each line.
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -34,8 +34,10 @@ class LogBroker:
         self._ask = ask  # Tells a node something; False when it is not connected.
         self._wishes: dict[str, _Wish] = {}
 
-    async def lines(self, task_id: str, node_id: str, query: LogQuery) -> AsyncGenerator[LogLine, None]:
-        """Yield the log of a task on a node; nothing when the node is not connected or does not answer.
+    async def lines(
+        self, task_id: str, node_id: str, query: LogQuery
+    ) -> AsyncGenerator[tuple[LogLine, Mapping[str, str]], None]:
+        """Yield the log of a task on a node, each line with its details; nothing when the node does not answer.
 
         To be closed (`aclose`) by a reader that stops before the end.
         """
@@ -45,10 +47,10 @@ class LogBroker:
         self._wishes[wish_id] = wish
         try:
             async with asyncio.timeout(OPEN_S):
-                call = await wish.call
+                call, details = await wish.call
             while True:
                 for line in (await call.receive(LogLines)).lines:
-                    yield line
+                    yield line, details
         except (CallEnded, TimeoutError):
             return
         finally:
@@ -66,5 +68,5 @@ class LogBroker:
         wish = self._wishes.get(here.id)
         if wish is None or call.peer is None or call.peer.node_id != wish.node_id or wish.call.done():
             raise NotUnderstood("nobody asked this node for that log")
-        wish.call.set_result(call)
+        wish.call.set_result((call, here.details))
         await wish.over.wait()

@@ -33,6 +33,8 @@ class Resources(Shape, frozen=True, kw_only=True):
 
     limits: Limit | None = None
     reservations: Reservation | None = None
+    swap_bytes: int | None = None  # Beside the memory limit; -1 = without limit, None = as much as memory.
+    memory_swappiness: int | None = None  # 0..100, -1 = the kernel's; cgroup v1 only.
 
 
 class RestartPolicy(Shape, frozen=True, kw_only=True):

@@ -30,6 +30,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 Word = Annotated[str, msgspec.Meta(max_length=64)]  # Ids and names of messages.
 Address = Annotated[str, msgspec.Meta(max_length=300)]  # host, or host:port.
 Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+Details = Annotated[dict[str, str], msgspec.Meta(max_length=512)]  # Names and values, bounded by the message alone.
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 
 
@@ -213,9 +214,10 @@ class LogsUnwanted(Message, frozen=True, kw_only=True, tag="logs_unwanted"):
 
 
 class LogsHere(Message, frozen=True, kw_only=True, tag="logs_here"):
-    """The first message of a log: which wish it answers."""
+    """The first message of a log: which wish it answers, and what goes with each line."""
 
     id: Word
+    details: Details = msgspec.field(default_factory=dict)
 
 
 class LogLines(Message, frozen=True, kw_only=True, tag="log_lines"):

@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from vault.model.network import ENCRYPTED, MTU_OPTION, VXLAN_OPTION
 from vault.stack import document as doc
 from vault.stack.errors import NotOffered, NotSupportedYet
-from vault.store.rules_later import LOG_DRIVERS
 from vault.store.rules_offered import CLUSTER_VOLUMES, WINDOWS
 
-_LOG_OPTIONS = frozenset(("max-size", "max-file"))
 _NETWORK_OPTIONS = frozenset((ENCRYPTED, MTU_OPTION, VXLAN_OPTION))
 
 
@@ -70,18 +68,9 @@ def _in_network(network: doc.Network) -> Iterator[str]:
 
 
 def _in_service(service: doc.Service) -> Iterator[str]:
-    if service.logging is not None:
-        yield from (f"logging.{key}" for key in _in_logging(service.logging))
     for index, port in enumerate(service.ports):
         if port.protocol == "sctp":
             yield f"ports.{index}.protocol sctp"
     for name, attachment in service.networks.items():
         if attachment is not None and attachment.driver_opts:
             yield f"networks.{name}.driver_opts"
-
-
-def _in_logging(logging: doc.Logging) -> Iterator[str]:
-    if logging.driver not in LOG_DRIVERS:
-        yield "driver"
-    known = frozenset() if logging.driver == "none" else _LOG_OPTIONS
-    yield from (f"options.{option}" for option in sorted(logging.options.keys() - known))

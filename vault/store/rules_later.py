@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from vault.model.errors import Unimplemented
 from vault.model.service import ServiceSpec, TaskSpec
 
-LOG_DRIVERS = ("", "json-file", "local", "none")
-
 
 def check_service_supported(spec: ServiceSpec) -> None:
     """Raise `Unimplemented` naming the first field of `spec` whose effect is still to come."""
@@ -28,5 +26,3 @@ def _unsupported(spec: ServiceSpec) -> Iterator[str]:
 def _task(task: TaskSpec) -> Iterator[str]:
     if any(attachment.driver_opts for attachment in task.networks):
         yield "TaskTemplate.Networks.DriverOpts"
-    if task.log_driver and task.log_driver.name not in LOG_DRIVERS:
-        yield f"TaskTemplate.LogDriver {task.log_driver.name}"

@@ -9,13 +9,16 @@ from vault.model.container import ContainerSpec
 from vault.model.depends import DEPENDS_LABEL, dependencies_of
 from vault.model.errors import BadRequest, InvalidArgument
 from vault.model.generic import GenericResource
+from vault.model.log_options import UnknownDriver, log_settings
 from vault.model.names import check_service_name
+from vault.model.secret import Driver
 from vault.model.service import (
     EndpointSpec,
     Limit,
     Placement,
     ReplicatedJob,
     Reservation,
+    Resources,
     RestartPolicy,
     ServiceMode,
     ServiceSpec,
@@ -56,9 +59,11 @@ def check_spec(spec: ServiceSpec) -> None:
     if task.resources is not None:
         _check_resources(task.resources.limits)
         _check_resources(task.resources.reservations)
+        _check_memory(task.resources)
     _check_restart(task.restart_policy)
     _check_placement(task.placement)
     _check_container(_as_run(spec))
+    _check_logging(task.log_driver)
     _check_not_updated(spec)
     _check_update(spec.update_config)
     _check_update(spec.rollback_config)
@@ -130,6 +135,22 @@ def _check_generic(resources: tuple[GenericResource, ...]) -> None:
         kinds.add(asked.kind)
 
 
+def _check_memory(resources: Resources) -> None:
+    """Refuse what contradicts itself: swap without a limit, and more kept free for a task than it may use."""
+    limits, reservations = resources.limits or Limit(), resources.reservations or Reservation()
+    if resources.swap_bytes is not None and not limits.memory_bytes:
+        raise BadRequest("memory swap provided, but no memory-limit was set")
+    if resources.swap_bytes is not None and resources.swap_bytes < -1:
+        raise InvalidArgument(f"invalid memory swap value {resources.swap_bytes}: Must be at least -1")
+    if resources.memory_swappiness is not None and not -1 <= resources.memory_swappiness <= 100:
+        raise InvalidArgument(f"invalid memory swappiness value {resources.memory_swappiness}: valid range is 0-100")
+    if limits.memory_bytes and reservations.memory_bytes > limits.memory_bytes:
+        raise InvalidArgument(
+            f"a memory reservation of {reservations.memory_bytes} bytes is more than the limit of "
+            f"{limits.memory_bytes}: lower the one or raise the other"
+        )
+
+
 def _check_restart(policy: RestartPolicy | None) -> None:
     if policy is None:
         return
@@ -192,6 +213,18 @@ def _check_container(container: ContainerSpec) -> None:
     check_mounts(container.mounts)
     check_privileges(container.privileges)
     check_healthcheck(container.healthcheck)
+
+
+def _check_logging(driver: Driver | None) -> None:
+    """Refuse what no built-in driver takes; whether a node has another one is seen where the task is placed."""
+    if driver is None:
+        return
+    try:
+        log_settings(driver.name, driver.options)
+    except UnknownDriver:
+        return
+    except ValueError as error:
+        raise InvalidArgument(str(error)) from None
 
 
 def _check_update(config: UpdateConfig | None) -> None:

@@ -1,6 +1,7 @@
 """Templates in configs, secrets and specs: `{{.Task.Slot}}`, `{{secret "x"}}` and their kin, filled in for one task.
 
-Pure.  Called by `vault.agent.values` for the text of secrets and configs, and by `vault.store.expand` for specs.
+Pure.  Called by `vault.agent.values` for the text of secrets and configs, by `vault.store.expand` for specs, and by
+`vault.agent.logdrivers` for the tags of logs.
 Errors have the texts of Go's text/template, on which Swarm's templates are built.
 """
 
@@ -12,13 +13,13 @@ from vault.crypto.plaintext import Plaintext
 from vault.store.template_actions import Call, Constant, Fields, Operand, Pipeline, Source
 from vault.store.template_functions import arity_of, call
 from vault.store.template_syntax import Branch, Node, parse
-from vault.store.template_values import Context, Refused, TemplateFailed, Value, field_of, printed, truth
+from vault.store.template_values import Context, Readable, Refused, TemplateFailed, Value, field_of, printed, truth
 
 __all__ = ["Context", "TemplateFailed", "render"]
 MAX_BYTES: Final = 8 << 20  # Of what a template may become: one value may be quoted many times.
 
 
-def render(template: Plaintext, context: Context, *, guarded: bool = False) -> Plaintext:
+def render(template: Plaintext, context: Readable, *, guarded: bool = False) -> Plaintext:
     """Return a template with every action filled in; raises `TemplateFailed`.
 
     guarded: the template is a secret itself, so that no error may quote it.
@@ -37,7 +38,7 @@ def render(template: Plaintext, context: Context, *, guarded: bool = False) -> P
 class _Filling:
     """One template being filled in."""
 
-    def __init__(self, source: Source, context: Context) -> None:
+    def __init__(self, source: Source, context: Readable) -> None:
         self.root: Value = context.root()
         self._source = source
         self._context = context

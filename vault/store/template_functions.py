@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from vault.crypto.plaintext import Plaintext
-from vault.store.template_values import Context, Refused, Struct, Value, printed, truth, type_of
+from vault.store.template_values import Readable, Refused, Struct, Value, printed, truth, type_of
 
 _VERB = re.compile(rb"%([svdqt%])")
 _ORDERS: Final[Mapping[str, Callable[[bytes | int, bytes | int], bool]]] = {
@@ -36,12 +36,12 @@ ARITIES: Final[Mapping[str, tuple[int, int | None]]] = {
 PAYLOAD_ARITIES: Final[Mapping[str, tuple[int, int | None]]] = {"secret": (1, 1), "config": (1, 1), "env": (1, 1)}
 
 
-def arity_of(name: str, context: Context) -> tuple[int, int | None] | None:
+def arity_of(name: str, context: Readable) -> tuple[int, int | None] | None:
     """Return how many arguments a function takes; None when there is none of that name here."""
     return ARITIES.get(name) or (PAYLOAD_ARITIES.get(name) if context.payload else None)
 
 
-def call(name: str, arguments: Sequence[Value], context: Context) -> Value:
+def call(name: str, arguments: Sequence[Value], context: Readable) -> Value:
     """Return what a function makes of its arguments; raise `Refused` when it can make nothing of them."""
     match name:
         case "secret":

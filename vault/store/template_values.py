@@ -6,6 +6,7 @@ Pure.  Used by `vault.store.template` and `template_functions`.  Strings are byt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Protocol
 
 from vault.crypto.plaintext import Plaintext
 from vault.model.errors import VaultError
@@ -31,6 +32,30 @@ class Struct:
 
 
 Value = bytes | int | bool | Struct | Mapping[str, str]
+
+
+class Readable(Protocol):
+    """What a template may read."""
+
+    @property
+    def payload(self) -> bool:
+        """Whether it may quote secrets, configs and the environment."""
+        ...
+
+    @property
+    def secrets(self) -> Mapping[str, Plaintext]:
+        """By target file name."""
+        ...
+
+    @property
+    def configs(self) -> Mapping[str, Plaintext]: ...
+    def root(self) -> Struct:
+        """Return what a template's dot stands for."""
+        ...
+
+    def env(self, name: str) -> bytes:
+        """Return a variable of the environment; "" when there is none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,9 @@ from vault.cli.services.spec import (
     RESTART_FIELDS,
     filled,
     limits,
+    log_driver,
     reservations,
+    swap,
 )
 from vault.cli.values.container import changed_capabilities, swarm_host, tagged
 from vault.cli.values.health import changed_healthcheck
@@ -28,6 +30,8 @@ _PLAIN = {
     "entrypoint": "Command",
     "hostname": "Hostname",
     "init": "Init",
+    "isolation": "Isolation",
+    "oom_score_adj": "OomScoreAdj",
     "read_only": "ReadOnly",
     "stop_grace_period": "StopGracePeriod",
     "stop_signal": "StopSignal",
@@ -160,6 +164,10 @@ def _task(task: Spec, given: Given) -> None:
         reserved["GenericResources"] = changed_generic_resources(
             reserved.get("GenericResources") or (), given["generic_resource_add"], given["generic_resource_rm"]
         )
+    if changed := swap(given):
+        task["Resources"] = {**(task.get("Resources") or {}), **changed}
+    if (driver := log_driver(given)) is not None:  # With all its options: those it had go.
+        task["LogDriver"] = driver
     _merge(task, "RestartPolicy", RESTART_DEFAULTS, RESTART_FIELDS, given)
     _placement(task, given)
     if given["force"]:

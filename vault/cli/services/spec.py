@@ -53,7 +53,9 @@ def new_spec(given: Given, image: str, args: Sequence[str], *, env: Sequence[str
                 **reservations(given),
                 **filled({"GenericResources": generic_resources(given["generic_resource"])}),
             },
+            **swap(given),
         },
+        "LogDriver": log_driver(given),
         "RestartPolicy": changed_from(RESTART_DEFAULTS, RESTART_FIELDS, given),
         "Placement": filled(
             {
@@ -103,6 +105,8 @@ def _container(given: Given, image: str, args: Sequence[str], env: Sequence[str]
         "Healthcheck": new_healthcheck(given),
         "Hosts": [swarm_host(text) for text in given["host"]],
         "Sysctls": pairs(given["sysctl"]),
+        "Isolation": given["isolation"],
+        "OomScoreAdj": given["oom_score_adj"],
         "CapabilityAdd": added,
         "CapabilityDrop": dropped,
         "Ulimits": sorted(
@@ -132,6 +136,18 @@ def _mode(given: Given) -> Spec:
             return {"GlobalJob": {}}
         case other:
             raise CommandError(f"unknown mode: {other}, only replicated and global supported")
+
+
+def swap(given: Given) -> Spec:
+    """Return what was said of swap."""
+    return filled({"SwapBytes": given["memory_swap"], "MemorySwappiness": given["memory_swappiness"]})
+
+
+def log_driver(given: Given) -> Spec | None:
+    """Return the log driver with its options; None if none was named."""
+    if not given["log_driver"]:
+        return None
+    return {"Name": given["log_driver"], "Options": pairs(given["log_opt"])}
 
 
 def limits(given: Given) -> Spec:

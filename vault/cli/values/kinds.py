@@ -6,6 +6,7 @@ from vault.cli.values import scalars
 DURATION = Kind("duration", scalars.duration)
 TIME = Kind("duration", scalars.positive_duration)
 BYTES = Kind("bytes", scalars.byte_size)
+SWAP = Kind("bytes", scalars.swap_size)
 CPUS = Kind("decimal", scalars.nano_cpus)
 UINT = Kind("uint", scalars.unsigned)
 INT = Kind("int", scalars.integer)

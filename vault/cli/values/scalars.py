@@ -61,6 +61,11 @@ def byte_size(text: str) -> int:
     return int(Fraction(found[1]) * 1024 ** " kmgtp".index(found[2].lower() or " "))
 
 
+def swap_size(text: str) -> int:
+    """Return bytes of swap; -1 is without limit."""
+    return -1 if text == "-1" else byte_size(text)
+
+
 def nano_cpus(text: str) -> int:
     """Return CPUs in units of 1e-9; `.5`, `2`, `1/2`."""
     from fractions import Fraction

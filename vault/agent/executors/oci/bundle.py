@@ -124,7 +124,7 @@ def _linux(task: Task, facts: Facts) -> dict[str, Any]:
     linux: dict[str, Any] = {
         "cgroupsPath": facts.cgroup,
         "namespaces": _namespaces(facts),
-        "resources": resources_of(task.spec.resources),
+        "resources": resources_of(task.spec.resources, cgroup_v2=facts.cgroup_v2),
         "maskedPaths": MASKED_PATHS,
         "readonlyPaths": READ_ONLY_PATHS,
         "sysctl": _sysctls(spec, facts.network),

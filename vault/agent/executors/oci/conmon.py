@@ -77,7 +77,7 @@ class Conmon:
             "--bundle": str(paths.run),
             "--container-pidfile": str(paths.pid_file),
             "--conmon-pidfile": str(paths.conmon_pid_file),
-            "--log-path": f"k8s-file:{paths.log}",
+            "--log-path": "none" if record.log_driver == "none" else f"k8s-file:{paths.log}",
             "--log-size-max": str(log_max_bytes),
             "--exit-dir": str(paths.exits),
             "--persist-dir": str(paths.run),

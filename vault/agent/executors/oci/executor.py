@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from vault.agent.executors.oci import adoption, cgroup, execs, healthfile, logfiles, removal
+from vault.agent.executors.oci import adoption, cgroup, execs, healthfile, removal
 from vault.agent.executors.oci.conmon import Conmon, send_signal
 from vault.agent.executors.oci.launching import Started, launch
+from vault.agent.executors.oci.logkeeping import Logs
 from vault.agent.executors.oci.paths import Roots, TaskPaths
 from vault.agent.executors.oci.prepare import Wanted, Workshop, host_limits, own_capabilities, prepare
 from vault.agent.executors.oci.probes import FAILED, Probes
@@ -56,8 +57,6 @@ from vault.tmpfs.port import MemoryFiles
 
 logger = logging.getLogger(__name__)
 PARALLEL: Final = 4
-ROTATE_EVERY_S: Final = 2.0
-FOLLOW_EVERY_S: Final = 0.2
 KILL_TIMEOUT_S: Final = 10.0
 KILLED: Final = 137
 END_SEEN_S: Final = 0.5  # After a container's processes are killed, at the latest.
@@ -87,7 +86,7 @@ class OciExecutor:
         self._probes = Probes(runtime, self._quick)
         self._turns = Turns()
         self._live: dict[TaskID, _Live] = {}
-        self._rotation = asyncio.ensure_future(self._rotate())
+        self._logs = Logs(roots, self._quick)
 
     @classmethod
     async def open(
@@ -181,6 +180,7 @@ class OciExecutor:
         task_id = TaskID(started.record.task_id)
         self._live[task_id] = live
         live.watch = asyncio.ensure_future(self._until_ended(task_id, live, started.conmon_pidfd))
+        self._logs.begin(task_id, started.record, live.ended)
         return live
 
     async def _until_ended(self, task_id: TaskID, live: _Live, conmon_pidfd: int | None) -> None:
@@ -257,6 +257,7 @@ class OciExecutor:
             if not live.ended.done():
                 await self._force(paths.task_id, live)
             await asyncio.shield(live.cleaned)
+            await self._logs.end(paths.task_id)
         await self._threads.run(removal.remove_all, self._runtime, paths, self._shop.volumes)
         self._live.pop(paths.task_id, None)
 
@@ -311,28 +312,13 @@ class OciExecutor:
         """Write it beside the record."""
         await self._quick.run(healthfile.write, self._roots.task(task_id), kept)
 
-    async def logs(self, task_id: TaskID, query: LogQuery) -> AsyncIterator[LogLine]:
+    def logs(self, task_id: TaskID, query: LogQuery) -> AsyncIterator[LogLine]:
         """Yield what the container printed."""
-        paths = self._roots.task(task_id)
-        if not paths.data.is_dir():
-            raise NoSuchContainer(task_id)
-        tailer, live = logfiles.Tailer(paths.log, query), self._live.get(task_id)
-        try:
-            if query.tail is not None:
-                for line in await self._quick.run(tailer.last, query.tail):
-                    yield line
-            ended = False
-            while not ended:
-                ended = not query.follow or live is None or live.ended.done()
-                while (lines := await self._quick.run(tailer.read)) is not None:
-                    for line in lines:
-                        yield line
-                if live is not None and not ended:
-                    await asyncio.wait({live.ended}, timeout=FOLLOW_EVERY_S)
-            for line in tailer.flush():
-                yield line
-        finally:
-            tailer.close()
+        return self._logs.lines(task_id, query)
+
+    async def log_details(self, task_id: TaskID) -> Mapping[str, str]:
+        """Return what goes with each line."""
+        return await self._logs.details(task_id)
 
     async def top(self, task_id: TaskID) -> tuple[ProcessInfo, ...]:
         """Return the container's processes."""
@@ -348,7 +334,6 @@ class OciExecutor:
 
     async def close(self) -> None:
         """Stop watching; the containers run on."""
-        self._rotation.cancel()
         await self._probes.close()
         await self._turns.idle()
         for session in list(self._sessions):
@@ -356,6 +341,7 @@ class OciExecutor:
         for live in self._live.values():
             if live.watch is not None:
                 live.watch.cancel()
+        await self._logs.close()
         await asyncio.to_thread(self._threads.close)
         await asyncio.to_thread(self._quick.close)
         await asyncio.to_thread(cgroup.remove_parents, self._runtime.hierarchy, self._roots.cgroup)
@@ -367,24 +353,6 @@ class OciExecutor:
         paths = self._roots.task(task_id)
         record = read_record(paths)
         raise NoSuchContainer(task_id) if record is None else ContainerNotRunning(record.container_id)
-
-    async def _rotate(self) -> None:
-        """Look after the size of every log."""
-        while True:
-            await asyncio.sleep(ROTATE_EVERY_S)
-            running = [(task_id, live.record) for task_id, live in self._live.items() if not live.ended.done()]
-            await self._quick.run(self._rotate_all, running)
-
-    def _rotate_all(self, running: list[tuple[TaskID, Record]]) -> None:
-        for task_id, record in running:
-            self._rotate_one(task_id, record)
-
-    def _rotate_one(self, task_id: TaskID, record: Record) -> bool:
-        try:
-            return logfiles.rotate(self._roots.task(task_id), max_bytes=record.log_max_bytes, files=record.log_files)
-        except OSError:
-            logger.exception("log_not_rotated", extra={"task_id": task_id})
-            return False
 
 
 def _status(record: Record) -> ContainerStatus:

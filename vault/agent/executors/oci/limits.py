@@ -30,16 +30,25 @@ class HostLimits:
     may_raise: bool  # CAP_SYS_RESOURCE.
 
 
-def resources_of(resources: Resources | None) -> dict[str, Any]:
-    """Return `linux.resources`: deny all devices but the usual ones, and the limits asked for."""
+def resources_of(resources: Resources | None, *, cgroup_v2: bool = False) -> dict[str, Any]:
+    """Return `linux.resources`: deny all devices but the usual ones, and the limits asked for.
+
+    Swappiness is left out for cgroup v2, which has none, as Docker leaves it out.
+    """
     result: dict[str, Any] = {"devices": _devices()}
     limits, reservations = (resources.limits, resources.reservations) if resources else (None, None)
     memory: dict[str, int] = {}
     if limits and limits.memory_bytes > 0:
-        # As much swap as memory, which is Docker's default.
-        memory |= {"limit": limits.memory_bytes, "swap": 2 * limits.memory_bytes}
+        swap_bytes = resources.swap_bytes if resources else None
+        if swap_bytes is None:
+            swap_bytes = limits.memory_bytes  # As much swap as memory, which is Docker's default.
+        # What the runtime is told is memory and swap together.
+        memory |= {"limit": limits.memory_bytes, "swap": -1 if swap_bytes < 0 else limits.memory_bytes + swap_bytes}
     if reservations and reservations.memory_bytes > 0:
         memory["reservation"] = reservations.memory_bytes
+    swappiness = resources.memory_swappiness if resources else None
+    if swappiness is not None and swappiness >= 0 and not cgroup_v2:
+        memory["swappiness"] = swappiness
     if memory:
         result["memory"] = memory
     if limits and limits.nano_cpus > 0:

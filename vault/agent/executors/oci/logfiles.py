@@ -1,152 +1,99 @@
-"""The log files of a container: read from the oldest to the newest, followed, rotated and bounded.
+"""The log files of a container on disk: their order, rotation, and compression of those that are written no more.
 
-`Tailer` and `rotate` block and run in threads.  Called by `executor`.
+Blocking; from threads only.  Called by `logkeeping`, and by `logtail`, which reads them.  The newest file has the log's
+name; older ones have .1, .2 behind it, and .gz once they are compressed.
 """
 
+import gzip
 import os
 import re
-from collections import deque
-from collections.abc import Iterable, Iterator
+import shutil
+import zlib
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 
 from vault.agent.executors.oci.conmon import reopen_log
 from vault.agent.executors.oci.paths import TaskPaths
-from vault.agent.logs import Assembler, LogLine, LogQuery, parse_line
 
-_CHUNK_BYTES: Final = 1 << 18
-# The head of a piece that ends a line; never part of what a container prints, for that has no newline in the file.
-_LINE_END: Final = re.compile(rb"\n\S{20,40} (stdout|stderr) F ")
-
-
-class Tailer:
-    """Reads a container's log from its oldest file on, through rotations.  One thread at a time."""
-
-    def __init__(self, log: Path, query: LogQuery) -> None:
-        self._log = log
-        self._query = query
-        self._assembler = Assembler()
-        self._rest = b""
-        self._file: BinaryIO | None = None
-
-    def last(self, count: int) -> list[LogLine]:
-        """Return the last `count` wanted lines there are now; reads not much more than those.
-
-        A line that the container has not ended is counted too, and comes with `flush`.
-        """
-        self._skip_to_last(count)
-        kept: deque[LogLine] = deque(maxlen=count)
-        while (lines := self.read()) is not None:
-            kept.extend(lines)
-        begun = sum(self._query.wants(line) for line in self._assembler.held())
-        return list(kept)[max(0, len(kept) + begun - count) :]
-
-    def _skip_to_last(self, count: int) -> None:
-        """Open the file in which the last `count` lines begin, at a line's start before them."""
-        for path in reversed(self._files()):
-            try:
-                file = path.open("rb")
-            except FileNotFoundError:
-                continue
-            self.close()
-            self._file = file
-            at = file.seek(0, os.SEEK_END)
-            while at > 0 and count >= 0:
-                end, at = at, max(0, at - _CHUNK_BYTES)
-                file.seek(at)
-                count -= self._count_ends(file.read(end - at))
-            file.seek(at)
-            if at > 0:
-                file.readline()  # The rest of a line that began before.
-            if count < 0:
-                return
-
-    def _count_ends(self, block: bytes) -> int:
-        """Return how many wanted lines end in a part of a file, or fewer; nothing is known of those before a time."""
-        if self._query.until_ns is not None:
-            return 0
-        wanted = {b"stdout": self._query.stdout, b"stderr": self._query.stderr}
-        return sum(wanted[stream] for stream in _LINE_END.findall(block))
-
-    def read(self) -> list[LogLine] | None:
-        """Return the wanted lines of the next piece; None when there is nothing new."""
-        if self._file is None and not self._open_next():
-            return None
-        assert self._file is not None
-        chunk = self._file.read(_CHUNK_BYTES)
-        if not chunk:
-            return [] if self._open_next() else None
-        *whole, self._rest = (self._rest + chunk).split(b"\n")
-        return [line for line in self._lines(whole) if self._query.wants(line)]
-
-    def flush(self) -> list[LogLine]:
-        """Return the last lines that the container did not end."""
-        return [line for line in self._assembler.flush() if self._query.wants(line)]
-
-    def close(self) -> None:
-        """Let go of the file."""
-        if self._file is not None:
-            self._file.close()
-
-    def _lines(self, raw: Iterable[bytes]) -> Iterator[LogLine]:
-        for text in raw:
-            fragment = parse_line(text)
-            if fragment is not None and (line := self._assembler.feed(fragment)) is not None:
-                yield line
-
-    def _files(self) -> list[Path]:
-        """Return the files there are, oldest first."""
-        return [*older_files(self._log)[::-1], self._log]
-
-    def _open_next(self) -> bool:
-        """Open the file after the one that was read, or the oldest; False when there is none."""
-        files = self._files()
-        ours = _identity(self._file.fileno()) if self._file is not None else None
-        identities = [_identity(path) for path in files]
-        # When ours has been deleted meanwhile, all that are left are newer.
-        following = files[identities.index(ours) + 1 :] if ours in identities and ours is not None else files
-        for path in following:
-            try:
-                fresh = path.open("rb")
-            except FileNotFoundError:
-                continue
-            self.close()
-            self._file, self._rest = fresh, b""
-            return True
-        return False
+MARK_BYTES: Final = 64
+_NUMBERED: Final = re.compile(r"\.([0-9]{1,6})(\.gz)?")
+_LEVEL: Final = 3  # A third of the time of the usual 6, for files a twentieth larger.
+_CHUNK_BYTES: Final = 1 << 20
+# What a compressed file that was damaged makes `read` raise.
+DAMAGE: Final = (gzip.BadGzipFile, zlib.error, EOFError)
 
 
-def _identity(file: Path | int) -> tuple[int, int] | None:
-    """Return what stays the same when a file is renamed; None when it is not there."""
-    try:
-        found = os.stat(file)
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
+def all_files(log: Path) -> list[Path]:
+    """Return the files there are, oldest first."""
+    return [*older_files(log)[::-1], log]
 
 
 def older_files(log: Path) -> list[Path]:
-    """Return the rotated files, newest first."""
-    numbered = [
-        (int(path.suffix[1:]), path) for path in log.parent.glob(log.name + ".*") if path.suffix[1:].isdecimal()
-    ]
-    return [path for _, path in sorted(numbered)]
+    """Return the rotated files, newest first; one that is being compressed just now counts once."""
+    found: dict[int, Path] = {}
+    for path in log.parent.glob(log.name + ".*"):
+        if match := _NUMBERED.fullmatch(path.name.removeprefix(log.name)):
+            number = int(match[1])
+            if number not in found or not match[2]:
+                found[number] = path
+    return [found[number] for number in sorted(found)]
 
 
-def rotate(paths: TaskPaths, *, max_bytes: int, files: int) -> bool:
-    """Move a log that has grown too big aside and have conmon begin a new one; at most `files` are kept."""
+def open_log(path: Path) -> BinaryIO:
+    """Open one of the files for reading, whether it is compressed or not."""
+    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+
+
+def mark_of(path: Path) -> bytes:
+    """Return the first bytes of a file, which begin with a time in nanoseconds: they tell it from all others.
+
+    They stay the same when it is renamed or compressed.  Empty for one that is empty or not there.
+    """
+    with suppress(OSError, *DAMAGE), open_log(path) as file:
+        return file.read(MARK_BYTES)
+    return b""
+
+
+def rotate(paths: TaskPaths, *, max_bytes: int, files: int, compress: bool = False) -> bool:
+    """Move a log that has grown too big aside and have conmon begin a new one; at most `files` are kept.
+
+    compress: those that were moved aside at an earlier call; conmon has long let go of them.
+    """
+    if compress:
+        for path in older_files(paths.log):
+            if path.suffix != ".gz":
+                _compress(path)
     try:
         if paths.log.stat().st_size < max_bytes:
             return False
     except FileNotFoundError:
         return False
-    for number, path in sorted(((int(path.suffix[1:]), path) for path in older_files(paths.log)), reverse=True):
+    for path in reversed(older_files(paths.log)):
+        match = _NUMBERED.fullmatch(path.name.removeprefix(paths.log.name))
+        assert match is not None
+        number, suffix = int(match[1]), match[2] or ""
         if number >= files - 1:
             path.unlink(missing_ok=True)
         else:
-            path.rename(paths.log.with_name(f"{paths.log.name}.{number + 1}"))
+            path.rename(paths.log.with_name(f"{paths.log.name}.{number + 1}{suffix}"))
     paths.log.rename(paths.log.with_name(f"{paths.log.name}.1"))
     reopen_log(paths)
     if files <= 1:
         paths.log.with_name(f"{paths.log.name}.1").unlink(missing_ok=True)
     return True
+
+
+def _compress(path: Path) -> None:
+    """Put a compressed file in the place of a plain one; a reader sees one of them at any time."""
+    fresh = path.with_name(path.name + ".new")
+    with path.open("rb") as source:
+        before = os.fstat(source.fileno()).st_size
+        with gzip.open(fresh, "wb", compresslevel=_LEVEL) as target:
+            shutil.copyfileobj(source, target, _CHUNK_BYTES)
+        if os.fstat(source.fileno()).st_size != before:  # Somebody writes to it all the same: next time.
+            fresh.unlink()
+            return
+    fresh.chmod(path.stat().st_mode & 0o777)
+    fresh.rename(path.with_name(path.name + ".gz"))
+    path.unlink()

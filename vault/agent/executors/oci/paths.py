@@ -173,6 +173,11 @@ class TaskPaths:
         return self.data / "container.log"
 
     @property
+    def shipped(self) -> Path:
+        """How much of the log has gone to a log server."""
+        return self.data / "shipped.json"
+
+    @property
     def cgroup(self) -> str:
         """The cgroup, in every hierarchy."""
         return f"{self.roots.cgroup}/{self.task_id}"

@@ -17,10 +17,18 @@ import msgspec
 from msgspec.structs import replace
 
 from vault.agent.executors.oci import rootfs
-from vault.agent.executors.oci.bundle import Facts, hostname_of, init_mount, runtime_config, working_dir_of
+from vault.agent.executors.oci.bundle import (
+    Facts,
+    hostname_of,
+    init_mount,
+    labels_of,
+    runtime_config,
+    working_dir_of,
+)
 from vault.agent.executors.oci.etc import write_etc
 from vault.agent.executors.oci.guards import Guarded, find_guards, guarded
 from vault.agent.executors.oci.limits import HostLimits
+from vault.agent.executors.oci.logging_plan import plan_logging
 from vault.agent.executors.oci.memory import plan_memory
 from vault.agent.executors.oci.mounts import (
     BindMount,
@@ -34,11 +42,18 @@ from vault.agent.executors.oci.mounts import (
 )
 from vault.agent.executors.oci.namespace import Hierarchy
 from vault.agent.executors.oci.paths import TaskPaths
-from vault.agent.executors.oci.process import ALL_CAPABILITIES, capabilities_of, command_of, identity_of
+from vault.agent.executors.oci.process import (
+    ALL_CAPABILITIES,
+    capabilities_of,
+    command_of,
+    environment_of,
+    identity_of,
+)
 from vault.agent.executors.oci.record import Record, boot_id, write_record, write_task
 from vault.agent.executors.oci.seccomp import Profile
 from vault.agent.executors.oci.stopping import signal_number
 from vault.agent.executors.port import Image, NetworkView, TaskRejected
+from vault.agent.logdrivers.attributes import Logged
 from vault.agent.volumes import VolumeStore
 from vault.crypto.plaintext import Plaintext
 from vault.model.base import SECOND_NS
@@ -48,9 +63,6 @@ from vault.model.task import Task
 from vault.tmpfs.port import MemoryFiles
 
 _TINI: Final = ("tini-static", "tini")
-_LOG_MAX_BYTES: Final = 16 << 20
-_LOG_FILES: Final = 2
-_UNITS: Final = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +142,7 @@ def _record_of(paths: TaskPaths, wanted: Wanted, planned: Sequence[Planned]) -> 
     command = command_of(spec, image)
     stop_signal = spec.stop_signal or image.stop_signal or "SIGTERM"
     signal_number(stop_signal)
-    log_max_bytes, log_files = _log_limits(task)
+    logging = plan_logging(task.spec.log_driver, _logged(paths, wanted, command))
     volumes = [each for each in planned if isinstance(each, VolumeMount)]
     grace_ns = DEFAULT_STOP_GRACE_NS if spec.stop_grace_period is None else spec.stop_grace_period
     return Record(
@@ -143,8 +155,15 @@ def _record_of(paths: TaskPaths, wanted: Wanted, planned: Sequence[Planned]) -> 
         stop_grace_s=grace_ns / SECOND_NS,
         tty=spec.tty,
         open_stdin=spec.open_stdin,
-        log_max_bytes=log_max_bytes,
-        log_files=log_files,
+        log_max_bytes=logging.settings.files.max_bytes,
+        log_files=logging.settings.files.files,
+        log_compress=logging.settings.files.compress,
+        log_readable=logging.settings.readable,
+        log_driver=logging.settings.driver,
+        log_options=dict(logging.options),
+        log_tag=logging.tag,
+        log_details=dict(logging.details),
+        log_fields=dict(logging.fields),
         volumes=tuple(_volume_name(each, task) for each in volumes),
         anonymous_volumes=tuple(_volume_name(each, task) for each in volumes if not each.name),
     )
@@ -265,17 +284,16 @@ def _find_tini() -> Path:
     raise TaskRejected("an init process was asked for, but tini is not installed on this node: install tini")
 
 
-def _log_limits(task: Task) -> tuple[int, int]:
-    """Return the size at which a log is rotated, and how many files are kept: Docker's `max-size` and `max-file`."""
-    driver = task.spec.log_driver
-    if driver is None:
-        return _LOG_MAX_BYTES, _LOG_FILES
-    if driver.name not in ("", "json-file", "local", "none"):
-        raise TaskRejected(f"logger: no log driver named '{driver.name}' is registered: use json-file")
-    size, count = driver.options.get("max-size", ""), driver.options.get("max-file", str(_LOG_FILES))
-    number, unit = size.rstrip("bBkKmMgG"), size[len(size.rstrip("bBkKmMgG")) :].lower()
-    if size and not (number.isascii() and number.isdigit() and (unit[:1]) in _UNITS and len(number) < 12):
-        raise TaskRejected(f"invalid value for max-size: {size!r}: write a number and k, m or g")
-    if not (count.isascii() and count.isdigit() and 0 < int(count[:4]) < 1000):
-        raise TaskRejected(f"max-file must be a number between 1 and 999, not {count!r}")
-    return (int(number) * _UNITS[unit[:1]] if size else _LOG_MAX_BYTES), int(count)
+def _logged(paths: TaskPaths, wanted: Wanted, command: Sequence[str]) -> Logged:
+    """Return the container as its log driver sees it."""
+    task, spec, image = wanted.task, wanted.task.spec.container_spec, wanted.image.config
+    environment = environment_of(spec, image, hostname=hostname_of(spec, paths.container_id))
+    return Logged(
+        id=paths.container_id,
+        name=task.name,
+        image=spec.image,
+        image_id=wanted.image.id,
+        command=tuple(command),
+        env={name: value for name, _, value in (entry.partition("=") for entry in environment)},
+        labels=labels_of(task, image, task.node_id),
+    )

@@ -40,6 +40,13 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     seccomp_digest: str = ""
     log_max_bytes: int = 0
     log_files: int = 1
+    log_compress: bool = False
+    log_readable: bool = True
+    log_driver: str = ""
+    log_options: dict[str, str] = msgspec.field(default_factory=dict)
+    log_tag: str = ""
+    log_details: dict[str, str] = msgspec.field(default_factory=dict)  # What a reader sees beside each line.
+    log_fields: dict[str, str] = msgspec.field(default_factory=dict)  # What goes with each line to a log server.
     volumes: tuple[str, ...] = ()  # Used by the task.
     anonymous_volumes: tuple[str, ...] = ()  # Go with the task.
     launching: bool = False  # The runtime was told to create the container; whether it did is not known.

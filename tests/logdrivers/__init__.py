@@ -1,0 +1,1 @@
+"""Log drivers: options, what goes with lines, and how lines reach a server."""
