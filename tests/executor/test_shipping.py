@@ -257,7 +257,8 @@ def test_the_driver_none_keeps_nothing(on_node: OnNode) -> None:
         (Driver(name="json-file", options={"x": "y"}), "unknown log opt 'x' for json-file log driver"),
         (
             Driver(name="local", options={"tag": "{{.Nope}}"}),
-            'template: expansion:1:2: executing "expansion" at <.Nope>: can\'t evaluate field Nope in type *logger.Info',
+            'template: expansion:1:2: executing "expansion" at <.Nope>: '
+            "can't evaluate field Nope in type *logger.Info",
         ),
         (
             Driver(name="syslog", options={"syslog-address": "unix:///nosuch/log"}),
