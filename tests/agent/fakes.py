@@ -52,6 +52,7 @@ class FakeExecutor:
     calls: list[str] = field(default_factory=list)
     known: set[str] | None = None
     refuse: Exception | None = None
+    preparing: asyncio.Event = field(default_factory=asyncio.Event)
     takes_s: float = 0.0  # To stop.
     probed: Callable[[str], Awaitable[Probed]] | None = None  # Answers probes, by task.
     kept: dict[str, KeptHealth] = field(default_factory=dict)
@@ -68,6 +69,7 @@ class FakeExecutor:
 
     async def prepare(self, task, *, image, secrets, configs, network, mounted):  # type: ignore[no-untyped-def]
         self.calls.append(f"prepare {task.id}")
+        self.preparing.set()
         if self.refuse:
             raise self.refuse
         self.prepared[task.id] = (secrets, configs, network)
@@ -135,6 +137,8 @@ class FakeNetworks:
     applied: list[OverlayChange] = field(default_factory=list)
     told: OverlayState = field(default_factory=OverlayState)  # What came of it.
     slow: asyncio.Event | None = None  # `apply` waits for it.
+    meanwhile: asyncio.Event | None = None  # `create` waits for it.
+    refuse: Exception | None = None
 
     async def apply(self, change: OverlayChange) -> None:
         self.applied.append(change)
@@ -142,12 +146,20 @@ class FakeNetworks:
             await self.slow.wait()
         self.told = self.told.applied(change)
 
-    async def create(self, task: Task) -> TaskNetwork | None:
+    def planned(self, task: Task) -> TaskNetwork | None:
         addresses = tuple(a.partition("/")[0] for one in task.networks_attachments for a in one.addresses)
         if not addresses and not task.host_ports:
             return None
-        self.made[task.id] = task.host_ports
         return TaskNetwork(namespace=Path("/run/netns") / task.id, addresses=addresses, resolver=bool(addresses))
+
+    async def create(self, task: Task) -> TaskNetwork | None:
+        if self.meanwhile is not None:
+            await self.meanwhile.wait()
+        if self.refuse:
+            raise self.refuse
+        if (planned := self.planned(task)) is not None:
+            self.made[task.id] = task.host_ports
+        return planned
 
     def published(self, task_id: str) -> tuple[PortConfig, ...]:
         return self.made.get(task_id, ())

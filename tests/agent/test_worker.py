@@ -18,6 +18,7 @@ from vault.model.overlay import OverlayChange, OverlayEndpoint, OverlayNetwork
 from vault.model.secret import FileTarget, SecretReference
 from vault.model.service import PortConfig, TaskSpec
 from vault.model.task import ContainerStatus, State, Task, TaskStatus
+from vault.network.links_ports import PortNotPublished
 from vault.rpc.messages import Assignments, SealedValue
 
 
@@ -202,6 +203,27 @@ def test_a_task_on_overlay_networks_has_its_namespace_its_own_address_and_the_re
         world.executor.end("t1", 0)
         await world.until("t1", State.COMPLETE)
         assert world.networks.made == {}
+
+    run(story)
+
+
+def test_links_are_made_while_the_container_is_prepared() -> None:
+    async def story(world: World) -> None:
+        world.networks.meanwhile = world.executor.preparing
+        attachment = NetworkAttachment(network=Network(id="net", spec=NetworkSpec()), addresses=("10.0.1.5/24",))
+        await world.assign(task(networks_attachments=(attachment,)))
+        await world.until("t1", State.RUNNING)
+        assert world.networks.made == {"t1": ()}
+
+    run(story)
+
+
+def test_a_task_whose_links_cannot_be_made_is_rejected_with_the_reason_and_nothing_is_left() -> None:
+    async def story(world: World) -> None:
+        world.networks.refuse = PortNotPublished("t1", "port is already allocated")
+        await world.assign(task(host_ports=(PortConfig(target_port=80, published_port=80, publish_mode="host"),)))
+        assert (await world.until("t1", State.REJECTED)).err.endswith("t1: port is already allocated")
+        assert (world.networks.made, world.executor.prepared) == ({}, {})
 
     run(story)
 

@@ -67,7 +67,7 @@ def test_a_node_gets_only_its_own_networks_whatever_it_says() -> None:
     run(story())
 
 
-def test_a_task_comes_with_its_network_and_others_hear_of_it_within_a_moment() -> None:
+def test_a_task_comes_with_its_network_or_after_it_and_others_hear_of_it_within_a_moment() -> None:
     async def story() -> None:
         store = keys_of("n1", FRONT, BACK, attached("t1", "n1", FRONT))
         async with Lead(store) as lead, lead.hand("n1") as one, lead.hand("n2") as two:
@@ -77,6 +77,8 @@ def test_a_task_comes_with_its_network_and_others_hear_of_it_within_a_moment() -
             assert list(second.state) == []
             store.put(attached("t2", "n2", FRONT, host=8))
             told = await second.hear()
+            if not told.put_tasks:  # The books were read at a moment when the task was not looked at yet.
+                told = await second.hear()
             assert [task.id for task in told.put_tasks] == ["t2"]
             assert second.state == expected(store.committed, "n2")
             async with asyncio.timeout(0.2):

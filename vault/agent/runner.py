@@ -56,8 +56,12 @@ class Images(Protocol):
 class Networks(Protocol):
     """The networks of the node."""
 
+    def planned(self, task: Task) -> TaskNetwork | None:
+        """Return what `create` will make; None when the task has neither links nor published ports."""
+        ...
+
     async def create(self, task: Task) -> TaskNetwork | None:
-        """Make the task's namespace with its links and published ports; None when it has none of either."""
+        """Make the task's namespace with its links and published ports."""
         ...
 
     def published(self, task_id: str) -> tuple[PortConfig, ...]:
@@ -205,27 +209,46 @@ class Runner:
         for name in _mounted_images(filled):
             self.mounted[name] = await machine.images.ensure(name)
         secrets, configs = machine.values.for_task(task, machine.node)
-        network = await self._network(task)
-        self.container = await machine.executor.prepare(
-            filled, image=image, secrets=secrets, configs=configs, network=network, mounted=self.mounted
+        # At once: each takes some 10 ms, and it is known before what the network will be.
+        linked, prepared = await asyncio.gather(
+            self._link(task),
+            machine.executor.prepare(
+                filled,
+                image=image,
+                secrets=secrets,
+                configs=configs,
+                network=self._network(task),
+                mounted=self.mounted,
+            ),
+            return_exceptions=True,
         )
+        for result in (linked, prepared):
+            if isinstance(result, BaseException):
+                raise result
+        assert isinstance(prepared, ContainerStatus)
+        self.container = prepared
         self._kept = kept = self._unprobed(image)
         if kept is not None:
             await machine.executor.keep_health(self.task_id, kept)
         self.local = replace(self.local, phase=Phase.PREPARED, health=kept.status if kept is not None else None)
         self._observe(State.READY, "prepared")
 
-    async def _network(self, task: Task) -> NetworkView:
-        if any(attachment.network.driver == "host" for attachment in task.networks_attachments):
+    async def _link(self, task: Task) -> None:
+        if not _is_on_host(task):
+            await self._machine.networks.create(task)
+
+    def _network(self, task: Task) -> NetworkView:
+        """Return the network as the container will see it, which need not be there yet."""
+        if _is_on_host(task):
             return HOST_NETWORK
-        made = await self._machine.networks.create(task)
-        if made is None:
+        planned = self._machine.networks.planned(task)
+        if planned is None:
             return LOOPBACK_ONLY
         return NetworkView(
-            namespace=made.namespace,
-            hosts=tuple(HostEntry(address=address) for address in made.addresses),
-            nameservers=(RESOLVER,) if made.resolver else (),
-            options=("ndots:0",) if made.resolver else (),
+            namespace=planned.namespace,
+            hosts=tuple(HostEntry(address=address) for address in planned.addresses),
+            nameservers=(RESOLVER,) if planned.resolver else (),
+            options=("ndots:0",) if planned.resolver else (),
         )
 
     async def _start(self) -> None:
@@ -353,6 +376,11 @@ class Runner:
             unhealthy=self.local.unhealthy,
         )
         self._report(self.local.task.id, status)
+
+
+def _is_on_host(task: Task) -> bool:
+    """Whether a task has the node's own network."""
+    return any(attachment.network.driver == "host" for attachment in task.networks_attachments)
 
 
 def _mounted_images(task: Task) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from vault.dispatcher.pacing import Allowance
 from vault.dispatcher.stream import Stream
 from vault.model.errors import VaultError
 from vault.model.node import NodeDescription
@@ -33,7 +34,8 @@ from vault.rpc.messages import (
     SessionSilent,
 )
 
-GATHER_S: Final = 0.05  # Differences are sent at most this often; the first one goes at once.
+GATHER_S: Final = 0.05  # Differences are sent this often at most,
+BURST: Final = 4  # but some at once: a service, its address, its task and what others do about it follow each other.
 WAITING_MAX: Final = 1024  # Small messages that wait for a node that does not read.
 
 Notice = Announcement | LogsWanted | LogsUnwanted
@@ -162,6 +164,7 @@ class Session:
                 self._small.set()
 
     async def _assign(self) -> None:
+        allowance, now = Allowance(every_s=GATHER_S, burst=BURST), asyncio.get_running_loop().time
         while True:
             await self._stale.wait()
             self._stale.clear()
@@ -170,8 +173,9 @@ class Session:
                 if message.complete:
                     break
             if message is not None:
-                self._stale.set()
-                await asyncio.sleep(GATHER_S)
+                if not self._stream.settled:
+                    self._stale.set()
+                await asyncio.sleep(allowance.pause_s(now()))
 
     async def _send(self, message: msgspec.Struct) -> None:
         async with self._turn:

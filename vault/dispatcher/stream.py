@@ -84,6 +84,7 @@ class Stream:
     ) -> None:
         """newest: returns the newest committed snapshot, and has `overlays` at it."""
         self.view = NodeView()
+        self.settled = False  # Whether the last message, or its absence, left nothing to tell until something changes.
         self._overlay_view = OverlayView()
         self._overlays = overlays
         self._newest = newest
@@ -132,6 +133,7 @@ class Stream:
         )
         self.view, self._overlay_view = after.without(tasks_left, values_left, told=self.view), part.view
         self._stale |= told != Difference()
+        self.settled = not more and not draft.gone
         if message.empty and self._complete:
             return None
         self._sequence, self._complete = sequence, message.complete

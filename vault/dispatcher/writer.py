@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from vault.dispatcher.pacing import Allowance
 from vault.dispatcher.reports import observed
 from vault.dispatcher.stream import Store
 from vault.model.errors import VaultError
@@ -24,7 +25,8 @@ from vault.store.snapshot import Snapshot
 logger = logging.getLogger(__name__)
 
 COMMIT_ITEMS: Final = 500  # About 15 ms of the event loop.
-GATHER_S: Final = 0.05  # At most so often; the first one goes at once.
+GATHER_S: Final = 0.05  # At most so often,
+BURST: Final = 4  # but some at once: a task that starts is reported three times within 100 ms.
 RETRY_S: Final = 0.5
 
 
@@ -79,13 +81,14 @@ class Writer:
 
     async def run(self) -> None:
         """Commit until cancelled."""
+        allowance, now = Allowance(every_s=GATHER_S, burst=BURST), asyncio.get_running_loop().time
         while True:
             await self._news.wait()
             self._news.clear()
             waiting, self._waiting = self._waiting, _Waiting()
             while waiting:
                 await self._commit(waiting)
-            await asyncio.sleep(GATHER_S)
+            await asyncio.sleep(allowance.pause_s(now()))
 
     async def _commit(self, waiting: _Waiting) -> None:
         """Write a piece of what waits, and take it out."""

@@ -23,6 +23,7 @@ from vault.network.overlay_state import OverlayState, differences
 
 logger = logging.getLogger(__name__)
 READY_LIMIT_S: Final = 20.0
+FEW: Final = 200  # Endpoints and services that are compared in less than a millisecond.
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
@@ -149,8 +150,7 @@ class Names:
             waiters, self._waiters = self._waiters, []
             told, wanted = self._state, dict(self._tasks)
             try:
-                # A large network takes tens of milliseconds to compare; the event loop is not held meanwhile.
-                update = await asyncio.to_thread(_update, state, told, tasks, wanted)
+                update = await _compared(state, told, tasks, wanted)
                 refused = await _in_force(connection, update) if update is not None else {}
             except BaseException:
                 self._waiters = waiters + self._waiters  # The next connection is told for them.
@@ -166,9 +166,22 @@ class Names:
 
 async def _in_force(connection: Connection, update: Update) -> dict[str, str]:
     """Carry an update out; return which tasks cannot be served, and why.  Raises one of `LOST`."""
-    refused = await redirect(update.put_tasks)
+    refused = await redirect(update.put_tasks) if update.put_tasks else {}
     put = tuple(task for task in update.put_tasks if task.task_id not in refused)
     return refused | (await connection.ask(replace(update, put_tasks=put))).refused
+
+
+async def _compared(
+    before: OverlayState | None, state: OverlayState | None, had: dict[str, Served] | None, wanted: dict[str, Served]
+) -> Update | None:
+    """Return what `_update` does.
+
+    A large network takes tens of milliseconds to compare; the event loop is not held meanwhile.
+    """
+    size = sum(len(one.endpoints) + len(one.services) for one in state or ())
+    if size <= FEW:
+        return _update(before, state, had, wanted)
+    return await asyncio.to_thread(_update, before, state, had, wanted)
 
 
 def _update(

@@ -108,6 +108,13 @@ class NodeNetworks:
             after = await asyncio.to_thread(before.applied, self._without_ended(change))
         self._take(change, after if self.state is before else None)  # A task may have ended meanwhile.
 
+    def planned(self, task: Task) -> TaskNetwork | None:
+        """Return what `create` makes for a task, which need not be there yet."""
+        record = self._record(task)
+        if not record.links:
+            return TaskNetwork(namespace=self._links.namespace(task.id)) if _is_outward(task, record) else None
+        return TaskNetwork(namespace=self._namespaces / task.id, addresses=_own_addresses(record), resolver=True)
+
     async def create(self, task: Task) -> TaskNetwork | None:
         """Make a task's namespace with all its links and ports; None when it has neither networks nor ports.
 
@@ -176,8 +183,7 @@ class NodeNetworks:
         await self._remove(task.id)  # What a vaultd left that ended in the middle of this.
         self._begin(task.id)
         record = self._record(task)
-        local = any(attachment.network.driver == "bridge" for attachment in task.networks_attachments)
-        outward = local or bool(task.host_ports) or any(not link.network.internal for link in record.links)
+        outward = _is_outward(task, record)
         if not record.links and not outward:
             return None
         try:
@@ -194,10 +200,7 @@ class NodeNetworks:
             except NetworkFailed as failed:  # The first error is the one to tell; `reap` removes the rest.
                 logger.warning("network_not_undone", extra={"task_id": task.id, "err": failed.message})
             raise
-        if not record.links:
-            return TaskNetwork(namespace=self._links.namespace(task.id))
-        namespace = self._namespaces / task.id
-        return TaskNetwork(namespace=namespace, addresses=_own_addresses(record), resolver=True)
+        return self.planned(task)
 
     async def _tell_attached(self, record: TaskRecord) -> None:
         attached = self._attached[record.task_id] = self._attached_task(record)
@@ -304,6 +307,12 @@ class NodeNetworks:
     def _spared(self, name: str) -> bool:
         """Whether a namespace is none of `links`'."""
         return name.startswith(FILE_PREFIX) or name in self._overlays.tasks
+
+
+def _is_outward(task: Task, record: TaskRecord) -> bool:
+    """Whether a task has a link to the node itself: it has a way out, or ports of the node's."""
+    local = any(attachment.network.driver == "bridge" for attachment in task.networks_attachments)
+    return local or bool(task.host_ports) or any(not link.network.internal for link in record.links)
 
 
 def _own_addresses(record: TaskRecord) -> tuple[str, ...]:

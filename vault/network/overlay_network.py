@@ -217,15 +217,14 @@ class LocalOverlay:
         if self._namespace is None:
             self._namespace = OverlayNamespace.open(overlay.network.name, self._path, node.links)
             news.everything = True
-        if news.everything or any(key.node_id == node.id for key in news.endpoints):
-            # Where it was last known: between two tasks this node has no endpoint that says it.
-            self._own = _own_address(overlay, node.id) or self._own
-            spec = _spec(overlay, node, self._own)
-            if news.everything or spec != self._spec:
-                self._spec = None
-                self._whole(overlay, node, spec)
-                self._spec = spec
-                return
+        # Where it was last known: between two tasks this node has no endpoint that says it.
+        own = _own_address(overlay, node.id, None if news.everything else news.endpoints) or self._own
+        if news.everything or own != self._own:
+            self._own, self._spec = own, None
+            spec = _spec(overlay, node, own)
+            self._whole(overlay, node, spec)
+            self._spec = spec
+            return
         change = self._reach.update(overlay, news.endpoints, news.services)
         self.namespace.program(change)
         if script := changed_table(change):
@@ -279,10 +278,14 @@ def _spec(overlay: Overlay, node: Node, own: str) -> DeviceSpec:
     )
 
 
-def _own_address(overlay: Overlay, node_id: str) -> str:
-    """Return the address by which other nodes know this one; empty while it has no endpoint on the network."""
-    own = (one.node_addr for one in overlay.endpoints.values() if one.node_id == node_id and one.node_addr)
-    return next(own, "")
+def _own_address(overlay: Overlay, node_id: str, among: Iterable[EndpointKey] | None) -> str:
+    """Return the address by which other nodes know this one; empty when no endpoint of its own says it.
+
+    among: the endpoints to look at; None = all of them.
+    """
+    keys = overlay.endpoints if among is None else among
+    own = (overlay.endpoints.get(key) for key in keys if key.node_id == node_id)
+    return next((one.node_addr for one in own if one is not None and one.node_addr), "")
 
 
 def _outside(network: OverlayNetwork, node: Node) -> Callable[[OverlayEndpoint], str]:
