@@ -1,13 +1,14 @@
 #!/bin/sh
 # Unpack Debian's `docker` command into .cache/docker-client, for tests that point it at our socket.
 #
-# Run by tests/api/test_docker_client.py and tests/docker/conftest.py.  The package is not installed, so no Docker daemon comes with it.
+# Run by tests/api/test_docker_client.py and tests/docker/conftest.py.  The package is not installed, so no Docker daemon
+# runs; its programs are kept beside the command, for docker-engine.sh.
 set -eu
 
 cd "$(dirname "$0")/.."
 readonly CLIENT=.cache/docker-client/docker
 
-[ -x $CLIENT ] && exit 0
+[ -x $CLIENT ] && [ -x "${CLIENT}d" ] && exit 0
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 (
@@ -17,4 +18,5 @@ trap 'rm -rf "$scratch"' EXIT
     dpkg-deb --extract ./*.deb root
 )
 install -D -m 755 "$scratch/root/usr/bin/docker" "$CLIENT.new"
+install -m 755 "$(find "$scratch/root/usr" -name docker-proxy -type f)" "$scratch/root/usr/sbin/dockerd" .cache/docker-client
 mv "$CLIENT.new" $CLIENT
