@@ -36,8 +36,12 @@ node.
 
 Where we differ from Docker on purpose:
 
-- A command that waits for a service ends with 1 when the update was paused *or rolled back*, and when tasks failed and
-  their restart policy does not try again. Tasks that completed and are not restarted count as converged.
+- A command that waits for a service ends with 1 when its change was paused, *rolled back*, overtaken by a newer one or
+  late, and when tasks failed and their restart policy does not try again. Tasks that completed and are not restarted
+  count as converged, and so do services without replicas (`updates.md`).
+- `--update-deadline` and `--rollback-deadline` say how long an update may take before it counts as failed.
+- `service update` and `scale` apply their options to the newer description when somebody else changed the service
+  meanwhile.
 - A wait for a job ends with 1 once its other tasks are done and one has failed for good; `service update` takes
   `--replicas` and `--max-concurrent` for jobs too (`jobs.md`).
 - Off a terminal a line of progress is printed when it changes, not five times a second.
