@@ -24,7 +24,7 @@ async def probe(node: Node, task: TaskID, *command: str, timeout_s: float = 10.0
 
 async def probing(node: Node, task: TaskID) -> "asyncio.Task[Probed]":
     """Return a probe that hangs, once it and its child are there."""
-    job = asyncio.create_task(probe(node, task, *HANGING))
+    job = asyncio.create_task(probe(node, task, *HANGING, timeout_s=1000.0))
     while len(await sleepers(node, task)) < 2:
         await asyncio.sleep(0.01)
     return job
@@ -81,7 +81,8 @@ def test_a_probe_that_nobody_waits_for_any_more_is_killed(on_node: OnNode) -> No
         job = await probing(node, task)
         job.cancel()
         await asyncio.gather(job, return_exceptions=True)
-        assert (await probe(node, task, "true")).exit_code == 0  # It comes after the other's end.
+        async with asyncio.timeout(10):
+            assert (await probe(node, task, "true")).exit_code == 0  # It comes after the other's end.
         assert await sleepers(node, task) == []
 
     on_node(body)
