@@ -67,7 +67,7 @@ def test_a_late_probe_is_killed_with_what_it_started_and_its_output_is_kept(on_n
     async def body(node: Node) -> None:
         task = await node.run(*IDLE)
         result = await probe(node, task, *HANGING, timeout_s=0.3)
-        assert result == Probed(exit_code=-1, output="Health check exceeded timeout (0.3s): on\n")
+        assert result == Probed(exit_code=-1, output="Health check exceeded timeout (300ms): on\n")
         assert await sleepers(node, task) == []
         assert not node.executor._roots.task(task).probe_pid.exists()
         assert (await probe(node, task, "true")).exit_code == 0

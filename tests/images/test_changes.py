@@ -21,6 +21,18 @@ from vault.agent.images.errors import BadChange
         ("VOLUME /a /b", "Volumes", {"/a": {}, "/b": {}}),
         ('VOLUME ["/a b"]', "Volumes", {"/a b": {}}),
         ('LABEL a=1 b="two words"', "Labels", {"a": "1", "b": "two words"}),
+        ("HEALTHCHECK NONE", "Healthcheck", {"Test": ["NONE"]}),
+        ("HEALTHCHECK CMD curl -f x || exit 1", "Healthcheck", {"Test": ["CMD-SHELL", "curl -f x || exit 1"]}),
+        (
+            'healthcheck --interval=5s  --timeout=1500ms --retries=2 cmd ["curl", "a b"]',
+            "Healthcheck",
+            {"Test": ["CMD", "curl", "a b"], "Interval": 5 * 10**9, "Timeout": 15 * 10**8, "Retries": 2},
+        ),
+        (
+            "HEALTHCHECK --start-period=1m --start-interval=1s CMD x",
+            "Healthcheck",
+            {"Test": ["CMD-SHELL", "x"], "StartPeriod": 60 * 10**9, "StartInterval": 10**9},
+        ),
         ("LABEL note all of this", "Labels", {"note": "all of this"}),
     ],
 )
@@ -35,7 +47,13 @@ def test_variables_are_set_in_order_and_a_later_one_replaces_an_earlier() -> Non
 
 @pytest.mark.parametrize(
     "change",
-    ["", "CMD", "FROM scratch", "RUN x", "ENV A", "ENV =x", "LABEL a='", "EXPOSE x", "EXPOSE 0", "EXPOSE 70000"],
+    [
+        *("", "CMD", "FROM scratch", "RUN x", "ENV A", "ENV =x", "LABEL a='", "EXPOSE x", "EXPOSE 0", "EXPOSE 70000"),
+        *("HEALTHCHECK", "HEALTHCHECK CMD", "HEALTHCHECK curl x", "HEALTHCHECK NONE x", "HEALTHCHECK --interval=5s"),
+        *("HEALTHCHECK --interval=5s NONE", "HEALTHCHECK --bogus=1 CMD x", "HEALTHCHECK --interval CMD x"),
+        *("HEALTHCHECK --interval=5 CMD x", "HEALTHCHECK --timeout=1us CMD x", "HEALTHCHECK --retries=0 CMD x"),
+        *("HEALTHCHECK --retries=many CMD x", "HEALTHCHECK --interval=-5s CMD x"),
+    ],
 )
 def test_what_makes_no_sense_is_refused(change: str) -> None:
     with pytest.raises(BadChange):

@@ -1,6 +1,7 @@
 """The `--change` instructions of `image import`, in the Dockerfile's words.
 
-Pure.  Source: `docker import`, which takes CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME and WORKDIR.
+Pure.  Source: `docker import`, which takes CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, STOPSIGNAL, USER, VOLUME
+and WORKDIR.
 """
 
 from __future__ import annotations
@@ -16,6 +17,14 @@ from vault.agent.images.errors import BadChange
 
 _PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TEXT_MAX: Final = 64 << 10
+_HEALTH_FLAGS: Final = {
+    "interval": "Interval",
+    "timeout": "Timeout",
+    "start-period": "StartPeriod",
+    "start-interval": "StartInterval",
+    "retries": "Retries",
+}
+_LEAST_NS: Final = 1_000_000
 _PORT: Final = re.compile(r"(\d{1,5})(?:/(tcp|udp|sctp))?", re.IGNORECASE)
 
 
@@ -34,6 +43,8 @@ def apply(changes: Sequence[str]) -> dict[str, Any]:
                 config[name.capitalize()] = _command(rest)
             case "ENV":
                 config["Env"] = _with_env(config["Env"], _pairs(name, rest))
+            case "HEALTHCHECK":
+                config["Healthcheck"] = _healthcheck(rest)
             case "LABEL":
                 config.setdefault("Labels", {}).update(_pairs(name, rest))
             case "EXPOSE":
@@ -50,6 +61,40 @@ def apply(changes: Sequence[str]) -> dict[str, Any]:
 def _command(text: str) -> list[str]:
     """Return a command: a JSON list as it stands, anything else for a shell."""
     return _list(text) or ["/bin/sh", "-c", text]
+
+
+def _healthcheck(text: str) -> dict[str, Any]:
+    """Read `NONE`, or `[--interval=5s --retries=3 …] CMD command`."""
+    check: dict[str, Any] = {}
+    word, _, rest = text.partition(" ")
+    while word.startswith("--"):
+        name, equals, value = word[2:].partition("=")
+        field = _HEALTH_FLAGS.get(name)
+        if field is None or not equals:
+            raise BadChange(f"HEALTHCHECK has no flag {word[:32]}")
+        check[field] = _health_value(field, value)
+        word, _, rest = rest.strip().partition(" ")
+    rest = rest.strip()
+    match word.upper():
+        case "NONE" if not rest and not check:
+            return {"Test": ["NONE"]}
+        case "CMD" if rest:
+            words = _list(rest)
+            return {"Test": ["CMD-SHELL", rest] if words is None else ["CMD", *words], **check}
+    raise BadChange("HEALTHCHECK takes NONE alone, or flags and CMD with a command")
+
+
+def _health_value(field: str, text: str) -> int:
+    # Rarely asked for, and it takes as long to import as all the rest.
+    from vault.stack.forms import parse_duration
+
+    try:
+        value = int(text) if field == "Retries" else parse_duration(text)
+    except ValueError:
+        raise BadChange(f"HEALTHCHECK has a wrong {field}: {text[:32]}") from None
+    if value < (1 if field == "Retries" else _LEAST_NS):
+        raise BadChange(f"HEALTHCHECK has a {field} that is too small: {text[:32]}")
+    return value
 
 
 def _list(text: str) -> list[str] | None:
