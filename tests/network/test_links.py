@@ -1,17 +1,20 @@
 """Published ports on a real kernel, in a network namespace that plays the host."""
 
 import asyncio
+import errno
 import socket
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.network.hosts import HOST_ADDRESS, OUTSIDE, ask, inside, neighbour, scratch_host, served, sh
+from tests.network.sctp import End, associate
 from vault.model.service import PortConfig
+from vault.network import links_ports
 from vault.network.links import NodeNetwork
 from vault.network.links_kernel import NetworkFailed
 from vault.network.links_names import Names
@@ -248,10 +251,64 @@ def test_port_zero_takes_a_free_one_and_says_which(run_root: Path) -> None:
 
 def test_another_protocol_is_refused(run_root: Path) -> None:
     async def test(network: NodeNetwork) -> None:
-        with pytest.raises(PortNotPublished, match="sctp is not supported: use tcp or udp"):
-            await network.create(A, ports=(PortConfig(protocol="sctp", target_port=1),))
+        with pytest.raises(PortNotPublished, match="dccp is not supported: use tcp, udp or sctp"):
+            await network.create(A, ports=(PortConfig(protocol="dccp", target_port=1),))
 
     with_network(run_root, test)
+
+
+SCTP = PortConfig(protocol="sctp", target_port=2905, published_port=9905, publish_mode="host")
+
+
+def test_where_the_kernel_has_no_sockets_for_sctp_a_port_of_the_host_says_what_to_do(
+    run_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(protocol: str, port: int) -> socket.socket:
+        raise OSError(errno.EPROTONOSUPPORT, "Protocol not supported")
+
+    monkeypatch.setattr(links_ports, "bound", unknown)
+
+    async def test(network: NodeNetwork) -> None:
+        with pytest.raises(PortNotPublished) as refusal:
+            await network.create(A, ports=(SCTP,))
+        assert refusal.value.why == (
+            "failed to bind host port for 0.0.0.0:9905/sctp: protocol not supported: "
+            "load the kernel module sctp on this node"
+        )
+
+    with_network(run_root, test)
+
+
+def test_associations_of_sctp_reach_a_task_by_a_port_of_the_host(
+    run_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Held by another socket where the kernel has none for it: what counts is where packets are led."""
+
+    def held(protocol: str, port: int) -> socket.socket:
+        one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        one.bind(("0.0.0.0", port))
+        return one
+
+    monkeypatch.setattr(links_ports, "bound", held)
+
+    async def test(network: NodeNetwork) -> None:
+        namespace = await network.create(A, ports=(SCTP,))
+        with neighbour() as other, closing(End(namespace, 2905)) as server, closing(End(other, 40_001)) as client:
+            seen, answered = associate(client, server, HOST_ADDRESS, 9905)
+            assert seen.source == OUTSIDE
+            assert (answered.source, answered.ports) == (HOST_ADDRESS, (9905, 40_001))
+
+    with_network(run_root, test)
+
+
+def test_a_kernel_that_does_not_track_sctp_leads_it_nowhere(tmp_path: Path) -> None:
+    missing, tracking = tmp_path / "missing", tmp_path / "netfilter"
+    tracking.mkdir()
+    assert links_ports.is_led("sctp", missing), "nothing tracks connections yet"
+    assert links_ports.is_led("tcp", tracking)
+    assert not links_ports.is_led("sctp", tracking)
+    (tracking / "nf_conntrack_sctp_timeout_established").touch()
+    assert links_ports.is_led("sctp", tracking)
 
 
 def test_the_next_vaultd_finds_holds_and_removes_the_links(run_root: Path) -> None:

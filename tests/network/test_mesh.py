@@ -28,7 +28,10 @@ from tests.network.mesh_world import (
     wire_of,
 )
 from tests.network.overlay_nodes import nodes
+from tests.network.sctp import End, associate
 from vault.model.service import PortConfig
+from vault.network import mesh
+from vault.network.doctor_rules import published
 from vault.network.links_names import Names
 
 pytestmark = pytest.mark.machine
@@ -89,6 +92,37 @@ def test_udp_is_published_too(swarm: Swarm) -> None:
             assert call(node, "127.0.0.1", 53, "udp")
             assert call(two, node.address, 53, "udp")
         assert call(three, one.address, 53, "udp") == three.address
+
+
+def test_sctp_is_published_too_whether_or_not_the_kernel_has_sockets_for_it(swarm: Swarm) -> None:
+    one, two, three = swarm.nodes
+    task = swarm.start(two, 2)
+    swarm.publish("web", PortConfig(protocol="sctp", target_port=2905, published_port=9905))
+    swarm.tell()
+    assert [(port.protocol, port.taken) for port in record_of(one).ports] == [("sctp", False)]
+    with (
+        contextlib.closing(End(task.namespace, 2905)) as server,
+        contextlib.closing(End(three.namespace, 40_001)) as client,
+    ):
+        for node, caller in ((two, three.address), (one, own_address(one))):
+            seen, answered = associate(client, server, node.address, 9905)
+            assert seen.source == caller
+            assert (answered.source, answered.ports) == (node.address, (9905, 40_001))
+
+
+def test_a_port_of_sctp_is_not_published_where_the_kernel_leads_it_nowhere(
+    swarm: Swarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mesh, "is_led", lambda protocol: protocol != "sctp")
+    one, _, _ = swarm.nodes
+    swarm.start(one, 1)
+    swarm.publish("web", WEB, PortConfig(protocol="sctp", target_port=2905, published_port=9905))
+    swarm.tell()
+    sctp, tcp = record_of(one).ports
+    assert (sctp.taken, tcp.taken) == (True, False)
+    assert "sctp" not in one.sh("nft list tables; nft list ruleset")
+    finding = published([sctp])[0]
+    assert finding.said == "this kernel does not track connections of SCTP (CONFIG_NF_CT_PROTO_SCTP)"
 
 
 def test_a_port_that_nobody_serves_is_refused_at_once_and_answers_when_somebody_does(swarm: Swarm) -> None:

@@ -9,9 +9,23 @@ import pytest
 from msgspec.structs import replace
 
 from tests.network.hosts import ask, inside, scratch_host, sh
-from tests.network.overlay_nodes import BACK, BOTH_VERSIONS, FRONT, VIP, Cluster, Node, backend, beside, nodes, service
+from tests.network.overlay_nodes import (
+    BACK,
+    BOTH_VERSIONS,
+    FRONT,
+    VIP,
+    Cluster,
+    Node,
+    backend,
+    beside,
+    nodes,
+    service,
+    task_of,
+)
+from vault.model.endpoint_options import IFNAME, SYSCTLS
 from vault.model.overlay import OverlayChange
-from vault.model.service import PortConfig
+from vault.model.service import NetworkAttachmentConfig, PortConfig
+from vault.network.links_kernel import NetworkFailed
 
 pytestmark = pytest.mark.machine
 
@@ -223,6 +237,31 @@ def test_a_task_gets_out_by_its_last_link_unless_all_its_networks_are_internal(t
         with pytest.raises(OSError, match="unreachable"):
             inside(kept, lambda: socket.create_connection(("10.9.0.250", 80), 2))
     assert inside(kept, lambda: [name for _, name in socket.if_nameindex()]) == ["lo", "eth0"]
+
+
+def test_a_task_s_link_has_the_name_and_the_settings_that_were_asked_for(tmp_path: Path) -> None:
+    told = "net.ipv4.conf.IFNAME.log_martians=1,net.ipv4.neigh.IFNAME.gc_stale_time=77"
+    asked = (
+        NetworkAttachmentConfig(target=FRONT.id),
+        NetworkAttachmentConfig(target=BACK.id, driver_opts={IFNAME: "db.0", SYSCTLS: told}),
+    )
+    task = task_of("o", ("10.0.1.11",), ("10.0.2.11",), networks=(FRONT, BACK))
+    task = replace(task, spec=replace(task.spec, networks=asked))
+    below = Path("/proc/sys/net/ipv4")
+    with scratch_host(), nodes(1, tmp_path) as (node,):
+        at = node.create(task).namespace
+        assert inside(at, lambda: [name for _, name in socket.if_nameindex()]) == ["lo", "eth0", "db.0", "eth1"]
+        for setting, of_db, of_other in (("conf/{}/log_martians", "1", "0"), ("neigh/{}/gc_stale_time", "77", "60")):
+            found = inside(at, lambda s=setting: [(below / s.format(d)).read_text().strip() for d in ("db.0", "eth0")])
+            assert found == [of_db, of_other]
+
+
+def test_a_setting_that_this_kernel_does_not_have_fails_the_task_by_name(tmp_path: Path) -> None:
+    asked = (NetworkAttachmentConfig(target=FRONT.id, driver_opts={SYSCTLS: "net.ipv4.conf.IFNAME.not_there=1"}),)
+    task = task_of("o", ("10.0.1.11",))
+    refused = pytest.raises(NetworkFailed, match=r"sysctl net\.ipv4\.conf\.IFNAME\.not_there=1: no such file")
+    with scratch_host(), nodes(1, tmp_path) as (node,), refused:
+        node.create(replace(task, spec=replace(task.spec, networks=asked)))
 
 
 def test_ports_in_host_mode_answer_for_a_task_on_overlay_networks(three: list[Node]) -> None:

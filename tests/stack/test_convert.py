@@ -5,6 +5,7 @@ import pytest
 from tests.stack.builders import service, stack
 from vault.model.container import HealthConfig
 from vault.model.generic import discrete
+from vault.model.network import IPAMOptions
 from vault.model.secret import Driver
 from vault.model.service import (
     GlobalJob,
@@ -17,39 +18,9 @@ from vault.model.service import (
     SpreadOver,
 )
 from vault.stack.convert import convert
-from vault.stack.errors import NotOffered, NotSupportedYet, StackError
+from vault.stack.errors import NotOffered, StackError
 
 CONTENTS = {"/stack/s": b"\0binary\xff\n", "/stack/empty": b"", "/stack/large": b"x" * 512_000}
-
-
-@pytest.mark.parametrize(
-    ("keys", "path"),
-    [
-        ("ports: ['80:80', '81:81/sctp']", "ports.1.protocol sctp"),
-        ("networks: {default: {driver_opts: {a: b}}}", "networks.default.driver_opts"),
-    ],
-)
-def test_a_service_key_whose_effect_comes_later_is_refused_by_name(keys: str, path: str) -> None:
-    with pytest.raises(NotSupportedYet) as raised:
-        convert(stack(service(keys)), "demo")
-    assert str(raised.value) == f"services.web.{path} is not supported yet"
-
-
-@pytest.mark.parametrize(
-    ("section", "path"),
-    [
-        ("networks: {n: {driver: macvlan}}", "networks.n.driver"),
-        ("networks: {n: {driver_opts: {other: 'true'}}}", "networks.n.driver_opts.other"),
-        ("networks: {n: {ipam: {driver: x}}}", "networks.n.ipam.driver"),
-        ("secrets: {s: {driver: x}}", "secrets.s.driver"),
-        ("secrets: {s: {file: s, template_driver: golang}}", "secrets.s.template_driver"),
-        ("configs: {c: {file: s, template_driver: other}}", "configs.c.template_driver"),
-    ],
-)
-def test_a_top_level_key_whose_effect_comes_later_is_refused_by_name(section: str, path: str) -> None:
-    with pytest.raises(NotSupportedYet) as raised:
-        convert(stack(f"services: {{}}\n{section}"), "demo")
-    assert str(raised.value) == f"{path} is not supported yet"
 
 
 WINDOWS = "needs Windows nodes, and all nodes here run Linux: leave it out"
@@ -108,6 +79,29 @@ def test_options_of_the_overlay_driver_are_passed_on() -> None:
     (network,) = convert(stack(keys), "demo").networks
     options = {"com.docker.network.driver.mtu": "1200", "encrypted": ""}
     assert network.spec().driver_configuration == Driver(name="overlay", options=options)
+
+
+def test_other_drivers_of_networks_are_passed_on_for_the_manager_to_judge() -> None:
+    keys = "services: {a: {image: b, networks: [n]}}\nnetworks: {n: {driver: macvlan, ipam: {driver: x}}}"
+    (network,) = convert(stack(keys), "demo").networks
+    spec = network.spec()
+    assert spec.driver_configuration == Driver(name="macvlan")
+    assert spec.ipam_options == IPAMOptions(driver=Driver(name="x"))
+
+
+def test_options_of_a_service_s_place_on_a_network_are_passed_on() -> None:
+    keys = "networks: {default: {driver_opts: {com.docker.network.endpoint.ifname: db0}}}"
+    (spec,) = convert(stack(service(keys)), "demo").services
+    (attachment,) = spec.task_template.networks
+    assert attachment.driver_opts == {"com.docker.network.endpoint.ifname": "db0"}
+
+
+@pytest.mark.parametrize("kind", ["secret", "config"])
+def test_a_secret_or_config_can_be_a_template(kind: str) -> None:
+    text = f"services: {{}}\n{kind}s: {{s: {{file: s, template_driver: golang}}}}"
+    made = convert(stack(text, contents=CONTENTS), "demo")
+    (new,) = (*made.secrets, *made.configs)
+    assert new.spec.templating == Driver(name="golang")
 
 
 def test_placement_and_generic_resources_are_passed_on() -> None:
@@ -211,6 +205,11 @@ def test_a_service_that_cannot_be_is_named_with_the_reason(keys: str, error: str
             "configs: {s: {file: s, name: 'a b'}}",
             "failed to create config a b: rpc error: code = InvalidArgument desc = invalid name, "
             "only 64 [a-zA-Z0-9-_.] characters allowed, and the start and end character must be [a-zA-Z0-9]",
+        ),
+        (
+            "configs: {s: {file: s, template_driver: jinja}}",
+            "failed to create config demo_s: rpc error: code = InvalidArgument desc = "
+            'template driver "jinja" is not supported: use golang',
         ),
     ],
 )

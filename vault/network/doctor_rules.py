@@ -39,6 +39,10 @@ class Published(Protocol):
     def service(self) -> str: ...
     @property
     def taken(self) -> bool: ...
+    @property
+    def why(self) -> str:
+        """What is in the way; "" = another program."""
+        ...
 
 
 def report(findings: Iterable[Finding]) -> str:
@@ -82,7 +86,11 @@ def published(ports: Iterable[Published]) -> list[Finding]:
         if not port.taken:
             found.append(Finding(subject))
             continue
-        letter = "t" if port.protocol == "tcp" else "u"
+        if port.why:
+            advice = "other nodes publish the port, if their kernel can"
+            found.append(Finding(subject, Verdict.NOTE, port.why, advice))
+            continue
+        letter = {"tcp": "t", "udp": "u", "sctp": "S"}.get(port.protocol, "")
         advice = (
             f"end that program: ss -l{letter}np 'sport = :{port.published_port}' names it; other nodes publish the port"
         )

@@ -2,19 +2,30 @@
 
 Not pure: binds sockets.  Used by `vault.network.links` and `mesh`.  Packets for a published port never reach these
 sockets, rules lead them to the task first; a socket makes the port show as taken, to us and to every other program, as
-Docker's proxy does.
+Docker's proxy does.  SCTP is led like the others, by the kernel's tracking of connections; but few kernels have sockets
+for it, and one without them has no program that could have such a port.
 """
 
 import contextlib
+import errno
 import socket
 from collections.abc import Iterable
 from http import HTTPStatus
+from pathlib import Path
+from typing import Final
 
 from vault.model.errors import VaultError
 from vault.model.service import PortConfig
 from vault.network.links_names import Attachment, Binding
 
-_TYPES = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+_SCTP: Final = 132  # IANA's number; Python names it only where the C library does.
+_KINDS: Final = {
+    "tcp": (socket.SOCK_STREAM, socket.IPPROTO_TCP),
+    "udp": (socket.SOCK_DGRAM, socket.IPPROTO_UDP),
+    "sctp": (socket.SOCK_STREAM, _SCTP),
+}
+_TRACKING: Final = Path("/proc/sys/net/netfilter")  # There once something tracks connections.
+NOT_TRACKED: Final = "this kernel does not track connections of SCTP (CONFIG_NF_CT_PROTO_SCTP)"
 
 
 class PortNotPublished(VaultError):
@@ -45,8 +56,8 @@ def hold(
     with contextlib.ExitStack() as undo:
         held = []
         for port in ports:
-            if port.protocol not in _TYPES:
-                raise PortNotPublished(task_id, f"protocol {port.protocol} is not supported: use tcp or udp")
+            if port.protocol not in _KINDS:
+                raise PortNotPublished(task_id, f"protocol {port.protocol} is not supported: use tcp, udp or sctp")
             if port.published_port and (port.protocol, port.published_port) in taken:
                 raise allocated_twice(task_id, port.protocol, port.published_port)
             one = undo.enter_context(_bound(task_id, port))
@@ -74,7 +85,7 @@ def hold_again(attachment: Attachment) -> tuple[list[socket.socket], list[Bindin
 
 def bound(protocol: str, port: int) -> socket.socket:
     """Return a socket that holds a port of every IPv4 address of this host.  Raises `OSError`."""
-    one = socket.socket(socket.AF_INET, _TYPES[protocol])
+    one = socket.socket(socket.AF_INET, *_KINDS[protocol])
     try:
         if protocol == "tcp":
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # Connections in TIME_WAIT are in nobody's way.
@@ -87,10 +98,27 @@ def bound(protocol: str, port: int) -> socket.socket:
     return one
 
 
+def is_led(protocol: str, tracking: Path = _TRACKING) -> bool:
+    """Whether this kernel leads connections of a protocol to where rules say."""
+    return protocol != "sctp" or not tracking.is_dir() or (tracking / "nf_conntrack_sctp_timeout_established").exists()
+
+
+def held_if_possible(protocol: str, port: int) -> socket.socket | None:
+    """Return a socket that holds a port; None where no program of this host could have it.  Raises `OSError`."""
+    try:
+        return bound(protocol, port)
+    except OSError as error:
+        if protocol == "sctp" and error.errno in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT):
+            return None
+        raise
+
+
 def _bound(task_id: str, port: PortConfig) -> socket.socket:
     try:
         return bound(port.protocol, port.published_port)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
+        if error.errno in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT):
+            reason += f": load the kernel module {port.protocol} on this node"
         why = f"failed to bind host port for 0.0.0.0:{port.published_port}/{port.protocol}: {reason}"
         raise PortNotPublished(task_id, why) from None

@@ -23,7 +23,7 @@ from vault.network import links_kernel, mesh_kernel
 from vault.network import mesh_rules as rules
 from vault.network.links_kernel import NetworkFailed
 from vault.network.links_names import Names
-from vault.network.links_ports import bound
+from vault.network.links_ports import NOT_TRACKED, held_if_possible, is_led
 from vault.network.mesh_kernel import Side
 from vault.network.mesh_plan import Plan, PortKey, flows_to_forget_here, flows_to_forget_there, mesh_plan, remote_part
 from vault.network.mesh_rules import Table, Wire
@@ -37,13 +37,14 @@ _FIRST_RETRY_S: Final = 0.2
 _LAST_RETRY_S: Final = 15.0
 
 
-class PublishedPort(msgspec.Struct, frozen=True, kw_only=True):
+class PublishedPort(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A port as the record has it."""
 
     protocol: str
     published_port: int
     service: str
-    taken: bool = False  # Somebody else has it on this node: here it is not published.
+    taken: bool = False  # Here it is not published: somebody else has it on this node, or `why`.
+    why: str = ""
 
 
 class MeshRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,8 +92,8 @@ class Mesh:
         self._links: dict[str, str] = {}
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
-        self._sockets: dict[PortKey, socket.socket] = {}
-        self._taken: frozenset[PortKey] = frozenset()
+        self._sockets: dict[PortKey, socket.socket | None] = {}  # None: held without one.
+        self._taken: dict[PortKey, str] = {}  # With what is in the way, but for another program.
         self._done = _Done()
         self._own: Side | None = None  # The node's own namespace.
         self._complained = ""
@@ -255,7 +256,7 @@ class Mesh:
     async def _remove(self) -> None:
         """Leave nothing: no table, no wire, no port, no record."""
         self._release(set(self._sockets))
-        self._taken = frozenset()
+        self._taken = {}
         if not self._record.exists():
             return
         plan, wire = self._done.plan, self._done.wire or self._recorded_wire()
@@ -273,21 +274,25 @@ class Mesh:
 
     def _hold(self, plan: Plan) -> None:
         """Hold the ports of a plan, so that other programs see them as taken; note those that somebody else has."""
-        taken = set()
+        taken: dict[PortKey, str] = {}
         for key in sorted(plan.keys() - self._sockets.keys()):
-            try:
-                self._sockets[key] = bound(key.protocol, key.published)
-            except OSError as error:
-                taken.add(key)
-                if key not in self._taken:
-                    why = (error.strerror or str(error)).lower()
-                    extra = {"protocol": key.protocol, "port": key.published, "service": plan[key].service, "err": why}
-                    logger.warning("port_not_published_on_this_node", extra=extra)
-        self._taken = frozenset(taken)
+            if not is_led(key.protocol):
+                taken[key] = why = NOT_TRACKED
+            else:
+                try:
+                    self._sockets[key] = held_if_possible(key.protocol, key.published)
+                    continue
+                except OSError as error:
+                    taken[key], why = "", (error.strerror or str(error)).lower()
+            if key not in self._taken:
+                extra = {"protocol": key.protocol, "port": key.published, "service": plan[key].service, "err": why}
+                logger.warning("port_not_published_on_this_node", extra=extra)
+        self._taken = taken
 
     def _release(self, keys: "set[PortKey]") -> None:
         for key in keys:
-            self._sockets.pop(key).close()
+            if (held := self._sockets.pop(key)) is not None:
+                held.close()
 
     def _recorded_wire(self) -> Wire | None:
         record = _read(self._record)
@@ -297,7 +302,11 @@ class Mesh:
         assert self._done.wire is not None
         ports = tuple(
             PublishedPort(
-                protocol=key.protocol, published_port=key.published, service=port.service, taken=key in self._taken
+                protocol=key.protocol,
+                published_port=key.published,
+                service=port.service,
+                taken=key in self._taken,
+                why=self._taken.get(key, ""),
             )
             for key, port in sorted(wanted.items())
         )

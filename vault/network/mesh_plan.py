@@ -10,13 +10,13 @@ from typing import Final, NamedTuple
 from vault.model.overlay import OverlayEndpoint
 from vault.network.overlay_state import Overlay
 
-PROTOCOLS: Final = ("tcp", "udp")
+PROTOCOLS: Final = ("tcp", "udp", "sctp")
 
 
 class PortKey(NamedTuple):
     """A published port of a node."""
 
-    protocol: str  # tcp | udp
+    protocol: str  # tcp | udp | sctp
     published: int
 
 

@@ -17,6 +17,7 @@ from typing import Self
 
 from msgspec.structs import replace
 
+from vault.model.endpoint_options import EndpointOptions, device_names, endpoint_options
 from vault.model.network import NetworkAttachment
 from vault.model.overlay import OverlayChange, OverlayEncryption, OverlayEndpoint, OverlayNetwork
 from vault.model.service import PortConfig
@@ -190,7 +191,7 @@ class NodeNetworks:
             if record.links:
                 await self._overlays.attach(record)
             if outward:
-                await self._links.create(task.id, ports=task.host_ports, device=f"eth{len(record.links)}")
+                await self._links.create(task.id, ports=task.host_ports, device=_outward_device(record))
             if record.links:
                 await self._tell_attached(record)
         except Exception:
@@ -264,12 +265,15 @@ class NodeNetworks:
 
     def _record(self, task: Task) -> TaskRecord:
         attachments = [one for one in task.networks_attachments if one.network.driver == "overlay" and one.addresses]
+        said = _endpoint_options(task)
+        options = [said.get(one.network.id, EndpointOptions()) for one in attachments]
+        devices = device_names((one.device for one in options), len(options))
         dns = task.spec.container_spec.dns_config
         return TaskRecord(
             task_id=task.id,
             links=tuple(
-                LinkRecord(network=self._network(one), device=f"eth{place}", addresses=one.addresses)
-                for place, one in enumerate(attachments)
+                LinkRecord(network=self._network(one), device=device, addresses=one.addresses, settings=asked.settings)
+                for one, device, asked in zip(attachments, devices, options, strict=True)
             ),
             nameservers=tuple(dns.nameservers) if dns is not None else (),
         )
@@ -313,6 +317,19 @@ def _is_outward(task: Task, record: TaskRecord) -> bool:
     """Whether a task has a link to the node itself: it has a way out, or ports of the node's."""
     local = any(attachment.network.driver == "bridge" for attachment in task.networks_attachments)
     return local or bool(task.host_ports) or any(not link.network.internal for link in record.links)
+
+
+def _outward_device(record: TaskRecord) -> str:
+    """Return what a task calls its link to the node itself."""
+    return device_names((link.device for link in record.links), len(record.links) + 1)[-1]
+
+
+def _endpoint_options(task: Task) -> dict[str, EndpointOptions]:
+    """Return what was said of a task's place on each network, by the network's id.  Raises `NetworkFailed`."""
+    try:
+        return {one.target: endpoint_options(one.driver_opts) for one in task.spec.networks if one.driver_opts}
+    except ValueError as error:
+        raise NetworkFailed("options of a network", str(error)) from None
 
 
 def _own_addresses(record: TaskRecord) -> tuple[str, ...]:

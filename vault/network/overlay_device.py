@@ -15,6 +15,7 @@ from ipaddress import IPv6Interface, ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Final, Self
 
+from vault.model.endpoint_options import LINK
 from vault.network import overlay_netlink as entries
 from vault.network.links_kernel import NetworkFailed
 from vault.network.links_netlink import Address, Interface, Netlink, address, route, up
@@ -61,6 +62,7 @@ class TaskLink:
     addresses: tuple[Interface, ...]
     mac: bytes
     mtu: int
+    settings: tuple[tuple[str, str], ...] = ()  # Of the task's end, below /proc/sys/net; LINK stands for the device.
 
 
 class OverlayNamespace:
@@ -142,11 +144,12 @@ class OverlayNamespace:
     def attach(self, link: TaskLink, ranges: tuple[Range, ...], task: Netlink, namespace: int) -> None:
         """Join a task to the network.
 
-        task: links of its namespace.  namespace: a descriptor of it.
+        task: links of its namespace, in which the calling thread is.  namespace: a descriptor of it.
         """
         with _told(self._name, f"link {link.device}"):
             self._links.add_pair(link.name, link.device, namespace, mtu=link.mtu, mac=gateway_mac(), peer_mac=link.mac)
             near, far = self._links.index(link.name), task.index(link.device)
+            _set(link)
             _all(task, _task_side(far, link, ranges))
             self._all(_overlay_side(near, link))
             task.until_carrying(link.device)
@@ -237,6 +240,16 @@ def _all(links: Netlink, requests: Iterable[Request], *, but: tuple[int, ...] = 
     for failure in links.batch(requests):
         if failure.error.errno not in but:
             raise failure.error
+
+
+def _set(link: TaskLink) -> None:
+    """Make the settings of the task's end; the calling thread is in the task's namespace."""
+    for setting, value in link.settings:
+        try:
+            set_here(setting.replace(LINK, link.device), value)
+        except OSError as error:
+            name = f"net.{setting}".replace("/", ".")
+            raise NetworkFailed(f"sysctl {name}={value}", (error.strerror or str(error)).lower()) from None
 
 
 def _overlay_side(near: int, link: TaskLink) -> list[Request]:

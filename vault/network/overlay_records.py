@@ -31,6 +31,7 @@ class LinkRecord(msgspec.Struct, frozen=True, kw_only=True):
     network: OverlayNetwork
     device: str
     addresses: tuple[str, ...]  # With prefix length.
+    settings: tuple[tuple[str, str], ...] = ()  # As `vault.model.endpoint_options` has them.
 
 
 class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -235,6 +235,7 @@ def _step(task_id: str, link: LinkRecord, local: LocalOverlay) -> tuple[OverlayN
         addresses=interfaces(link.addresses, found),
         mac=task_mac(link.addresses),
         mtu=local.mtu,
+        settings=link.settings,
     )
     return local.namespace, made, found
 

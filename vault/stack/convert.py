@@ -10,12 +10,7 @@ from dataclasses import dataclass, field
 
 from vault.crypto.plaintext import Plaintext
 from vault.model.errors import VaultError
-from vault.model.names import (
-    check_config_size,
-    check_object_name,
-    check_secret_size,
-    check_service_name,
-)
+from vault.model.names import check_service_name
 from vault.model.network import IPAMConfig, IPAMOptions, NetworkSpec
 from vault.model.secret import ConfigSpec, Driver, SecretSpec
 from vault.model.service import ServiceSpec
@@ -26,6 +21,7 @@ from vault.stack.errors import NotDeployable, StackError
 from vault.stack.load import ReadValue, Stack, check_images
 from vault.stack.namespace import Namespace
 from vault.stack.unsupported import check_supported
+from vault.store.rules import check_config, check_secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +83,7 @@ class Deployment:
 def convert(stack: Stack, namespace: str) -> Deployment:
     """Return the objects that a stack of that name needs.
 
-    Raises `StackError` for what the stack says wrong, `NotSupportedYet` for what comes later, and what `read_value`
+    Raises `StackError` for what the stack says wrong, `NotOffered` for what no node can do, and what `read_value`
     raises for the file of a secret or config.
     """
     stack_name = Namespace(namespace)
@@ -140,28 +136,32 @@ def _network(namespace: Namespace, name: str, network: doc.Network) -> NewNetwor
 
 
 def _secret(namespace: Namespace, name: str, secret: doc.FileObject, read_value: ReadValue) -> NewSecret:
-    full = secret.name or namespace.scope(name)
-    value = read_value(secret.file)
+    spec = SecretSpec(
+        name=secret.name or namespace.scope(name),
+        labels=namespace.label(secret.labels),
+        driver=Driver(name=secret.driver, options=dict(secret.driver_opts)) if secret.driver else None,
+        templating=Driver(name=secret.template_driver) if secret.template_driver else None,
+    )
+    value = Plaintext(b"") if secret.driver else read_value(secret.file)
     try:
-        check_object_name(full)
-        check_secret_size(len(value))
+        check_secret(spec, len(value))
     except VaultError as error:
-        raise NotDeployable(f"failed to create secret {full}: {error}") from None
-    return NewSecret(spec=SecretSpec(name=full, labels=namespace.label(secret.labels)), value=value)
+        raise NotDeployable(f"failed to create secret {spec.name}: {error}") from None
+    return NewSecret(spec=spec, value=value)
 
 
 def _config(namespace: Namespace, name: str, config: doc.FileObject, read_value: ReadValue) -> NewConfig:
-    full = config.name or namespace.scope(name)
+    spec = ConfigSpec(
+        name=config.name or namespace.scope(name),
+        labels=namespace.label(config.labels),
+        templating=Driver(name=config.template_driver) if config.template_driver else None,
+    )
     value = read_value(config.file)
     try:
-        check_object_name(full)
-        check_config_size(len(value))
+        check_config(spec, len(value))
     except VaultError as error:
-        raise NotDeployable(f"failed to create config {full}: {error}") from None
-    templating = Driver(name=config.template_driver) if config.template_driver else None
-    return NewConfig(
-        spec=ConfigSpec(name=full, labels=namespace.label(config.labels), templating=templating), value=value
-    )
+        raise NotDeployable(f"failed to create config {spec.name}: {error}") from None
+    return NewConfig(spec=spec, value=value)
 
 
 def _named(kind: str, name: str) -> None:

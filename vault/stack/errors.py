@@ -40,14 +40,6 @@ class NotLoaded(StackError):
     """A value has the right type and cannot be read all the same, or contradicts another."""
 
 
-class NotSupportedYet(StackError):
-    """A key whose effect comes with a later release; accepting it would be to ignore it."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(f"{path} is not supported yet")
-        self.path = path
-
-
 class NotOffered(StackError):
     """A key that needs what no node here has; `why` says what, and what to do instead."""
 

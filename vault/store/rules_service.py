@@ -202,6 +202,10 @@ def _with_id(snapshot: Snapshot, attachment: NetworkAttachmentConfig) -> Network
         raise InvalidArgument(f"Service cannot be explicitly attached to the ingress network {network.spec.name}")
     if network.spec.config_only:
         raise NotForServices(network.spec.name)
+    if attachment.driver_opts and network.driver != "overlay":
+        raise InvalidArgument(
+            f"invalid endpoint settings:\nnetwork {network.spec.name} is the node's own: leave its driver options out"
+        )
     return msgspec.structs.replace(attachment, target=network.id)
 
 

@@ -7,6 +7,7 @@ import re
 
 from vault.model.container import ContainerSpec
 from vault.model.depends import DEPENDS_LABEL, dependencies_of
+from vault.model.endpoint_options import endpoint_options
 from vault.model.errors import BadRequest, InvalidArgument
 from vault.model.generic import GenericResource
 from vault.model.log_options import UnknownDriver, log_settings
@@ -15,6 +16,7 @@ from vault.model.secret import Driver
 from vault.model.service import (
     EndpointSpec,
     Limit,
+    NetworkAttachmentConfig,
     Placement,
     ReplicatedJob,
     Reservation,
@@ -27,7 +29,6 @@ from vault.model.service import (
 from vault.model.task import Task
 from vault.store.expand import SAMPLE_NODE, expanded
 from vault.store.rules_health import check_healthcheck
-from vault.store.rules_later import check_service_supported
 from vault.store.rules_mounts import check_mounts
 from vault.store.rules_offered import check_offered
 from vault.store.rules_privileges import check_privileges
@@ -54,7 +55,6 @@ def check_spec(spec: ServiceSpec) -> None:
     _check_depends(spec)
     _check_mode(spec.mode)
     check_offered(spec)
-    check_service_supported(spec)
     task = spec.task_template
     if task.resources is not None:
         _check_resources(task.resources.limits)
@@ -64,6 +64,7 @@ def check_spec(spec: ServiceSpec) -> None:
     _check_placement(task.placement)
     _check_container(_as_run(spec))
     _check_logging(task.log_driver)
+    _check_attachments(task.networks)
     _check_not_updated(spec)
     _check_update(spec.update_config)
     _check_update(spec.rollback_config)
@@ -213,6 +214,19 @@ def _check_container(container: ContainerSpec) -> None:
     check_mounts(container.mounts)
     check_privileges(container.privileges)
     check_healthcheck(container.healthcheck)
+
+
+def _check_attachments(attachments: tuple[NetworkAttachmentConfig, ...]) -> None:
+    """Refuse options of a task's place on a network that no node knows, and two links of one name."""
+    devices = set()
+    for attachment in attachments:
+        try:
+            device = endpoint_options(attachment.driver_opts).device
+        except ValueError as error:
+            raise InvalidArgument(f"invalid endpoint settings:\n{error}") from None
+        if device and device in devices:
+            raise InvalidArgument(f"invalid endpoint settings:\ninterface name '{device}' is given twice")
+        devices.add(device)
 
 
 def _check_logging(driver: Driver | None) -> None:
