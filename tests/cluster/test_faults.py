@@ -1,6 +1,7 @@
-"""The short form of every fault: clients write, it happens, it is mended, and nothing was lost, doubled or untrue.
+"""The short form of faults: clients write, it happens, it is mended, and nothing was lost, doubled or untrue.
 
-Safety, and that it recovers within 60 s; speed is measured elsewhere.  The campaign repeats these by seed.
+Safety, and that it recovers within 60 s; speed is measured elsewhere.  The campaign makes all faults, by seed; here
+those that differ from another of these only by degree are left out, for the time they take.
 """
 
 import pytest
@@ -16,14 +17,16 @@ SHORT: tuple[type[Fault], ...] = (
     # First: they last the longer the more records the other faults' clients have left.
     rotations.RotateDataKey, rotations.RotateDataKeyWhileLeaderDies,
     processes.KillLeader, processes.KillLeaderVaultd, processes.KillLeaderEtcd, processes.KillAll,
-    processes.PauseLeader, processes.PauseLeaderVaultd, processes.PauseLeaderEtcd,
-    links.CutLeader, links.DumbLeader, links.DeafLeader,
+    processes.PauseLeader, processes.PauseLeaderVaultd,
+    links.CutLeader, links.DumbLeader,
     disks.FullDisk, disks.DamagedDatabase, disks.TruncatedLog,
-    clocks.LeaderFast, clocks.LeaderSlow,
+    clocks.LeaderFast,
     members.PromoteAndDemote, members.DemoteLeader, members.LeaveAndJoin, members.DeadManagerReplaced,
     rotations.RotateCA, rotations.RotateCAWhileLeaderDies, rotations.RotateTokens, rotations.RotateUnlockKey,
     work.UpdateWhileLeaderDies, work.RestartDelayWhileLeaderDies,
 )  # fmt: skip
+
+SHORT_MOVES: tuple[type[Fault], ...] = (moves.AtCopy, moves.AtCommit, moves.JoinerAtEntry)
 
 
 @pytest.mark.parametrize("fault", SHORT, ids=lambda fault: fault.name)
@@ -33,7 +36,7 @@ def test_a_cluster_survives(cluster: World, fault: type[Fault]) -> None:
     assert run.acknowledged > 50, "the load did not stand still"
 
 
-@pytest.mark.parametrize("move", moves.MOVES, ids=lambda move: move.name)
+@pytest.mark.parametrize("move", SHORT_MOVES, ids=lambda move: move.name)
 def test_the_move_to_several_managers_survives(pair: World, move: type[Fault]) -> None:
     run = Survival(pair, move, seed=1).run()
     assert run.survived, shown([run])
