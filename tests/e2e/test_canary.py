@@ -27,9 +27,13 @@ def test_a_secret_leaves_no_plaintext_through_its_whole_life(fresh: Node) -> Non
     said = [
         fresh.vault("secret", "create", "canary", "-", stdin=first),
         fresh.vault("secret", "create", "canary2", "-", stdin=second),
-        fresh.vault("service", "create", "-q", "--name", "w", "--secret", "canary", "busybox", *WAITS_FOR_TERM),
-    ]
+        fresh.vault("service", "create", "-q", "--name", "w", "--secret", "canary", "--health-interval", "100ms",
+                    "--health-cmd", "cat /run/secrets/canary", "busybox", *WAITS_FOR_TERM),
+    ]  # fmt: skip
     container = fresh.running("w")[0]
+    assert first.decode() in fresh.vault("container", "inspect", container).out, (
+        "the one place that shows it: as Docker"
+    )
     assert fresh.vault("exec", container, "cat", "/run/secrets/canary").raw == first
     assert anywhere(first, fresh.run_root / "tasks"), "the search sees the file in memory while the task runs"
     said += [
@@ -38,6 +42,7 @@ def test_a_secret_leaves_no_plaintext_through_its_whole_life(fresh: Node) -> Non
         fresh.vault("service", "update", "-q", "--secret-rm", "canary",
                     "--secret-add", "source=canary2,target=canary", "w"),
         fresh.vault("service", "ps", "--no-trunc", "w"),
+        fresh.vault("ps", "-a", "--no-trunc"),
     ]  # fmt: skip
     assert fresh.vault("exec", fresh.running("w")[0], "cat", "/run/secrets/canary").raw == second
     fresh.kill()
