@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vault.agent.executors.port import Adopted, ContainerNotRunning, Exit, NetworkView, Probed
 from vault.agent.health import KeptHealth
-from vault.agent.runner import Machine
+from vault.agent.machine import Machine
 from vault.agent.values import Values
 from vault.agent.worker import Worker
 from vault.crypto import Plaintext

@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import UTC, datetime
 
 from vault.agent.executors.port import Adopted, Phase
+from vault.agent.machine import Machine
 from vault.agent.outbox import Outbox
 from vault.agent.overlay_parts import merged
-from vault.agent.runner import Machine, Runner
+from vault.agent.runner import Runner
 from vault.agent.step import Local, adopted
 from vault.model.errors import VaultError
 from vault.model.ids import TaskID

@@ -17,7 +17,7 @@ import uvloop
 from vault.agent.executors.oci.executor import OciExecutor
 from vault.agent.happenings import Happenings
 from vault.agent.images.store import ImageStore
-from vault.agent.runner import Machine
+from vault.agent.machine import Machine
 from vault.agent.values import Values
 from vault.agent.volumes import VolumeStore
 from vault.agent.worker import Worker
