@@ -14,7 +14,7 @@ help:
 	@echo 'make bench   measure, and compare with Docker Swarm where Docker Engine is at hand'
 	@echo 'make bench-cluster  the same for three managers and a worker: creates, fail-over, dead workers, drains'
 	@echo 'make bench-network  the same for overlay networks: requests along each way, names, starts'
-	@echo 'make bench-scale  a manager with a thousand simulated nodes: tasks assigned, nodes lost, processor time, memory'
+	@echo 'make bench-scale  the scheduler alone; a manager with a thousand simulated nodes: tasks assigned, nodes lost, memory'
 	@echo 'make faults  break clusters in every way there is, by seed; goes on where it stopped (docs/reliability.md)'
 
 setup:
@@ -48,6 +48,7 @@ bench-network: setup images
 	$(BIN)/python -m bench.network
 
 bench-scale: setup images
+	$(BIN)/python -m bench.schedule
 	$(BIN)/python -m bench.scale
 
 faults: setup images
