@@ -249,7 +249,7 @@ class World:
             if self.random.random() < 0.2:
                 changes = removed_node(self.snap, known.id, force=True)
             else:
-                changes = updated_node(self.snap, known.id, NodeSpec(role=role), version=known.version.index)
+                changes = updated_node(self.snap, known.id, NodeSpec(role=role), version=known.version.index, now_s=0.0)
         except VaultError:
             return
         self.snap = after(self.snap, *changes)

@@ -193,8 +193,10 @@ def node(name: str, role: str = "worker", state: str = "ready") -> Node:
 def test_the_last_manager_is_never_demoted_and_another_is() -> None:
     alone = world(node("m1", "manager"))
     with pytest.raises(FailedPrecondition, match="attempting to demote the last manager of the swarm"):
-        updated_node(alone, ident("m1"), NodeSpec(), version=1)
-    assert updated_node(world(node("m1", "manager"), node("m2", "manager")), ident("m1"), NodeSpec(), version=1)
+        updated_node(alone, ident("m1"), NodeSpec(), version=1, now_s=0.0)
+    assert updated_node(
+        world(node("m1", "manager"), node("m2", "manager")), ident("m1"), NodeSpec(), version=1, now_s=0.0
+    )
 
 
 @pytest.mark.parametrize(

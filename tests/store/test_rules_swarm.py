@@ -230,7 +230,7 @@ class TestLock:
 
 def demoted(snapshot: Snapshot, name: str) -> Snapshot:
     version = snapshot.nodes[ident(name)].version.index
-    return after(snapshot, *updated_node(snapshot, ident(name), NodeSpec(role="worker"), version=version))
+    return after(snapshot, *updated_node(snapshot, ident(name), NodeSpec(role="worker"), version=version, now_s=0.0))
 
 
 class TestRoles:
@@ -238,7 +238,7 @@ class TestRoles:
 
     def test_a_worker_is_promoted_and_a_manager_demoted_where_managers_are_left(self) -> None:
         snapshot = swarm(node("a", "manager"), node("b"))
-        promoted = updated_node(snapshot, ident("b"), NodeSpec(role="manager"), version=snapshot.index)
+        promoted = updated_node(snapshot, ident("b"), NodeSpec(role="manager"), version=snapshot.index, now_s=0.0)
         snapshot = after(snapshot, *promoted)
         assert demoted(snapshot, "b").nodes[ident("b")].spec.role == "worker"
 
@@ -292,12 +292,14 @@ class TestRoles:
         snapshot = swarm(node("a"), named)
         for name in ("db1", "DB1"):
             with pytest.raises(AlreadyExists, match="name conflicts with an existing object: node") as caught:
-                updated_node(snapshot, ident("a"), NodeSpec(name=name), version=snapshot.index)
+                updated_node(snapshot, ident("a"), NodeSpec(name=name), version=snapshot.index, now_s=0.0)
             assert caught.value.status == 409
-        (same,) = updated_node(snapshot, ident("b"), NodeSpec(name="DB1", labels={"x": "y"}), version=snapshot.index)
+        (same,) = updated_node(
+            snapshot, ident("b"), NodeSpec(name="DB1", labels={"x": "y"}), version=snapshot.index, now_s=0.0
+        )
         assert isinstance(same, Put)
         assert isinstance(same.obj, Node)
-        assert updated_node(snapshot, ident("a"), NodeSpec(), version=snapshot.index)
+        assert updated_node(snapshot, ident("a"), NodeSpec(), version=snapshot.index, now_s=0.0)
 
     def test_the_last_manager_that_leaves_is_told_what_that_erases(self) -> None:
         with pytest.raises(LastManagerLeaving):

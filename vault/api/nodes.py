@@ -11,11 +11,35 @@ from vault.api.filters import Filters, matches_labels, matches_prefix, one_of, p
 from vault.api.lookup import find_node
 from vault.api.ports import Quorum
 from vault.api.shown import shown_node
+from vault.model.base import Shape, always
 from vault.model.node import Node, NodeSpec
+from vault.model.task import State, Task
+from vault.orchestrator import draining
 from vault.store import rules_cluster
+from vault.store.snapshot import Snapshot
 
 FILTERS = ("id", "name", "label", "node.label", "role", "membership")
 MEMBERSHIPS = ("accepted", "pending")
+
+
+class TaskInDrain(Shape, frozen=True, kw_only=True):
+    """A task that is still on a node, or is to run in the place of one that was."""
+
+    id: str = msgspec.field(name="ID")
+    name: str  # `web.2`
+    service_id: str = msgspec.field(name="ServiceID")
+    node_id: str = msgspec.field(name="NodeID", default="")
+    state: State
+    reason: str = ""  # Why it does not run.
+    hopeless: bool = False  # Whether it will not, unless something in the cluster changes.
+
+
+class ShownDrain(Shape, frozen=True, kw_only=True):
+    """`GET /vault/v1/nodes/{id}/drain`: all of it is over once both are empty."""
+
+    availability: str
+    leaving: tuple[TaskInDrain, ...] = always(())
+    awaited: tuple[TaskInDrain, ...] = always(())
 
 
 class Nodes:
@@ -31,6 +55,7 @@ class Nodes:
             Endpoint("GET", "/nodes/{id}", self.inspect, replies=Node),
             Endpoint("DELETE", "/nodes/{id}", self.remove, query=("force",)),
             Endpoint("POST", "/nodes/{id}/update", self.update, posts=NodeSpec, query=("version",)),
+            Endpoint("GET", "/vault/v1/nodes/{id}/drain", self.drain, replies=ShownDrain),
         ]
 
     async def listing(self, request: Request) -> Response:
@@ -65,10 +90,38 @@ class Nodes:
         reference = request.path_params["id"]
         await store.submit(
             lambda snapshot: rules_cluster.updated_node(
-                snapshot, find_node(snapshot, reference).id, spec, version=version
+                snapshot, find_node(snapshot, reference).id, spec, version=version, now_s=self.context.now_s()
             )
         )
         return answers.done()
+
+    async def drain(self, request: Request) -> Response:
+        """Show how far the drain of a node is; Docker has nothing like it."""
+        snapshot = self.context.manager.store().committed
+        return answers.json(shown_drain(snapshot, find_node(snapshot, request.path_params["id"])))
+
+
+def shown_drain(snapshot: Snapshot, node: Node) -> ShownDrain:
+    """Return how far the drain of a node is, as clients see it.  Pure."""
+    found = draining.progress(snapshot, node)
+    return ShownDrain(
+        availability=node.spec.availability,
+        leaving=tuple(shown_in_drain(task) for task in found.leaving),
+        awaited=tuple(shown_in_drain(one.task, reason=one.reason, hopeless=one.hopeless) for one in found.awaited),
+    )
+
+
+def shown_in_drain(task: Task, *, reason: str = "", hopeless: bool = False) -> TaskInDrain:
+    """Return a task as a drain speaks of it.  Pure."""
+    return TaskInDrain(
+        id=task.id,
+        name=f"{task.service_name}.{task.slot_key}",
+        service_id=task.service_id,
+        node_id=task.node_id,
+        state=task.state,
+        reason=reason,
+        hopeless=hopeless,
+    )
 
 
 def with_standing(node: Node, quorum: Quorum) -> Node:

@@ -56,6 +56,8 @@ class Tasks:
         nodes = {find_node(snapshot, reference).id for reference in references}
         if services:
             candidates = [task for service_id in services for task in snapshot.tasks_of(service_id)]
+        elif nodes:
+            candidates = [task for node_id in nodes for task in snapshot.tasks_on(node_id)]
         else:
             candidates = list(snapshot.tasks.values())
         return [

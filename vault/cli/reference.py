@@ -57,6 +57,8 @@ Where we differ from Docker on purpose:
 - While no manager leads, a command about the swarm waits up to 12 seconds for the next one. A create that was on its
   way when the leader was lost is then done once, and answered with its id; another write whose answer was lost ends
   with "the outcome of this write is unknown".
+- `vault node drain --wait` waits until what ran on a node runs elsewhere, or says which task has no other place
+  ([placement.md](placement.md)); Docker has nothing like it.
 - `vault swarm backup` and `restore` keep a swarm in one sealed file; Docker has nothing like them.
 - `vault swarm data-key` shows under which data key the store is sealed, and `--rotate` makes a new one; Docker has
   nothing like it.

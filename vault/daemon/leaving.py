@@ -65,7 +65,9 @@ async def _ask(part: Part, snapshot: Snapshot) -> None:
         if way is None:
 
             def build(snap: Snapshot) -> tuple[Change, ...]:
-                return rules_cluster.updated_node(snap, node_id, spec, version=snap.nodes[node_id].version.index)
+                return rules_cluster.updated_node(
+                    snap, node_id, spec, version=snap.nodes[node_id].version.index, now_s=managing.store().now_s()
+                )
 
             await managing.store().submit(build)
             return

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from vault.model.base import SECOND_NS
+from vault.model.base import SECOND_NS, from_s
 from vault.model.cluster import CAConfig, Cluster, ClusterSpec
 from vault.model.errors import (
     AlreadyExists,
@@ -67,7 +67,7 @@ def updated(snapshot: Snapshot, spec: ClusterSpec, *, version: int) -> Cluster:
     return msgspec.structs.replace(cluster, spec=merged(spec, cluster.spec))
 
 
-def updated_node(snapshot: Snapshot, node_id: str, spec: NodeSpec, *, version: int) -> tuple[Change, ...]:
+def updated_node(snapshot: Snapshot, node_id: str, spec: NodeSpec, *, version: int, now_s: float) -> tuple[Change, ...]:
     """Return the change that gives a node another spec; a role changes only where enough managers are left.
 
     Raises `FailedPrecondition` for a demotion that would leave no manager, or too few that are to be reached.
@@ -81,7 +81,10 @@ def updated_node(snapshot: Snapshot, node_id: str, spec: NodeSpec, *, version: i
         raise AlreadyExists(f"name conflicts with an existing object: node {spec.name} already exists")
     if old.is_manager and spec.role == "worker":
         _check_demotion(snapshot, old)
-    return (Put(msgspec.structs.replace(old, spec=spec)),)
+    drained_at = None
+    if spec.availability == "drain":
+        drained_at = old.drained_at if old.spec.availability == "drain" else from_s(now_s)
+    return (Put(msgspec.structs.replace(old, spec=spec, drained_at=drained_at)),)
 
 
 def removed_node(snapshot: Snapshot, node_id: str, *, force: bool) -> tuple[Change, ...]:

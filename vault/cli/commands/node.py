@@ -19,7 +19,7 @@ from vault.cli.shared_options import (
     show,
 )
 from vault.cli.table import natural_key
-from vault.cli.values.kinds import FILTER, LABEL, LIST
+from vault.cli.values.kinds import DURATION, FILTER, LABEL, LIST
 from vault.cli.values.scalars import pairs
 from vault.cli.wire import filters
 
@@ -43,6 +43,7 @@ _ROLES = "vault.cli.commands.node_roles:"
     cls=Group,
     lazy={
         "demote": (_ROLES + "demote", "Demote one or more nodes from manager in the swarm"),
+        "drain": ("vault.cli.commands.node_drain:drain", "Let nodes give up their tasks, which run elsewhere then"),
         "inspect": (_HERE + "inspect", "Display detailed information on one or more nodes"),
         "ls": (_HERE + "ls", "List nodes in the swarm"),
         "promote": (_ROLES + "promote", "Promote one or more nodes to manager in the swarm"),
@@ -101,7 +102,7 @@ def role(text: str) -> str:
     return text.lower()
 
 
-def _own_id(client: Client, reference: str) -> str:
+def own_id(client: Client, reference: str) -> str:
     """Return this node's id for `self`."""
     if reference != "self":
         return reference
@@ -119,7 +120,7 @@ def inspect(client: Client, references: tuple[str, ...], form: str | None, prett
     """Show nodes."""
 
     def fetch(reference: str) -> dict[str, Any]:
-        found: dict[str, Any] = client.get(f"/nodes/{_own_id(client, reference)}")
+        found: dict[str, Any] = client.get(f"/nodes/{own_id(client, reference)}")
         return found
 
     inspection.show(references, form, fetch, pretty_node if pretty else None)
@@ -199,7 +200,7 @@ def ps(client: Client, /, references: tuple[str, ...], wanted: tuple[tuple[str, 
     errors: list[str] = []
     for reference in references or ("self",):
         try:
-            identifier = client.get(f"/nodes/{_own_id(client, reference)}")["ID"]
+            identifier = client.get(f"/nodes/{own_id(client, reference)}")["ID"]
         except ApiError as error:
             errors.append(str(error))
             continue
@@ -220,6 +221,8 @@ def ps(client: Client, /, references: tuple[str, ...], wanted: tuple[tuple[str, 
 @option("--label-add", kind=LABEL, many=True, text='Add or update a node label ("key=value")')
 @option("--label-rm", kind=LIST, many=True, text="Remove a node label if exists")
 @option("--role", kind=Kind("string", role), text='Role of the node ("worker", "manager")')
+@option("--timeout", kind=DURATION, text="With --wait: give up after this time (ns|us|ms|s|m|h) (default 0 = never)")
+@switch("-w", "--wait", text="With --availability drain: wait until no task runs there and all of them run elsewhere")
 @pass_client
 @click.pass_context
 def update(ctx: click.Context, client: Client, /, reference: str, **given: Any) -> None:
@@ -227,6 +230,11 @@ def update(ctx: click.Context, client: Client, /, reference: str, **given: Any) 
     if not any(given.values()):
         click.echo(ctx.get_help(), err=True)
         return
+    from vault.cli.commands.node_drain import check_timeout
+
+    check_timeout(given["timeout"], wait=given["wait"])
+    if given["wait"] and given["availability"] != "drain":
+        raise CommandError("--wait goes with --availability drain")
     found = client.get(f"/nodes/{reference}")
     spec = found["Spec"]
     labels = {**(spec.get("Labels") or {}), **pairs(given["label_add"])}
@@ -241,3 +249,7 @@ def update(ctx: click.Context, client: Client, /, reference: str, **given: Any) 
         changed["Role"] = given["role"]
     client.post(f"/nodes/{found['ID']}/update", changed, version=found["Version"]["Index"])
     click.echo(reference)
+    if given["wait"]:
+        from vault.cli.draining import wait_until_drained
+
+        wait_until_drained(client, {reference: found["ID"]}, timeout_ns=given["timeout"] or 0, quiet=False)
