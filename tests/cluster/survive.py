@@ -38,6 +38,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     unknown_there: int = 0  # of these, how many are there.
     first_s: float | None = None  # From the fault to the first write that began after it and was acknowledged.
     whole_s: float | None = None  # From the mending until every manager took a write.
+    said: str = ""  # What the fault itself measured.
     problems: tuple[str, ...] = ()  # Empty: survived.
     took_s: float = 0.0
 
@@ -85,7 +86,7 @@ class Survival:
             fault=self.fault.name, seed=self.seed, commit=self._commit, node=self.fault.node,
             operations=verdict.operations, acknowledged=count.acknowledged, unknown=count.unknown,
             unknown_there=count.unknown_there, first_s=self._first_s, whole_s=self._whole_s,
-            problems=tuple(self.problems), took_s=time.monotonic() - begun,
+            said=self.fault.said, problems=tuple(self.problems), took_s=time.monotonic() - begun,
         )  # fmt: skip
 
     def _suffer(self, loads: Background) -> None:

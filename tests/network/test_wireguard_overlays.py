@@ -211,7 +211,7 @@ def test_tasks_go_on_talking_while_keys_are_rotated_and_nothing_is_lost_or_shown
                 eventually(lambda seen=seen: there.sent > seen + 100)  # type: ignore[misc]
         assert (there.lost, back.lost, talk.broken) == (0, 0, "")
         assert there.sent > 500
-        assert talk.answered > 50
+        assert talk.answered > 10
         assert not any(PAYLOAD in frame for frame in frames)
         ports = {
             int.from_bytes(frame[36:38], "big") for frame in frames if frame[12:14] == b"\x08\x00" and frame[23] == 17

@@ -80,7 +80,8 @@ def _run(todo: list[Planned], results: Results, *, until: float) -> None:
                 moving = planned.fault in MOVES
                 run = _one(pair if moving else cluster, planned, results, commit)
                 results.add(run)
-                said = "survived" if run.survived else f"PROBLEM: {run.problems[0].splitlines()[0]}"
+                more = f"; {run.said}" if run.said else ""
+                said = f"survived{more}" if run.survived else f"PROBLEM: {run.problems[0].splitlines()[0]}"
                 click.echo(
                     f"[{number}/{len(todo)}] {run.fault}, seed {run.seed}: {said} ({run.took_s:.0f} s)", err=True
                 )

@@ -11,6 +11,8 @@ TIMES = {
     "leader cut off": 8,
     "leader stopped and woken": 8,
     "all processors busy for 10 minutes, heartbeat 1 s": 2,
+    "all managers away for 3 minutes, traffic between tasks": 2,
+    "200 services created and removed in a row": 2,
 }
 OTHERS = 4
 SEED_STEP = 1_000

@@ -18,6 +18,7 @@ class Fault:
         self.world = world
         self.chance = chance
         self.node = ""  # Which node suffers, once it is known.
+        self.said = ""  # What it measured itself, in words.
 
     def do(self) -> None:
         """Break something."""
