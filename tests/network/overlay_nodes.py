@@ -84,6 +84,7 @@ class Node:
             for thread in threading.enumerate():
                 if thread.name.startswith("network"):
                     thread.join()
+            await _until_idle()
             for local in overlays._local.values():
                 if local._namespace is not None:
                     local._namespace.close(remove=False)
@@ -117,6 +118,13 @@ class Node:
     def overlay(self, network: OverlayNetwork) -> Path:
         """The file of a network's namespace."""
         return self.run_root / "netns" / f"overlay-{network.id}"
+
+
+async def _until_idle() -> None:
+    """Return when no thread of the event loop's own does anything."""
+    count = min(32, (os.cpu_count() or 1) + 4)  # As asyncio has it.
+    barrier = threading.Barrier(count)
+    await asyncio.gather(*(asyncio.to_thread(barrier.wait, 10) for _ in range(count)))
 
 
 @contextmanager

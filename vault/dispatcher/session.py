@@ -6,6 +6,7 @@ assignments.  A session ends when any of them does, or by `end`.
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from typing import Final, Protocol
 
@@ -35,6 +36,7 @@ from vault.rpc.messages import (
 )
 
 GATHER_S: Final = 0.05  # Differences are sent this often at most,
+NETWORKS_S: Final = 0.01  # What is new of networks alone waits so long for what follows from the same cause.
 BURST: Final = 4  # but some at once: a service, its address, its task and what others do about it follow each other.
 WAITING_MAX: Final = 1024  # Small messages that wait for a node that does not read.
 
@@ -69,6 +71,8 @@ class Session:
         self._turn = asyncio.Lock()  # One task sends at a time; in the order they asked.
         self._stale = asyncio.Event()  # Something may have changed that the node has to be told.
         self._stale.set()
+        self._urgent = asyncio.Event()  # And that of its tasks or values.
+        self._urgent.set()
         self._small = asyncio.Event()
         self._beat = False
         self._acknowledged: int | None = None
@@ -82,6 +86,7 @@ class Session:
         """Look whether there is news for the node, of its tasks, values or networks."""
         self._stream.touch()
         self._stale.set()
+        self._urgent.set()
 
     def touch_networks(self) -> None:
         """Look whether there is news for the node of its networks alone, which is quicker."""
@@ -167,7 +172,11 @@ class Session:
         allowance, now = Allowance(every_s=GATHER_S, burst=BURST), asyncio.get_running_loop().time
         while True:
             await self._stale.wait()
+            if not self._urgent.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._urgent.wait(), NETWORKS_S)
             self._stale.clear()
+            self._urgent.clear()
             while (message := await self._stream.next()) is not None:
                 await self._send(message)
                 if message.complete:

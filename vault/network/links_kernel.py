@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from vault.model.errors import VaultError
-from vault.network.links_netlink import Netlink
+from vault.network.links_netlink import LOOPBACK, Netlink, address_to, default_route, up, without_ipv6
 from vault.network.namespaces import enter, enter_new, in_thread, is_namespace
 
 _PROGRAM_TIMEOUT_S: Final = 10.0
@@ -74,12 +74,14 @@ def _make_link(path: Path, link: str, host: IPv4Address, task: IPv4Address, devi
                 enter_new(path)
             with Netlink() as there, path.open("rb") as namespace:
                 here.add_pair(link, device, namespace.fileno())
-                here.add_address(link, host, task)
-                here.up(link)
-                there.up("lo")
-                there.add_address(device, task, host)
-                there.up(device)
-                there.add_default_route(device, host)
+                near, far = here.index(link), there.index(device)
+                here.carry_out([address_to(near, host, task), without_ipv6(near), up(near)])
+                there.carry_out(
+                    [
+                        *(without_ipv6(LOOPBACK), up(LOOPBACK)),
+                        *(address_to(far, task, host), without_ipv6(far), up(far), default_route(far, host)),
+                    ]
+                )
                 here.until_carrying(link)
                 there.until_carrying(device)
     except OSError as error:

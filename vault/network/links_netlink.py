@@ -4,11 +4,11 @@ Not pure.  Used by `vault.network.links_kernel` and `overlay_kernel`, in their t
 <linux/if_link.h>.
 """
 
-import contextlib
 import errno
 import socket
 import struct
 import time
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Final, NamedTuple
 
@@ -33,6 +33,7 @@ _RTNH_ONLINK: Final = 4
 _TABLE_MAIN, _PROTOCOL_STATIC, _TYPE_UNICAST = 254, 4, 1
 _SCOPE_UNIVERSE, _SCOPE_LINK = 0, 253
 
+LOOPBACK: Final = 1  # The number of `lo`, in every namespace.
 _EVERYTHING: Final = IPv4Network("0.0.0.0/0")
 _LINK: Final = struct.Struct("=BxHiII")  # Family, device type, index, flags, which flags to change.
 _ADDRESS: Final = struct.Struct("=BBBBi")  # Family, prefix length, flags, scope, index.
@@ -87,10 +88,13 @@ class Netlink(NetlinkSocket):
 
     def up(self, link: str) -> None:
         """Bring a link up, without an IPv6 address that nobody asked for."""
-        index = self.index(link)
-        with contextlib.suppress(OSError):  # Where the kernel has no IPv6, or the link's has been turned off.
-            self.ask(_NEWLINK, 0, _LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0) + _no_ipv6())
-        self.ask(*up(index))
+        self.carry_out([without_ipv6(index := self.index(link)), up(index)])
+
+    def carry_out(self, requests: Iterable[Request]) -> None:
+        """Send many requests at once; raise the first error.  That there is no IPv6 to be left out is none."""
+        for request, error in self.batch(requests):
+            if request.kind != _NEWLINK or not request.body.endswith(_NO_IPV6):
+                raise error
 
     def until_carrying(self, link: str) -> None:
         """Return once a link whose two ends are up carries packets.
@@ -133,20 +137,27 @@ class Netlink(NetlinkSocket):
                 return int(_ADDRESS.unpack_from(body)[4])
         return None
 
-    def add_address(self, link: str, own: IPv4Address, peer: IPv4Address) -> None:
-        """Give a link an address, with a route to the one at its other end."""
-        body = _ADDRESS.pack(socket.AF_INET, 32, 0, _SCOPE_UNIVERSE, self.index(link))
-        body += attribute(_IFA_LOCAL, own.packed) + attribute(_IFA_ADDRESS, peer.packed)
-        self.ask(_NEWADDR, CREATE | EXCL, body)
-
-    def add_default_route(self, link: str, gateway: IPv4Address) -> None:
-        """Send what is for nobody else through a link."""
-        self.ask(*route(self.index(link), _EVERYTHING, gateway=gateway))
-
     def _add(self, link: str, kind: str, data: bytes, about: bytes) -> None:
         info = attribute(_INFO_KIND, kind.encode()) + attribute(_INFO_DATA, data)
         body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + about + attribute(_IFLA_LINKINFO, info)
         self.ask(_NEWLINK, CREATE | EXCL, body)
+
+
+def without_ipv6(index: int) -> Request:
+    """Return the request that keeps a link from getting an IPv6 address that nobody asked for."""
+    return Request(_NEWLINK, 0, _LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0) + _NO_IPV6)
+
+
+def address_to(index: int, own: IPv4Address, peer: IPv4Address) -> Request:
+    """Return the request that gives a link an address, with a route to the one at its other end."""
+    body = _ADDRESS.pack(socket.AF_INET, 32, 0, _SCOPE_UNIVERSE, index)
+    body += attribute(_IFA_LOCAL, own.packed) + attribute(_IFA_ADDRESS, peer.packed)
+    return Request(_NEWADDR, CREATE | EXCL, body)
+
+
+def default_route(index: int, gateway: IPv4Address) -> Request:
+    """Return the request that sends what is for nobody else through a link."""
+    return route(index, _EVERYTHING, gateway=gateway)
 
 
 def up(index: int) -> Request:
@@ -214,6 +225,6 @@ def _name(link: str) -> bytes:
     return attribute(_IFLA_IFNAME, link.encode() + b"\0")
 
 
-def _no_ipv6() -> bytes:
-    mode = attribute(_INET6_ADDR_GEN_MODE, bytes((_ADDR_GEN_NONE,)))
-    return attribute(_IFLA_AF_SPEC, attribute(socket.AF_INET6, mode))
+_NO_IPV6: Final = attribute(
+    _IFLA_AF_SPEC, attribute(socket.AF_INET6, attribute(_INET6_ADDR_GEN_MODE, bytes((_ADDR_GEN_NONE,))))
+)

@@ -13,7 +13,7 @@ from typing import Self
 from vault.network import links_kernel as kernel
 from vault.network.links_kernel import NetworkFailed
 from vault.network.links_names import Names, free_wires
-from vault.network.links_netlink import Netlink
+from vault.network.links_netlink import Netlink, address_to, up, without_ipv6
 from vault.network.mesh_plan import UDPFlows
 from vault.network.mesh_rules import INNER_LINK, Wire
 from vault.network.namespaces import enter, in_thread
@@ -50,10 +50,9 @@ def _make_wire(namespace: Path, wire: Wire) -> None:
             enter(namespace)
             with Netlink() as there:
                 here.add_pair(wire.link, INNER_LINK, inside.fileno())
-                here.add_address(wire.link, wire.node, wire.inner)
-                here.up(wire.link)
-                there.add_address(INNER_LINK, wire.inner, wire.node)
-                there.up(INNER_LINK)
+                near, far = here.index(wire.link), there.index(INNER_LINK)
+                here.carry_out([address_to(near, wire.node, wire.inner), without_ipv6(near), up(near)])
+                there.carry_out([address_to(far, wire.inner, wire.node), without_ipv6(far), up(far)])
     except OSError as error:
         raise NetworkFailed(f"link {wire.link}", error.strerror or str(error)) from None
 

@@ -29,6 +29,19 @@ async def in_thread(work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(thread, work)
 
 
+async def aside(work: Callable[[], T]) -> T:
+    """Do blocking work that enters no namespace in a thread of the event loop's own, which costs half as much.
+
+    Cancelled, it waits for the end of the work, as `in_thread` does.
+    """
+    job = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(job)
+    except asyncio.CancelledError:
+        await asyncio.wait({job})
+        raise
+
+
 def enter_new(path: Path) -> None:
     """Make a namespace, enter it, and hold it by a mount on `path`, which must not exist.  Raises `OSError`."""
     _touch(path)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv6Interface, ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Final, Self
@@ -147,13 +148,30 @@ class OverlayNamespace:
         task: links of its namespace, in which the calling thread is.  namespace: a descriptor of it.
         """
         with _told(self._name, f"link {link.device}"):
-            self._links.add_pair(link.name, link.device, namespace, mtu=link.mtu, mac=gateway_mac(), peer_mac=link.mac)
+            self._add_pair(link, namespace)
             near, far = self._links.index(link.name), task.index(link.device)
             _set(link)
             _all(task, _task_side(far, link, ranges))
             self._all(_overlay_side(near, link))
             task.until_carrying(link.device)
             self._links.until_carrying(link.name)
+
+    def _add_pair(self, link: TaskLink, namespace: int) -> None:
+        add = partial(
+            self._links.add_pair,
+            link.name,
+            link.device,
+            namespace,
+            mtu=link.mtu,
+            mac=gateway_mac(),
+            peer_mac=link.mac,
+        )
+        try:
+            add()
+        except FileExistsError:  # Of a namespace that was let go of; the kernel has not cleaned up yet.
+            with _unless(*_GONE):
+                self._links.delete(link.name)
+            add()
 
     def detach(self, name: str) -> None:
         """Remove a task's link; none of that name is no error.  The kernel takes its time (20 ms)."""

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from vault.model.overlay import OverlayEncryption, OverlayEndpoint, OverlayNetwork
 from vault.network.links_kernel import NetworkFailed
 from vault.network.links_netlink import Netlink
-from vault.network.namespaces import in_thread
+from vault.network.namespaces import aside, in_thread
 from vault.network.overlay_device import DeviceSpec, OverlayNamespace
 from vault.network.overlay_names import DEVICE, PORT, gateway_of, mtu_of, node_mac, port_of, ranges
 from vault.network.overlay_netlink import Vxlan
@@ -154,17 +154,17 @@ class LocalOverlay:
 
     async def has(self, name: str) -> bool:
         """Whether a task's link of that name is there."""
-        return name in await in_thread(self.namespace.task_links)
+        return name in await aside(self.namespace.task_links)
 
     async def strangers(self, names: Collection[str]) -> set[str]:
         """Return the names of links that are none of these."""
         namespace = self._namespace
-        return set() if namespace is None else await in_thread(namespace.task_links) - {*names}
+        return set() if namespace is None else await aside(namespace.task_links) - {*names}
 
     async def unlink(self, name: str) -> None:
         """Remove a task's link; none is no error.  Raises `NetworkFailed`."""
         if (namespace := self._namespace) is not None:
-            await in_thread(lambda: namespace.detach(name))
+            await aside(lambda: namespace.detach(name))
 
     async def close(self, *, remove: bool) -> None:
         """Stop; with `remove`, leave nothing of the network on this node."""
@@ -200,7 +200,10 @@ class LocalOverlay:
             await _tunnels(self.overlay.network, self._node()).ready()
         news, self._news = self._news, _News()
         try:
-            await in_thread(lambda: self._programmed(self.overlay, news))
+            if self._namespace is None:  # The thread enters it.
+                await in_thread(lambda: self._programmed(self.overlay, news))
+            else:
+                await aside(lambda: self._programmed(self.overlay, news))
         except Exception as error:
             self._news.everything = True  # Part of it may hold: the next time everything is compared.
             if isinstance(error, NetworkFailed) and self._spec is None:

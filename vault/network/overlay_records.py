@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 _STATE: Final = "state"
 _VERSION: Final = 1
 _PAUSE: Final = 10
+_LEAST_PAUSE_S: Final = 0.02
 
 
 class LinkRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +118,8 @@ class Records:
 class StateKeeper:
     """Writes what a node was told, in the background; what comes meanwhile is written once.
 
-    Writing a large state takes some 10 ms of processor time, so it pauses ten times as long after each.
+    Writing a large state takes some 10 ms of processor time, so it pauses ten times as long after each; and after a
+    small one so long that what follows at once is written with it.
     """
 
     def __init__(self, records: Records, state: OverlayState) -> None:
@@ -148,4 +150,5 @@ class StateKeeper:
             except OSError as error:
                 logger.warning("overlay_state_not_kept", extra={"err": error.strerror})
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), _PAUSE * (time.monotonic() - began_s))
+                pause_s = max(_LEAST_PAUSE_S, _PAUSE * (time.monotonic() - began_s))
+                await asyncio.wait_for(self._hurry.wait(), pause_s)
