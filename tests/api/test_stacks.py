@@ -17,7 +17,7 @@ from vault.api import relay
 from vault.api.stack_shapes import MAX_BODY_BYTES, stack_of
 from vault.crypto.plaintext import Plaintext
 from vault.model.base import Version
-from vault.model.errors import BadRequest
+from vault.model.errors import BadRequest, NotFound
 from vault.model.ids import Kind
 from vault.stack.deploy import removal
 from vault.store.changes import Delete, Put
@@ -344,6 +344,26 @@ def test_a_secret_that_is_replaced_meanwhile_is_compared_again_a_few_times(times
     assert answer.status == status, answer.text
     if status == 409:
         assert answer.message == "the secrets and configs of stack demo are being changed by others: try again"
+
+
+class Losing(MemoryStore):
+    """A store in which somebody removes a secret just before it is compared."""
+
+    def __init__(self, before: MemoryStore) -> None:
+        super().__init__()
+        self.committed, self.values = before.committed, before.values
+
+    async def value(self, kind: Kind, id: str) -> Plaintext:
+        self.write([Delete(kind, id, self.committed.secrets[id].version.index)])
+        raise NotFound(kind, id)
+
+
+def test_a_secret_that_is_removed_meanwhile_is_made_again() -> None:
+    daemon = Daemon().with_swarm()
+    posted = {"document": {"services": {}, "secrets": DOCUMENT["secrets"]}, "files": {"s.txt": "eA=="}}
+    daemon.post(URL, posted)
+    daemon.manager.memory = Losing(daemon.manager.store())
+    assert told(daemon.post(URL, posted)) == [("create", "secret", "demo_s")]
 
 
 # Bad bodies.

@@ -190,6 +190,9 @@ def test_a_job_waits_too_and_with_each_run() -> None:
     assert world.held() == ["complete: "]
     world.post("web", named(job(), "web", "db=service_started"))
     assert world.met(), "db still runs"
+    world.observe(world.of("db")[0], State.FAILED)
+    world.post("web", named(job(), "web", "db=service_started"))
+    assert not world.met()
 
 
 def test_all_conditions_must_have_been_met_at_one_moment() -> None:

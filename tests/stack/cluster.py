@@ -109,10 +109,10 @@ class Cluster:
     def secrets(self) -> list[str]:
         return sorted(one.spec.name for one in self.snap.secrets.values())
 
-    def make_secret(self, name: str, value: bytes = b"value") -> None:
+    def make_secret(self, name: str, value: bytes = b"value", labels: dict[str, str] | None = None) -> None:
         """Create a secret, as another client would."""
         secret_id = self.new_id()
-        secret = Secret(id=secret_id, spec=SecretSpec(name=name))
+        secret = Secret(id=secret_id, spec=SecretSpec(name=name, labels=labels or {}))
         self.write(Put(secret), PutValue(Kind.SECRET, secret_id, Plaintext(value)))
 
     def drop(self, kind: Kind, name: str) -> None:

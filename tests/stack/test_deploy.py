@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from tests.stack.builders import service
 from tests.stack.cluster import Cluster
 from vault.model.ids import Kind
 from vault.model.service import UpdateState, UpdateStatus
@@ -109,25 +110,67 @@ def test_labels_of_a_secret_are_brought_up_to_date() -> None:
     assert not [change for change in proposal.changes if isinstance(change, PutValue)]
 
 
+RULE = "rpc error: code = InvalidArgument desc = "
+
+
 @pytest.mark.parametrize(
-    ("changed", "error"),
+    ("text", "error"),
     [
-        # Refused while the plan is made, and refused by the store's own rules at the last step.
-        ("services: {web: {image: nginx, secrets: [out]}}\nsecrets: {out: {external: true}}", "secret not found: out"),
+        (
+            "services: {web: {image: nginx, secrets: [out]}}\nsecrets: {out: {external: true}}",
+            "service web: secret not found: out",
+        ),
         (
             STACK.replace("networks: {other: }", "networks: {other: {ipam: {config: [{subnet: 300.0.0.0/8}]}}}"),
-            "failed to create network demo_other: invalid network config:",
+            "failed to create network demo_other: invalid network config:\n"
+            "invalid subnet 300.0.0.0/8: invalid CIDR block notation",
+        ),
+        (
+            service("ports: ['80:80']\ndeploy: {endpoint_mode: dnsrr}"),
+            f"failed to create service demo_web: {RULE}"
+            "EndpointSpec: port published with ingress mode can't be used with dnsrr mode",
+        ),
+        (
+            service("deploy: {restart_policy: {condition: sometimes}}"),
+            f"failed to create service demo_web: {RULE}"
+            'unrecognized restart condition: "sometimes": use none, on-failure or any',
+        ),
+        (
+            service("secrets: [{source: s, target: x}, {source: t, target: /run/secrets/x}]")
+            + "secrets: {s: {file: s}, t: {file: s}}",
+            f"failed to create service demo_web: {RULE}"
+            "secret references 'demo_s' and 'demo_t' have a conflicting target: '/run/secrets/x'",
+        ),
+        (
+            "services: {a: {image: b, ports: ['80:80']}, c: {image: d, ports: ['80:81']}}",
+            f"failed to create service demo_c: {RULE}port '80' is already in use by service 'demo_a' "
+            f"({'0007'.ljust(25, 'z')}) as an ingress port",
         ),
     ],
 )
-def test_a_deploy_that_fails_proposes_nothing(changed: str, error: str) -> None:
+def test_a_deploy_that_fails_proposes_nothing(text: str, error: str) -> None:
     cluster = Cluster()
     before = cluster.snap
     with pytest.raises((NotDeployable, StepRefused)) as raised:
-        cluster.deploy(changed, contents=FILES)
-    assert error in str(raised.value)
+        cluster.deploy(text, contents=FILES)
+    assert str(raised.value) == error
     assert cluster.snap is before
     assert raised.value.status == 400
+
+
+def test_a_service_does_not_change_from_replicated_to_global() -> None:
+    cluster = deployed("services: {a: {image: b}}")
+    with pytest.raises(StepRefused) as raised:
+        cluster.deploy("services: {a: {image: b, deploy: {mode: global}}}")
+    assert raised.value.status == 501
+    assert str(raised.value) == (
+        "failed to update service demo_a: rpc error: code = Unimplemented desc = service mode change is not allowed"
+    )
+
+
+def test_one_port_on_each_node_may_belong_to_several_services() -> None:
+    port = "[{target: 80, published: 80, mode: host}]"
+    assert len(deployed(PORTS.format(port, port)).snap.services) == 2
 
 
 def test_changed_bytes_are_refused_before_anything_else_is_done() -> None:
@@ -182,7 +225,7 @@ def test_a_port_moves_from_one_service_to_another_in_one_deploy(before: Any, aft
 
 def test_a_port_that_somebody_else_has_is_refused_and_named() -> None:
     cluster = deployed(PORTS.format(["80:80"], []))
-    with pytest.raises(NotDeployable, match="port '80' is already in use by service 'demo_a' as an ingress port"):
+    with pytest.raises(StepRefused, match=r"port '80' is already in use by service 'demo_a' .* as an ingress port"):
         cluster.deploy("services: {x: {image: b, ports: ['80:80']}}", name="other")
 
 

@@ -64,6 +64,10 @@ def test_a_network_is_said_by_its_name() -> None:
     assert [(one.field, one.old) for one in proposal.done[-1].fields] == [("Networks.demo_y", None)]
 
 
+def test_a_list_in_another_order_is_a_difference() -> None:
+    assert told("volumes: [/a, /b]", "volumes: [/b, /a]") == [("(the order of a list)", None, None)]
+
+
 def test_long_values_are_cut_after_they_were_compared() -> None:
     ((_, old, new),) = told(f"environment: {{A: {'x' * 500}1}}", f"environment: {{A: {'x' * 500}2}}")
     assert old == new == "x" * 199 + "…"

@@ -74,15 +74,21 @@ def test_going_back_to_earlier_bytes_goes_back_to_their_secret() -> None:
     assert cluster.references("demo_web") == {"password": "demo_s"}
 
 
-def test_of_two_with_the_same_bytes_the_one_in_use_stays() -> None:
+def test_of_several_with_the_same_bytes_the_one_in_use_stays() -> None:
     cluster = deployed()
-    rotated(cluster, b"22")
-    cluster.deploy("services: {}", prune=False)
-    rotated(cluster, b"333")
-    rotated(cluster, b"4444", prune=True)
-    assert "demo_s" not in cluster.secrets()
-    cluster.make_secret("demo_s", b"4444")
-    assert rotated(cluster, b"4444")[-1] == "unchanged service demo_web"
+    for number in range(8):
+        cluster.make_secret(f"demo_s-{number}", b"1", labels=generation("demo"))
+    assert rotated(cluster, b"1") == ["unchanged secret demo_s", "unchanged service demo_web"]
+
+
+def test_a_generation_of_another_stack_is_not_taken_for_ours() -> None:
+    cluster = deployed()
+    cluster.make_secret("elsewhere", b"22", labels=generation("other"))
+    assert rotated(cluster, b"22")[0] == "create secret demo_s-tag2"
+
+
+def generation(stack: str) -> dict[str, str]:
+    return {"vault.stack.generation-of": "demo_s", "com.docker.stack.namespace": stack}
 
 
 def test_prune_takes_a_secret_only_when_no_rollback_can_meet_it() -> None:

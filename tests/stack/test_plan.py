@@ -3,19 +3,15 @@
 import msgspec
 import pytest
 
-from tests.stack.builders import service, stack
+from tests.stack.builders import stack
 from vault.model.base import Version
-from vault.model.container import ContainerSpec
 from vault.model.secret import Config, ConfigSpec, Secret, SecretSpec
 from vault.model.service import (
     Endpoint,
     EndpointSpec,
-    Global,
     PortConfig,
     Service,
-    ServiceMode,
     ServiceSpec,
-    TaskSpec,
 )
 from vault.stack.convert import Deployment, convert
 from vault.stack.errors import NotDeployable, StackError
@@ -231,59 +227,9 @@ def test_a_nodes_own_network_needs_no_looking_up() -> None:
             Existing(),
             "the stack defines two secrets with the name x: give one of them another name",
         ),
-        (
-            service("ports: ['80:80']\ndeploy: {endpoint_mode: dnsrr}"),
-            Existing(),
-            "failed to create service demo_web: rpc error: code = InvalidArgument desc = "
-            "EndpointSpec: port published with ingress mode can't be used with dnsrr mode",
-        ),
-        (
-            service("deploy: {restart_policy: {condition: sometimes}}"),
-            Existing(),
-            "failed to create service demo_web: rpc error: code = InvalidArgument desc = "
-            'unrecognized restart condition: "sometimes": use none, on-failure or any',
-        ),
-        (
-            service("secrets: [{source: s, target: x}, {source: t, target: /run/secrets/x}]").replace(
-                "services", "services"
-            )
-            + "secrets: {s: {file: s}, t: {file: s}}",
-            Existing(),
-            "failed to create service demo_web: rpc error: code = InvalidArgument desc = "
-            "secret references 'demo_s' and 'demo_t' have a conflicting target: '/run/secrets/x'",
-        ),
-        (
-            service("ports: ['80:80']"),
-            existing(foreign("other", port=PortConfig(target_port=80, published_port=80))),
-            "failed to create service demo_web: rpc error: code = InvalidArgument desc = "
-            "port '80' is already in use by service 'other' as an ingress port",
-        ),
-        (
-            "services: {a: {image: b, ports: ['80:80']}, c: {image: d, ports: ['80:81']}}",
-            Existing(),
-            "failed to create service demo_c: rpc error: code = InvalidArgument desc = "
-            "port '80' is already in use by service 'demo_a' as an ingress port",
-        ),
     ],
 )
 def test_what_stands_in_the_way_is_said_before_the_first_step(text: str, world: Existing, error: str) -> None:
     with pytest.raises(StackError) as raised:
         plan(deployment(text), world)
     assert str(raised.value) == error
-
-
-def test_one_port_on_each_node_may_belong_to_several_services() -> None:
-    text = """
-        services:
-          a: {image: b, ports: [{target: 80, published: 80, mode: host}]}
-          c: {image: d, ports: [{target: 80, published: 80, mode: host}]}
-    """
-    assert len(plan(deployment(text), Existing())) == 3
-
-
-def test_a_service_does_not_change_from_replicated_to_global() -> None:
-    made = deployment("services: {a: {image: b, deploy: {mode: global}}}")
-    old = running(ServiceSpec(name="demo_a", labels=LABELS, task_template=TaskSpec(container_spec=ContainerSpec())))
-    assert made.services[0].mode == ServiceMode(global_=Global())
-    with pytest.raises(NotDeployable, match="service mode change is not allowed"):
-        plan(made, existing(old))

@@ -6,7 +6,7 @@ from vault.model.base import Version
 from vault.model.container import ContainerSpec
 from vault.model.ids import Kind
 from vault.model.secret import Secret, SecretReference, SecretSpec
-from vault.model.service import Service, ServiceSpec, TaskSpec
+from vault.model.service import Endpoint, EndpointSpec, PortConfig, Service, ServiceSpec, TaskSpec
 from vault.model.task import Task
 from vault.store.changes import Delete, Put, Relied
 from vault.store.snapshot import Snapshot, Stale
@@ -101,3 +101,22 @@ def test_a_difference_too_long_ago_is_unknown() -> None:
     for index in range(2, 5000):
         snap = snap.apply((), index=index, now_s=1.0)
     assert snap.changed_since(first) is None
+
+
+def test_services_are_found_by_the_ports_they_publish_or_were_given_and_no_longer_by_those_they_left() -> None:
+    def publishing(version: int, *asked: int, given: int = 0) -> Put:
+        spec = ServiceSpec(name="web", endpoint_spec=EndpointSpec(ports=tuple(map(port, asked))))
+        endpoint = Endpoint(ports=(port(given),) if given else ())
+        return Put(Service(id="w", version=Version(index=version), spec=spec, endpoint=endpoint))
+
+    def port(number: int) -> PortConfig:
+        return PortConfig(target_port=80, published_port=number)
+
+    def found(snap: Snapshot) -> list[int]:
+        return [number for number in (0, 80, 81, 30_000) if list(snap.services_publishing(number, "tcp"))]
+
+    first = Snapshot().apply((publishing(0, 80, 0),), index=1, now_s=1.0)
+    second = first.apply((publishing(1, 81, 0, given=30_000),), index=2, now_s=1.0)
+    third = second.apply((Delete(Kind.SERVICE, "w", 2),), index=3, now_s=1.0)
+    assert [found(snap) for snap in (first, second, third)] == [[80], [81, 30_000], []]
+    assert not list(first.services_publishing(80, "udp"))

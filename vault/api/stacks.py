@@ -4,6 +4,7 @@ The manager that leads judges and proposes everything in one commit.  The bytes 
 else; those that are there already are compared with it, and no answer says more than whether they are the same.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -34,6 +35,7 @@ from vault.model.stack import StackRecord
 from vault.stack.convert import Deployment, convert
 from vault.stack.deploy import Proposal, Wishes, deploy, removal
 from vault.stack.generations import Key, NotCompared, comparisons
+from vault.stack.load import Stack
 from vault.stack.posted import load_posted
 from vault.stack.revision import check_base, parts_of, record_of, revision_of, stacks_in
 from vault.store.changes import Change
@@ -99,8 +101,9 @@ class Stacks:
         """Bring the cluster to what a compose document says, in one commit, or say what that would change."""
         store, name = self.context.manager.store(), request.path_params["name"]
         posted = await stack_of(await read(request, MAX_BODY_BYTES))
-        stack = load_posted(posted.document, posted.files)
-        deploying = Deploying(self.context, store, request, posted, convert(stack, name))
+        # In a thread: a document of hundreds of services takes longer than the event loop may be held.
+        stack, deployment = await asyncio.to_thread(_judged, posted, name)
+        deploying = Deploying(self.context, store, request, posted, deployment)
         for _ in range(TRIES):
             await deploying.compare()
             try:
@@ -127,6 +130,12 @@ class Stacks:
         await store.submit(build)
         changes = tuple(change_of(done, planned=False) for done in made[-1].done)
         return answers.json(StackAnswer(name=name, revision=revision_of(()), changes=changes))
+
+
+def _judged(posted: PostedStack, name: str) -> tuple[Stack, Deployment]:
+    """Return what the document says, and what it needs in the cluster; raise `StackError`."""
+    stack = load_posted(posted.document, posted.files)
+    return stack, convert(stack, name)
 
 
 class Deploying:

@@ -47,7 +47,10 @@ Where we differ from Docker on purpose:
 - Off a terminal a line of progress is printed when it changes, not five times a second.
 - `service update --secret-rm` and `--config-rm` take names and ids, so that
   `--secret-rm ID --secret-add source=NEW,target=OLD` rotates in one step.
-- Everything about a stack is checked before the first object is made: a refused `stack deploy` leaves nothing behind.
+- `stack deploy` is one commit of the managers: refused or broken off, it leaves nothing behind, and what did not change
+  is not touched. `--plan` prints what it would change, `--rotate-changed` makes a new secret of a file that changed,
+  `--prune` also takes secrets and configs that nothing uses any more (`stacks.md`); `depends_on` is honoured
+  (`stack-files.md`).
 - A secret or config stays while the spec that a service would roll back to refers to it; Docker lets it go.
 - The `docker` command cannot `exec` with streams or `attach` here, since both need an upgraded connection: use
   `vault exec`, `vault logs -f`. What it asks of single containers, builds and plugins is refused with a sentence.

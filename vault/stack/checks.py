@@ -1,32 +1,24 @@
-"""Whether a cluster can become what a stack says: all that can be known before the first step.
+"""Whether a cluster can become what a stack says, as far as Docker's client looks before it sends anything.
 
-Pure; called by `vault.stack.plan`.  What the cluster would refuse half-way is refused here, in the words in which the
-command line would have passed the refusal on.
+Pure; called by `vault.stack.plan`.  Texts are the client's; what the store's own rules refuse comes in `carry`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from vault.model.errors import VaultError
-from vault.model.service import PortConfig, ServiceSpec
 from vault.stack.convert import Deployment
 from vault.stack.errors import NotDeployable, StackError
 from vault.stack.existing import Existing
 from vault.stack.namespace import NAMESPACE_LABEL
-from vault.stack.references import with_ids
-from vault.store.rules_references import check_targets
-from vault.store.rules_spec import check_spec
 
 _NODE_NETWORKS = frozenset(("host", "none", "bridge", "default"))  # On every node, and never looked up.
 
 
-def check_deployable(deployment: Deployment, existing: Existing, *, prune: bool) -> None:
+def check_deployable(deployment: Deployment, existing: Existing) -> None:
     """Raise `StackError` for the first thing that stands in the way."""
     _check_networks(deployment, existing)
     _check_references(deployment, existing)
     _check_defined_once(deployment)
     _check_taken(deployment, existing)
-    _check_services(deployment, existing)
-    _check_ports(deployment, existing, prune=prune)
 
 
 def _check_networks(deployment: Deployment, existing: Existing) -> None:
@@ -104,54 +96,3 @@ def _once(kind: str, names: Iterable[str]) -> None:
         if name in seen:
             raise StackError(f"the stack defines two {kind}s with the name {name}: give one of them another name")
         seen.add(name)
-
-
-def _check_services(deployment: Deployment, existing: Existing) -> None:
-    """Raise `NotDeployable` for a service that the cluster would not take as it is, or whose mode would change."""
-    for spec in deployment.services:
-        found = existing.services.get(spec.name)
-        verb = "create" if found is None else "update"
-        try:
-            check_spec(spec)
-            check_targets(_with_any_ids(spec).task_template.container_spec)
-        except VaultError as error:
-            raise NotDeployable(f"failed to {verb} service {spec.name}: {error}") from None
-        if found is not None and found.spec.mode.name != spec.mode.name:
-            raise NotDeployable(
-                f"failed to update service {spec.name}: rpc error: code = Unimplemented desc = "
-                "service mode change is not allowed"
-            )
-
-
-def _with_any_ids(spec: ServiceSpec) -> ServiceSpec:
-    """Return a spec whose references look resolved: a name stands for the id that is not known yet."""
-    container = spec.task_template.container_spec
-    secrets = {reference.secret_name: reference.secret_name for reference in container.secrets}
-    configs = {reference.config_name: reference.config_name for reference in container.configs}
-    return with_ids(spec, secrets, configs)
-
-
-def _check_ports(deployment: Deployment, existing: Existing, *, prune: bool) -> None:
-    """Raise `NotDeployable` when two services would publish one port, unless both do so on their own node only."""
-    ours = {spec.name for spec in deployment.services}
-    gone = existing.services_of(deployment.namespace).keys() if prune else frozenset()
-    taken: dict[tuple[int, str], tuple[str, PortConfig]] = {}
-    for name, service in existing.services.items():
-        if name not in ours and name not in gone:
-            for port in (*_published(service.spec), *service.endpoint.ports):
-                taken.setdefault((port.published_port, port.protocol), (name, port))
-    for spec in deployment.services:
-        verb = "update" if spec.name in existing.services else "create"
-        for port in _published(spec):
-            other, theirs = taken.setdefault((port.published_port, port.protocol), (spec.name, port))
-            if other != spec.name and not port.publish_mode == theirs.publish_mode == "host":
-                how = "an ingress port" if theirs.publish_mode == "ingress" else "a host-published port"
-                raise NotDeployable(
-                    f"failed to {verb} service {spec.name}: rpc error: code = InvalidArgument desc = "
-                    f"port '{port.published_port}' is already in use by service '{other}' as {how}"
-                )
-
-
-def _published(spec: ServiceSpec) -> Iterator[PortConfig]:
-    if spec.endpoint_spec is not None:
-        yield from (port for port in spec.endpoint_spec.ports if port.published_port)

@@ -1,8 +1,6 @@
-"""The steps that bring a cluster to what a stack says.
+"""The steps that bring a cluster to what a stack says, in order.
 
-Pure; called by the command line with what the cluster holds, and carried out by it in order.  Everything that can be
-checked is checked here, before the first step.  Steps that a cluster may refuse (a secret's value cannot be compared
-without asking) come first, so that a refused deploy leaves nothing half-made.
+Pure; called by `vault.stack.deploy` with what the cluster holds; `vault.stack.carry` makes changes of them.
 """
 
 from dataclasses import dataclass
@@ -27,7 +25,7 @@ class RemoveService:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateSecret:
-    """Bring a secret's labels up to date; the cluster refuses another value."""
+    """Bring a secret's labels up to date; its value is the posted one."""
 
     id: str
     version: int
@@ -36,7 +34,7 @@ class UpdateSecret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateConfig:
-    """Bring a config's labels up to date; the cluster refuses another value."""
+    """Bring a config's labels up to date; its value is the posted one."""
 
     id: str
     version: int
@@ -66,14 +64,14 @@ class CreateConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateService:
-    """Create a service; `with_ids` first."""
+    """Create a service; its references carry names."""
 
     spec: ServiceSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateService:
-    """Give a service a new spec; `with_ids` first."""
+    """Give a service a new spec; its references carry names."""
 
     id: str
     version: int
@@ -101,7 +99,7 @@ def plan(
     changed keeps the image it has, which may be pinned to a digest (`--resolve-image changed|never`).
     Raises `NotDeployable` for what the cluster lacks or holds in the way, before anything is made.
     """
-    check_deployable(deployment, existing, prune=prune)
+    check_deployable(deployment, existing)
     return (
         *_secret_updates(deployment, existing),
         *_config_updates(deployment, existing),

@@ -59,7 +59,8 @@ def updated_service(snapshot: Snapshot, service_id: str, posted: ServiceSpec, *,
         raise Unimplemented("renaming services is not supported")
     if spec.mode.name != old.spec.mode.name:
         raise Unimplemented("service mode change is not allowed")
-    _check_ports(snapshot, spec, service_id)
+    if _published(spec.endpoint_spec) != _published(old.spec.endpoint_spec):
+        _check_ports(snapshot, spec, service_id)
     check_references(snapshot, spec.task_template.container_spec)
     new = msgspec.structs.replace(
         old,
@@ -214,14 +215,11 @@ def _check_ports(snapshot: Snapshot, spec: ServiceSpec, service_id: str) -> None
 
     Two services may publish one port in host mode: the scheduler keeps them on different nodes.
     """
-    wanted = [port for port in _published(spec.endpoint_spec) if port.published_port]
-    if not wanted:
-        return
-    for other in snapshot.services.values():
-        if other.id == service_id:
-            continue
-        for theirs in (*_published(other.spec.endpoint_spec), *other.endpoint.ports):
-            for port in wanted:
+    for port in _published(spec.endpoint_spec):
+        for other in snapshot.services_publishing(port.published_port, port.protocol):
+            if other.id == service_id:
+                continue
+            for theirs in (*_published(other.spec.endpoint_spec), *other.endpoint.ports):
                 _check_port(port, theirs, other)
 
 

@@ -28,6 +28,7 @@ from vault.store.removals import Removals
 Key = tuple[Kind, str]
 Ids: TypeAlias = "HashTrieSet[str]"
 K = TypeVar("K")
+Published = tuple[int, str]  # Number and protocol.
 Slot = tuple[str, int, str]  # Service, slot, and the node of a global task.
 NO_IDS: Ids = HashTrieSet()
 CREATED = frozenset({Kind.SECRET, Kind.CONFIG, Kind.SERVICE, Kind.NETWORK, Kind.STACK})  # What clients create.
@@ -69,6 +70,7 @@ class Snapshot:
     by_slot: HashTrieMap[Slot, Ids] = field(default_factory=HashTrieMap)
     by_node: HashTrieMap[str, Ids] = field(default_factory=HashTrieMap)
     users: HashTrieMap[Key, Ids] = field(default_factory=HashTrieMap)  # Secret, config or network -> services.
+    publishers: HashTrieMap[Published, Ids] = field(default_factory=HashTrieMap)  # Published port -> services.
     removals: Removals = field(default_factory=Removals)
     log: ChangeLog = field(default_factory=ChangeLog)
 
@@ -145,6 +147,11 @@ class Snapshot:
         services = self.services
         return (services[service_id] for service_id in self.users.get((kind, object_id), NO_IDS))
 
+    def services_publishing(self, number: int, protocol: str) -> Iterator[Service]:
+        """Return the services that publish a port, or were given it, in either mode."""
+        services = self.services
+        return (services[service_id] for service_id in self.publishers.get((number, protocol), NO_IDS))
+
     def changed_since(self, before: Snapshot) -> set[Key] | None:
         """Return the objects touched between `before` and this snapshot, or more; None = too long ago to tell."""
         if before.log is not self.log or not 0 <= self.index - before.index <= LOG_COMMITS:
@@ -176,7 +183,7 @@ class Draft:
     def __init__(self, base: Snapshot) -> None:
         self.base = base
         self.objects = dict(base.objects)
-        self.names, self.users = base.names, base.users
+        self.names, self.users, self.publishers = base.names, base.users, base.publishers
         self.by_service, self.by_slot, self.by_node = base.by_service, base.by_slot, base.by_node
         self.touched: set[Key] = set()
         self.removed: list[str] = []
@@ -238,6 +245,8 @@ class Draft:
         if isinstance(obj, Service):
             for key in used_by(obj):
                 self.users = _add(self.users, key, obj.id)
+            for port in published_by(obj):
+                self.publishers = _add(self.publishers, port, obj.id)
 
     def unindex(self, kind: Kind, obj: AnyObject) -> None:
         """Take an object out of the indexes."""
@@ -253,6 +262,8 @@ class Draft:
         if isinstance(obj, Service):
             for used in used_by(obj):
                 self.users = _drop(self.users, used, obj.id)
+            for port in published_by(obj):
+                self.publishers = _drop(self.publishers, port, obj.id)
 
     def finish(self, index: int) -> Snapshot:
         """Return the snapshot, and note in the log what it touched."""
@@ -266,6 +277,7 @@ class Draft:
             objects=self.objects,
             names=self.names,
             users=self.users,
+            publishers=self.publishers,
             by_service=self.by_service,
             by_slot=self.by_slot,
             by_node=self.by_node,
@@ -296,6 +308,13 @@ def used_by(service: Service) -> set[Key]:
         keys |= {(Kind.CONFIG, ref.config_id) for ref in container.configs}
         keys |= {(Kind.NETWORK, ref.target) for ref in spec.task_template.networks}
     return keys
+
+
+def published_by(service: Service) -> set[Published]:
+    """Return the ports that a service publishes: those of its spec, and those it was given."""
+    asked = service.spec.endpoint_spec.ports if service.spec.endpoint_spec else ()
+    ports = (*asked, *service.endpoint.ports)
+    return {(port.published_port, port.protocol) for port in ports if port.published_port}
 
 
 def _slot(task: Task) -> Slot:
