@@ -94,6 +94,18 @@ def test_an_old_task_that_ends_leaves_the_slot_to_the_new_one() -> None:
     assert len(world.tasks()) == 2
 
 
+def test_both_ended_at_once_are_as_if_the_new_one_had_been_first() -> None:
+    world = World()
+    world.run(spec(1, update=ONE))
+    world.update(spec(1, image="v2", update=ONE, restart=NEVER))
+    old, new = world.tasks()
+    world.observe(new, State.FAILED, settle=False)
+    world.observe(old, State.FAILED, settle=False)
+    world.settle()
+    world.wait(6)
+    assert world.images() == ["v2"], "the policy of the old one asks for a successor"
+
+
 def test_both_lost_with_their_node_leave_one_successor() -> None:
     world = World(nodes=1)
     updating(world)

@@ -115,6 +115,16 @@ def test_failures_up_to_the_ratio_are_tolerated() -> None:
     assert world.status[0] == "paused"
 
 
+def test_failures_of_just_the_ratio_are_tolerated() -> None:
+    config = UpdateConfig(parallelism=1, max_failure_ratio=0.5, monitor=SECOND)
+    world = World()
+    world.run(spec(4, update=config))
+    world.update(spec(4, image="v2", update=config))
+    for _ in range(2):
+        world.follow(State.FAILED)
+    assert world.status == ("updating", "update in progress")
+
+
 def test_failures_do_not_stop_an_update_that_is_to_continue() -> None:
     config = UpdateConfig(parallelism=1, failure_action="continue", monitor=SECOND)
     none = RestartPolicy(condition="none")

@@ -167,6 +167,12 @@ class Task(Object, frozen=True, kw_only=True):
         return self.job_iteration is not None and self.status.state is State.COMPLETE
 
     @property
+    def finished(self) -> bool:
+        """Whether it did what it was for: it completed, and its restart policy does not want that done again."""
+        policy = self.spec.restart_policy
+        return self.state is State.COMPLETE and policy is not None and policy.condition in ("none", "on-failure")
+
+    @property
     def slot_key(self) -> int | str:
         """What tells its slot from others of its service: the slot, or the node for a global service's task."""
         return self.slot if self.slot or self.numbered else self.node_id

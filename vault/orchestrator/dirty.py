@@ -11,15 +11,13 @@ from vault.orchestrator.work import SlotKey, Work
 from vault.scheduler.constraint import node_matches, parse_stored
 
 
-def dirty_slots(work: Work) -> list[SlotKey]:
-    """Return the slots whose task is to be exchanged, in order; on a paused node a global service keeps its task."""
-    return [key for key in work.in_order() if is_slot_dirty(work, key) and not is_paused(work, key)]
-
-
 def is_slot_dirty(work: Work, key: SlotKey) -> bool:
-    """Whether nothing in a slot is, or was before it ended for good, what the spec asks for."""
+    """Whether a slot's task is to be exchanged: nothing in it is, or was before it ended for good, as the spec asks.
+
+    On a paused node a global service keeps its task.
+    """
     filling = [*work.wanted(key), *work.ended_for_good(key)]  # Both: start-first, a new one may have ended for good.
-    return bool(filling) and all(is_dirty(work, task) for task in filling)
+    return bool(filling) and all(is_dirty(work, task) for task in filling) and not is_paused(work, key)
 
 
 def superfluous(work: Work, key: SlotKey) -> list[Task]:

@@ -9,28 +9,27 @@ that one is asked to stop once the new one runs.  So a slot has two wanted tasks
 `exchange_slot` is the one way to exchange a task, whoever has a reason to; `hand_over` ends what it began start-first.
 """
 
-from datetime import datetime
+from heapq import nsmallest
 
 from msgspec.structs import replace
 
 from vault.model.task import State, Task
 from vault.orchestrator.dirty import superfluous
-from vault.orchestrator.progress import Progress
-from vault.orchestrator.work import SlotKey, Work, after_ns, asked_to_stop, made
+from vault.orchestrator.progress import Progress, how_many, is_own
+from vault.orchestrator.work import SlotKey, Work, asked_to_stop, made
 
 START_FIRST = "start-first"
 MAX_EXCHANGED = 128  # Slots in one decision; the rest follow in the next.
 
 
 def exchange(work: Work, progress: Progress) -> None:
-    """Replace as many dirty slots as the update may have in hand at a time."""
-    busy = sum(1 for key, task in progress.own if is_in_hand(work, progress, task))
-    free = len(progress.dirty) if not progress.config.parallelism else progress.config.parallelism - busy
-    chosen = progress.dirty[: min(max(free, 0), MAX_EXCHANGED)]
-    for key in chosen:
+    """Replace as many dirty slots as the update may have in hand at a time, the lowest first."""
+    config = progress.config
+    free = config.parallelism - how_many(progress.in_hand, work.now) if config.parallelism else MAX_EXCHANGED
+    for key in nsmallest(min(free, MAX_EXCHANGED), progress.dirty):
+        work.load(key)
         new = replace(work.new_task(key), update_started_at=progress.status.started_at)
-        progress.own.append((key, exchange_slot(work, key, new, start_first=progress.config.order == START_FIRST)))
-    del progress.dirty[: len(chosen)]
+        exchange_slot(work, key, new, start_first=config.order == START_FIRST)
 
 
 def exchange_slot(work: Work, key: SlotKey, new: Task, *, start_first: bool) -> Task:
@@ -69,41 +68,7 @@ def hand_over(work: Work) -> None:
 
 def note_running(work: Work, progress: Progress) -> None:
     """Remember since when the update's tasks run; their failures are judged by it."""
-    for n, (key, task) in enumerate(progress.own):
-        if task.state is State.RUNNING and task.running_since is None:
-            noted = replace(task, running_since=work.now)
-            work.put(noted)
-            progress.own[n] = (key, noted)
-
-
-def is_in_hand(work: Work, progress: Progress, task: Task) -> bool:
-    """Whether the exchange of a slot is not over yet: its new task has to run, and then the delay to pass."""
-    if task.state.terminal:
-        since: datetime | None = task.updated_at
-    elif not task.wanted:
-        return False
-    else:
-        since = task.running_since
-    if since is None:
-        return True
-    over_at = after_ns(since, progress.config.delay)
-    if work.now < over_at:
-        work.again(over_at)
-        return True
-    return False
-
-
-def is_settling(work: Work, progress: Progress) -> bool:
-    """Whether some task of the update has yet to run, or to have run as long as it is watched."""
-    waiting = False
-    for _, task in progress.own:
-        if not task.live:
-            continue
-        if task.running_since is None:
-            waiting = True
-            continue
-        watched_until = after_ns(task.running_since, progress.watch_ns)
-        if work.now < watched_until:
-            work.again(watched_until)
-            waiting = True
-    return waiting
+    for key in tuple(work.slots):
+        for task in work.tasks(key):
+            if task.state is State.RUNNING and task.running_since is None and is_own(task, progress.status):
+                work.put(replace(task, running_since=work.now))

@@ -11,12 +11,9 @@ from msgspec.structs import replace
 
 from vault.model.errors import FailedPrecondition, InvalidArgument
 from vault.model.service import UpdateState, UpdateStatus
-from vault.model.task import Task
-from vault.orchestrator.dirty import dirty_slots
 from vault.orchestrator.overdue import why_incomplete
-from vault.orchestrator.progress import IN_PROGRESS, Progress, current_status, due_at, has_begun, progress_of
-from vault.orchestrator.restart import has_finished
-from vault.orchestrator.work import Work, after_ns
+from vault.orchestrator.progress import Progress, due_at
+from vault.orchestrator.work import Work
 from vault.store.rules_service import check_rollback
 
 ROLLBACK, CONTINUE = "rollback", "continue"
@@ -30,13 +27,9 @@ class Failure:
     is_final: bool = False  # Whether it ends the update though its failure action is to continue.
 
 
-def has_failed(work: Work) -> bool:
+def has_failed(work: Work, progress: Progress) -> bool:
     """Pause or roll back an update in progress that has failed; return whether one of these was decided."""
-    status = current_status(work.service)
-    if status is None or status.state not in IN_PROGRESS or not has_begun(status):
-        return False
-    progress = progress_of(work, status, [])
-    failure = by_deadline(work, progress) or by_tasks(work, progress)
+    failure = by_deadline(work, progress) or by_tasks(progress)
     if failure is None:
         return False
     action = progress.config.failure_action
@@ -51,35 +44,17 @@ def has_failed(work: Work) -> bool:
     return True
 
 
-def by_tasks(work: Work, progress: Progress) -> Failure | None:
+def by_tasks(progress: Progress) -> Failure | None:
     """Return the failure that the update's tasks are, if more of them ended early than it tolerates."""
-    failed = failures(progress)
-    if not failed:
+    failed = [task for tasks in progress.failed.values() for task in tasks]
+    if not failed or len(failed) / progress.size <= progress.config.max_failure_ratio:
         return None
-    progress.dirty = dirty_slots(work)
-    if len(failed) / progress.size <= progress.config.max_failure_ratio:
-        return None
-    return Failure(f"due to failure or early termination of task {failed[-1].id}")
-
-
-def failures(progress: Progress) -> list[Task]:
-    """Return the update's tasks that ended by themselves before, or not long enough after, they were running.
-
-    Unlike SwarmKit's, a task that completed and is not to run again has not failed: that is what it was for.
-    """
-    failed = [
-        task
-        for _, task in progress.own
-        if task.state.terminal
-        and task.stop_asked_at is None
-        and not has_finished(task)
-        and (task.running_since is None or task.updated_at < after_ns(task.running_since, progress.monitor_ns))
-    ]
-    return sorted(failed, key=lambda task: task.updated_at)
+    last = max(failed, key=lambda task: (task.updated_at, task.id))
+    return Failure(f"due to failure or early termination of task {last.id}")
 
 
 def by_deadline(work: Work, progress: Progress) -> Failure | None:
-    """Return the failure that the end of the update's time is; ask again at its end before that."""
+    """Return the failure that the end of the update's time is; before that, ask for a look at all of it then."""
     due = due_at(progress.status)
     if due is None:
         return None

@@ -2,9 +2,8 @@
 
 from vault.model.durations import go_duration
 from vault.model.task import State, Task
-from vault.orchestrator.dirty import dirty_slots, is_dirty
+from vault.orchestrator.dirty import is_dirty
 from vault.orchestrator.progress import Progress
-from vault.orchestrator.restart import has_finished
 from vault.orchestrator.work import SlotKey, Work, made
 
 MAX_NAMED = 3  # Tasks; the message is read in a terminal, and kept in the store.
@@ -17,7 +16,7 @@ def why_incomplete(work: Work, progress: Progress) -> str:
     parts = late[:MAX_NAMED]
     if len(late) > MAX_NAMED:
         parts.append(f"{len(late) - MAX_NAMED} more tasks do not run")
-    if left := len(dirty_slots(work)):
+    if left := len(progress.dirty):
         parts.append(f"{left} of {len(work.filled_slots())} tasks were not exchanged yet")
     if not parts:
         parts.append(
@@ -30,7 +29,7 @@ def why_missing(work: Work, key: SlotKey) -> str | None:
     """Return what keeps the new task of a slot from running; None when it runs, has finished, or is yet to be made."""
     clean = [task for task in work.tasks(key) if task.desired_state < State.REMOVE and not is_dirty(work, task)]
     newest = max(clean, key=made, default=None)
-    if newest is None or newest.state is State.RUNNING or has_finished(newest):
+    if newest is None or newest.state is State.RUNNING or newest.finished:
         return None
     reason = newest.status.err or last_words(clean)
     reason = reason if len(reason) <= MAX_REASON else reason[: MAX_REASON - 1] + "…"

@@ -1,12 +1,15 @@
-"""Where an update of a service stands: what the store says of it, and the words for it.  Pure.
+"""Where an update of a service stands: what the store says of it, and what that comes to, slot by slot.  Pure.
 
 The memory of an update is the service's `update_status` (which update, since when, for how long) and its tasks
-(`update_started_at` names the update that made one), so a new leader goes on where the old one stopped.  Used by
-`update`, `judge` and `exchange`, and by stages that must not disturb an update.
+(`update_started_at` names the update that made one), so a new leader goes on where the old one stopped.  `Progress` is
+a cache of what that says of each slot: made by a look at all of them, and kept up with the slots that change, so that
+an update of thousands of tasks costs what happens and not what there is.  Used by `update`, `judge` and `exchange`.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
 
 from vault.model.service import (
     DEFAULT_MONITOR_NS,
@@ -16,23 +19,28 @@ from vault.model.service import (
     UpdateState,
     UpdateStatus,
 )
-from vault.model.task import Task
+from vault.model.task import State, Task
+from vault.orchestrator.dirty import is_slot_dirty
 from vault.orchestrator.work import SlotKey, Work, after_ns
 from vault.store.rules_update import watch_ns
 
 ROLLING_BACK = (UpdateState.ROLLBACK_STARTED, UpdateState.ROLLBACK_PAUSED, UpdateState.ROLLBACK_COMPLETED)
 PAUSED = (UpdateState.PAUSED, UpdateState.ROLLBACK_PAUSED)
 IN_PROGRESS = (UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED)
+NEVER: Final = datetime.max.replace(tzinfo=UTC)  # Until when a task is waited for that has yet to run.
 
 
 @dataclass(slots=True, kw_only=True)
 class Progress:
-    """An update as it stands: what is still to be exchanged, and the tasks it has made so far."""
+    """An update in progress: which slots are still to be exchanged, and how those are that it has exchanged."""
 
     status: UpdateStatus
     config: UpdateConfig
-    dirty: list[SlotKey]
-    own: list[tuple[SlotKey, Task]]
+    dirty: set[SlotKey] = field(default_factory=set)
+    made: set[SlotKey] = field(default_factory=set)  # Slots that it has made a task for.
+    failed: dict[SlotKey, list[Task]] = field(default_factory=dict)  # Its tasks that ended early.
+    in_hand: dict[SlotKey, datetime] = field(default_factory=dict)  # Until when: a task has to run, the delay to pass.
+    watched: dict[SlotKey, datetime] = field(default_factory=dict)  # Until when a task has to run before all is done.
 
     @property
     def monitor_ns(self) -> int:
@@ -47,7 +55,7 @@ class Progress:
     @property
     def size(self) -> int:
         """How many slots the update is about."""
-        return len({*self.dirty, *(key for key, _ in self.own)})
+        return len(self.dirty | self.made)
 
     @property
     def rolls_back(self) -> bool:
@@ -59,11 +67,64 @@ class Progress:
         """What messages call it."""
         return "rollback" if self.rolls_back else "update"
 
+    def look_at(self, work: Work, keys: Iterable[SlotKey]) -> None:
+        """Take in how some slots are now, and ask to look again when time alone will change that."""
+        for key in keys:
+            self.dirty.discard(key)
+            self.made.discard(key)
+            for slots in (self.failed, self.in_hand, self.watched):
+                slots.pop(key, None)
+            if is_slot_dirty(work, key):
+                self.dirty.add(key)
+            # Not those of a slot that is given up: they are deleted, and nobody is told of that.
+            own = [one for one in work.tasks(key) if is_own(one, self.status) and one.desired_state < State.REMOVE]
+            if own:
+                self.made.add(key)
+                self._look_at_own(work, key, own)
 
-def progress_of(work: Work, status: UpdateStatus, dirty: list[SlotKey]) -> Progress:
-    """Return the update that `status` is about, with the tasks it has made."""
-    own = [(key, task) for key in work.slots for task in work.tasks(key) if is_own(task, status)]
-    return Progress(status=status, config=config_of(work.service, status.state), dirty=dirty, own=own)
+    def _look_at_own(self, work: Work, key: SlotKey, own: list[Task]) -> None:
+        if failed := [task for task in own if self.has_failed(task)]:
+            self.failed[key] = failed
+        watched = [task for task in own if task.live]
+        in_hand = [task for task in own if task.wanted or task.state.terminal]
+        for slots, tasks, wait_ns in (
+            (self.in_hand, in_hand, self.config.delay),
+            (self.watched, watched, self.watch_ns),
+        ):
+            until = max((waited_until(task, wait_ns) for task in tasks), default=work.now)
+            if until > work.now:
+                slots[key] = until
+                if until != NEVER:
+                    work.again(until, key)
+
+    def has_failed(self, task: Task) -> bool:
+        """Whether a task of the update ended by itself before, or not long enough after, it was running.
+
+        Unlike SwarmKit's, a task that completed and is not to run again has not failed: that is what it was for.
+        """
+        if not task.state.terminal or task.stop_asked_at is not None or task.finished:
+            return False
+        return task.running_since is None or task.updated_at < after_ns(task.running_since, self.monitor_ns)
+
+
+def waited_until(task: Task, wait_ns: int) -> datetime:
+    """Return until when a task is waited for: so long after it runs or, if it ended, after that."""
+    since = task.updated_at if task.state.terminal else task.running_since
+    return NEVER if since is None else after_ns(since, wait_ns)
+
+
+def how_many(slots: dict[SlotKey, datetime], now: datetime) -> int:
+    """Return how many slots are still waited for, and forget those that no longer are."""
+    for key in [key for key, until in slots.items() if until <= now]:
+        del slots[key]
+    return len(slots)
+
+
+def progress_of(work: Work, status: UpdateStatus) -> Progress:
+    """Return the update that `status` is about, from a look at the whole service."""
+    progress = Progress(status=status, config=config_of(work.service, status.state))
+    progress.look_at(work, work.slots)
+    return progress
 
 
 def current_status(service: Service) -> UpdateStatus | None:

@@ -32,12 +32,6 @@ def wants_restart(task: Task, now: datetime) -> bool:
     return len(recent) < policy.max_attempts
 
 
-def has_finished(task: Task) -> bool:
-    """Whether a task did what it was for: it completed, and its restart policy does not want that done again."""
-    policy = task.spec.restart_policy or NO_POLICY
-    return task.state is State.COMPLETE and policy.condition in ("none", "on-failure")
-
-
 def restart_ended(work: Work) -> None:
     """Replace each task that ended without being asked to, or whose node is lost to it, as its policy says."""
     for key in tuple(work.slots):
@@ -83,7 +77,7 @@ def _restart(work: Work, key: SlotKey, old: Task, *, delayed: bool) -> None:
     beside = work.beside(key, old)
     if not wants_restart(old, work.now):
         work.put(replace(asked_to_stop(old, work.now), stays_down=True))
-        if beside is not None and has_finished(old):
+        if beside is not None and old.finished:
             work.put(asked_to_stop(beside, work.now))
         return
     policy = old.spec.restart_policy or NO_POLICY

@@ -13,7 +13,7 @@ from vault.model.ids import Kind, NewID
 from vault.model.service import Service
 from vault.model.task import State
 from vault.orchestrator import depends, exchange, global_, jobs, judge, replicated, restart, update
-from vault.orchestrator.progress import is_in_progress
+from vault.orchestrator.progress import Progress
 from vault.orchestrator.work import SlotKey, Work, asked_to_stop
 from vault.store.changes import Atomic, Change, Put
 from vault.store.decision import Decision
@@ -31,11 +31,13 @@ class Services:
         self._due_s: dict[str, dict[SlotKey | None, float]] = {}  # Service -> slot, or None for all of it -> when.
         self._empty: dict[str, deque[int]] = {}  # Service -> slots to fill, without another look at all of it.
         self._waiting = depends.Waiting()
+        self._updates = update.Updates()
 
     def __call__(self, snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
         """Return what brings the services concerned nearer to their specs."""
         if changed is None:
             self._empty = {}
+            self._updates = update.Updates()
             self._due_s = {service_id: {None: now_s} for service_id in {*snap.services, *snap.by_service}}
         else:
             for service_id, key in concerned(snap, changed):
@@ -52,16 +54,17 @@ class Services:
             if looks >= MAX_LOOKS or len(changes) >= MAX_CHANGES:
                 break
             service = snap.services.get(service_id)
-            keys = None if service is None or is_whole(service, due) else [key for key in due if key is not None]
+            keys = None if service is None or self._is_whole(service, due) else [key for key in due if key is not None]
             looks += len(due) if keys is not None else 1 + len(snap.by_service.get(service_id, ()))
             if service is None:
                 self._empty.pop(service_id, None)
+                self._updates.forget(service_id)
                 stopped = _remove_tasks(snap, service_id, now_s)
                 changes.extend(stopped)
                 if len(stopped) < MAX_STOPPED:
                     del self._due_s[service_id]
             else:
-                work = look(Work(snap, service, keys, now_s=now_s, new_id=new_id))
+                work = look(Work(snap, service, keys, now_s=now_s, new_id=new_id), self._updates)
                 changes.extend(work.changes())
                 self._note(work, now_s)
                 if work.keys is None and service_id in filling:
@@ -73,6 +76,10 @@ class Services:
         asks = [at_s for due_of in self._due_s.values() for at_s in due_of.values()]
         asks += [now_s] * bool(self._empty)
         return Decision(changes=tuple(changes), ask_again_s=min(asks, default=None))
+
+    def _is_whole(self, service: Service, due: list[SlotKey | None]) -> bool:
+        """Whether a service must be looked at as a whole; a job's next tasks are about all of its slots."""
+        return None in due or not self._updates.knows(service) or (service.is_job and not service.is_global)
 
     def _fill(self, snap: Snapshot, service_id: str, now_s: float, new_id: NewID) -> tuple[Change | Atomic, ...]:
         """Make tasks for some of the slots that are empty; after the last of them the whole is looked at again."""
@@ -96,7 +103,7 @@ class Services:
             if work.empty:
                 self._empty[work.service.id] = deque(work.empty)
         kept = {key: at_s for key, at_s in due.items() if work.keys is not None and key not in work.keys}
-        if work.keys is None and work.decided and not work.empty:
+        if work.unsure and not work.empty:
             kept[None] = now_s  # Part of it may be refused: only a look at the whole that finds nothing to do ends it.
         for key, at in work.due.items():
             kept[key] = min(max(at.timestamp(), now_s), kept.get(key, inf))
@@ -116,20 +123,17 @@ def concerned(snap: Snapshot, changed: set[Key]) -> Iterable[tuple[str, SlotKey 
             yield from ((service.id, object_id) for service in snap.services.values() if service.is_global)
 
 
-def is_whole(service: Service, due: list[SlotKey | None]) -> bool:
-    """Whether a service must be looked at as a whole: an update is about all of its slots, and so is a job's next."""
-    return None in due or is_in_progress(service) or (service.is_job and not service.is_global)
-
-
-def look(work: Work) -> Work:
+def look(work: Work, updates: update.Updates) -> Work:
     """Decide about a service, or about some of its slots; return what was decided."""
     work.waits_for = depends.unmet(work.snap, work.service)
     depends.note_met(work)
     if work.service.is_job:
         jobs.reconcile(work)
         depends.tell(work)
+        work.unsure = work.keys is None and work.decided
         return work
-    if work.keys is None and judge.has_failed(work):
+    progress = updates.progress(work)
+    if progress is not None and judge.has_failed(work, progress):
         return work  # The rest is decided about what the service is then.
     if work.service.is_global:
         global_.reconcile(work)
@@ -139,15 +143,22 @@ def look(work: Work) -> Work:
         if work.keys is None:
             replicated.reconcile(work)
     begins = not work.waits_for  # Or old tasks would make way to new ones that may not start.
-    if work.keys is None:
-        if begins:
-            update.advance(work)
-    elif (begins and update.is_due(work)) or (not work.service.is_global and any(map(work.misses, work.keys))):
-        return look(work.as_whole())
+    if work.keys is not None and needs_whole(work, progress, begins=begins):
+        return look(work.as_whole(), updates)
+    work.unsure = work.keys is None and work.decided
+    if begins and (work.keys is None or progress is not None):
+        update.advance(work, progress)
     exchange.hand_over(work)
     restart.release_held(work)
     depends.tell(work)
     return work
+
+
+def needs_whole(work: Work, progress: Progress | None, *, begins: bool) -> bool:
+    """Whether a look at some slots shows that all must be looked at: an update begins, or some slot is empty."""
+    if progress is None and begins and update.is_due(work):
+        return True
+    return not work.service.is_global and any(map(work.misses, work.keys or ()))
 
 
 def _remove_tasks(snap: Snapshot, service_id: str, now_s: float) -> list[Change | Atomic]:

@@ -49,6 +49,7 @@ class Work:
         self.due: dict[SlotKey | None, datetime] = {}  # Slot, or None for all of them -> when to look again.
         self.slots: dict[SlotKey, dict[str, Task]] = {}
         self.empty: tuple[int, ...] = ()  # Slots that want a task, beyond what one decision makes.
+        self.unsure = False  # Whether a refusal of what was decided would only be seen by another look at all of it.
         self.waits_for = ""  # Why no task may start, as `depends` has found; "" = they may.
         self._read = service
         self._groups: Groups[str] = Groups()
@@ -58,6 +59,12 @@ class Work:
             tasks = chain.from_iterable(snap.tasks_at(service.id, key) for key in self.keys)
         for task in sorted(tasks, key=lambda task: task.id):  # Equal snapshots, equal decisions.
             self.slots.setdefault(task.slot_key, {})[task.id] = task
+
+    def load(self, key: SlotKey) -> None:
+        """Look at one more slot."""
+        if self.keys is not None and key not in self.slots:
+            tasks = sorted(self.snap.tasks_at(self.service.id, key), key=lambda task: task.id)
+            self.slots[key] = {task.id: task for task in tasks}
 
     def as_whole(self) -> "Work":
         """Return the work on the whole service instead, with nothing decided yet."""
