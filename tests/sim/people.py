@@ -191,7 +191,9 @@ class People:
             self.write(
                 f"sets {node_id}: {spec.availability}, {spec.labels}",
                 node_id,
-                lambda snap: rules_cluster.updated_node(snap, node_id, spec, version=node.version.index),
+                lambda snap: rules_cluster.updated_node(
+                    snap, node_id, spec, version=node.version.index, now_s=self.world.clock.now_s
+                ),
             )
 
     def remove_node(self) -> None:
