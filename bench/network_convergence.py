@@ -38,7 +38,7 @@ from vault.model.overlay import OverlayChange
 from vault.model.secret import Driver
 from vault.model.service import TaskSpec
 from vault.model.task import ContainerStatus, State, Task, TaskStatus
-from vault.network.overlay_state import EndpointKey, OverlayState
+from vault.network.overlay.state import EndpointKey, OverlayState
 from vault.rpc.call import Call
 from vault.rpc.messages import PROTOCOL, Assignments, FromManager, Heartbeat, Hello, Message, Welcome
 from vault.rpc.pipe import local_call

@@ -18,7 +18,7 @@ from vault.model.overlay import OverlayChange
 from vault.model.service import PortConfig
 from vault.model.task import ContainerStatus, State, Task, TaskStatus
 from vault.network.node import TaskNetwork
-from vault.network.overlay_state import OverlayState
+from vault.network.overlay.state import OverlayState
 from vault.rpc.messages import Assignments
 
 NODE = {"id": "n1", "hostname": "host", "os": "linux", "architecture": "x86_64"}

@@ -14,7 +14,7 @@ from vault.model.overlay import (
     OverlayNetwork,
     OverlayService,
 )
-from vault.network.overlay_state import OverlayState
+from vault.network.overlay.state import OverlayState
 
 
 def change(random: Random) -> OverlayChange:

@@ -18,7 +18,7 @@ from vault.model.overlay import OverlayChange, OverlayEndpoint, OverlayNetwork
 from vault.model.secret import FileTarget, SecretReference
 from vault.model.service import PortConfig, TaskSpec
 from vault.model.task import ContainerStatus, State, Task, TaskStatus
-from vault.network.links_ports import PortNotPublished
+from vault.network.links.ports import PortNotPublished
 from vault.rpc.messages import Assignments, SealedValue
 
 

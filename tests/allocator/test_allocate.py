@@ -19,8 +19,8 @@ from vault.model.service import (
     TaskSpec,
 )
 from vault.model.task import State, Task, TaskStatus
-from vault.network.allocate import Allocator
-from vault.network.allocate_pools import Pools
+from vault.network.allocation.allocator import Allocator
+from vault.network.allocation.pools import Pools
 from vault.store.changes import AnyObject, Delete, Put
 from vault.store.snapshot import Snapshot
 

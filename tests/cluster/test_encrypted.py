@@ -13,8 +13,8 @@ from tests.cluster.world import World
 from tests.e2e.node import WAITS_FOR_TERM
 from tests.network.hosts import inside
 from tests.network.traffic import Datagrams, Talk
-from vault.network.wireguard_plan import PORTS
-from vault.network.wireguard_process import PROGRAM
+from vault.network.wireguard.plan import PORTS
+from vault.network.wireguard.process import PROGRAM
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(120)]
 

@@ -31,7 +31,7 @@ from vault.model.service import (
     VirtualIP,
 )
 from vault.model.task import ContainerStatus, State, Task, TaskStatus
-from vault.network.overlay_state import OverlayState
+from vault.network.overlay.state import OverlayState
 from vault.store.snapshot import Snapshot
 
 INGRESS = "ingress"

@@ -12,7 +12,7 @@ from vault.agent.overlay_parts import merged
 from vault.dispatcher import overlays, stream
 from vault.model.overlay import OverlayChange
 from vault.model.task import State
-from vault.network.overlay_state import OverlayState
+from vault.network.overlay.state import OverlayState
 from vault.rpc.messages import Assignments
 
 FRONT, BACK, MESH = network("front", 1), network("back", 2), network(INGRESS, 0)

@@ -17,7 +17,7 @@ from vault.model.node import NodeDescription, NodeEncryption, Platform
 from vault.model.overlay import EncryptionPeer, OverlayChange, OverlayEndpoint
 from vault.model.service import VirtualIP
 from vault.model.task import State, TaskStatus
-from vault.network.overlay_state import OverlayState
+from vault.network.overlay.state import OverlayState
 from vault.store.changes import AnyObject, Change, Delete, Put, kind_of
 from vault.store.snapshot import Snapshot
 

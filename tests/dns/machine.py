@@ -19,7 +19,7 @@ import dns.rcode
 from tests.dns.world import shown
 from tests.network.hosts import inside, loopback_up
 from vault.lab.namespaces import make_network
-from vault.network.namespaces import drop_namespace
+from vault.network.kernel.namespaces import drop_namespace
 
 RESOLVER = "127.0.0.11"
 UPSTREAM = "127.0.0.53"  # An address that only the node itself can reach, as with systemd-resolved.

@@ -21,9 +21,9 @@ from vault.dns.main import ALREADY
 from vault.dns.messages import KEPT, LOG, SOCKET
 from vault.dns.process import LINGER_S
 from vault.model.overlay import OverlayChange
-from vault.network.namespaces import drop_namespace
-from vault.network.overlay_listener import AttachedTask
-from vault.network.overlay_state import OverlayState
+from vault.network.kernel.namespaces import drop_namespace
+from vault.network.overlay.listener import AttachedTask
+from vault.network.overlay.state import OverlayState
 
 pytestmark = pytest.mark.machine
 

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from tests.e2e.node import Node
-from vault.network.links_names import Names
+from vault.network.links.names import Names
 
 pytestmark = pytest.mark.machine
 

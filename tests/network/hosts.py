@@ -3,14 +3,12 @@
 Sockets belong to the namespace they were made in, so one thread can talk from any of them.
 """
 
-import contextlib
 import ctypes
 import fcntl
 import os
 import socket
 import struct
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -78,48 +76,6 @@ def neighbour() -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
-
-
-@contextmanager
-def served(namespace: Path | int | None, port: int, kind: str = "tcp", address: str = "0.0.0.0") -> Iterator[None]:
-    """Serve in a namespace; each client is told the address it comes from."""
-    type_, answer = {"tcp": (socket.SOCK_STREAM, _answer_tcp), "udp": (socket.SOCK_DGRAM, _answer_udp)}[kind]
-    ended = threading.Event()
-
-    def make() -> socket.socket:
-        one = socket.socket(socket.AF_INET, type_)
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, kind == "tcp")
-        one.settimeout(0.02)
-        one.bind((address, port))
-        if kind == "tcp":
-            one.listen()
-        return one
-
-    def serve() -> None:
-        while not ended.is_set():
-            with contextlib.suppress(TimeoutError):
-                answer(one)
-
-    one = make() if namespace is None else inside(namespace, make)
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-        one.close()
-
-
-def _answer_tcp(one: socket.socket) -> None:
-    client, peer = one.accept()
-    client.sendall(peer[0].encode())
-    client.close()
-
-
-def _answer_udp(one: socket.socket) -> None:
-    _, peer = one.recvfrom(100)
-    one.sendto(peer[0].encode(), peer)
 
 
 def ask(address: str, port: int, kind: str = "tcp", *, at: Path | int | None = None, timeout_s: float = 2.0) -> str:

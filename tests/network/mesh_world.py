@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import itertools
 import socket
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,13 +13,14 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from tests.network.hosts import ask, inside, served, sh
+from tests.network.hosts import ask, inside, sh
 from tests.network.overlay_nodes import Node, endpoints_of, task_of
+from tests.network.servers import Say, served, serving
 from vault.model.network import IPAMConfig
 from vault.model.overlay import OverlayChange, OverlayEndpoint, OverlayNetwork, OverlayService
 from vault.model.service import PortConfig
-from vault.network.links_names import Names
-from vault.network.mesh import RECORD, Mesh, MeshRecord
+from vault.network.links.names import Names
+from vault.network.mesh.node import RECORD, Mesh, MeshRecord
 
 LIMIT_S = 10.0
 _numbers = itertools.count(1)
@@ -181,55 +181,16 @@ def answering(*tasks: Running, kind: str = "tcp", port: int = 80) -> Iterator[No
 
 
 @contextmanager
-def naming(*tasks: Running, kind: int = socket.SOCK_STREAM, port: int = 80) -> Iterator[None]:
+def naming(*tasks: Running, kind: str = "tcp", port: int = 80) -> Iterator[None]:
     """Let a server run in each task that echoes what it gets, with the task's name before it."""
     with contextlib.ExitStack() as stack:
         for task in tasks:
-            stack.enter_context(_echo(task, kind, port))
+            stack.enter_context(serving(task.namespace, port, _named(task), kind=kind, stays=True))
         yield
 
 
-@contextmanager
-def _echo(task: Running, kind: int, port: int) -> Iterator[None]:
-    ended = threading.Event()
-    one = inside(task.namespace, lambda: socket.socket(socket.AF_INET, kind))
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    one.bind(("0.0.0.0", port))
-    one.settimeout(0.02)
-    if kind == socket.SOCK_STREAM:
-        one.listen()
-    name = task.name.encode()
-
-    def serve_stream(client: socket.socket) -> None:
-        with client:
-            client.settimeout(0.02)
-            while not ended.is_set():
-                with contextlib.suppress(TimeoutError):
-                    if not (data := client.recv(100)):
-                        return
-                    client.sendall(name + b":" + data)
-
-    def serve() -> None:
-        clients = []
-        while not ended.is_set():
-            with contextlib.suppress(TimeoutError):
-                if kind == socket.SOCK_STREAM:
-                    clients.append(threading.Thread(target=serve_stream, args=(one.accept()[0],)))
-                    clients[-1].start()
-                else:
-                    data, peer = one.recvfrom(100)
-                    one.sendto(name + b":" + data, peer)
-        for client in clients:
-            client.join()
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-        one.close()
+def _named(task: Running) -> Say:
+    return lambda _, data: f"{task.name}:{data.decode()}"
 
 
 def call(node: Node, address: str, port: int = 8080, kind: str = "tcp", timeout_s: float = 2.0) -> str:

@@ -6,7 +6,6 @@ What a manager would say is made by `Cluster`, and told to every node alike.
 import asyncio
 import contextlib
 import os
-import socket
 import threading
 import time
 from collections.abc import Coroutine, Iterator
@@ -15,17 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tests.network.hosts import _LIBC, inside, loopback_up, sh
+from tests.network.hosts import _LIBC, loopback_up, sh
 from vault.model.container import ContainerSpec
 from vault.model.network import IPAMConfig, IPAMOptions, Network, NetworkAttachment, NetworkSpec
 from vault.model.overlay import OverlayChange, OverlayEndpoint, OverlayNetwork, OverlayService
 from vault.model.secret import Driver
 from vault.model.service import PortConfig, TaskSpec
 from vault.model.task import Task
-from vault.network.namespaces import drop_namespace
+from vault.network.kernel.namespaces import drop_namespace
 from vault.network.node import NodeNetworks, TaskNetwork
-from vault.network.overlay_listener import OverlayListener
-from vault.network.overlay_network import Tunnels
+from vault.network.overlay.listener import OverlayListener
+from vault.network.overlay.network import Tunnels
 
 T = TypeVar("T")
 FRONT = OverlayNetwork(id="front", name="front", vxlan_id=4097, configs=(IPAMConfig(subnet="10.0.1.0/24"),))
@@ -294,47 +293,3 @@ def _network(network: OverlayNetwork) -> Network:
         ),
         ipam_options=IPAMOptions(configs=network.configs),
     )
-
-
-@contextmanager
-def backend(namespace: Path, port: int = 80, kind: str = "tcp", address: str = "") -> Iterator[None]:
-    """Serve in a namespace, IPv4 and IPv6; each client is told `OWN-ADDRESS CLIENT-ADDRESS`."""
-    ended = threading.Event()
-    type_ = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}[kind]
-
-    def make() -> socket.socket:
-        one = socket.socket(socket.AF_INET6, type_)
-        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        one.settimeout(0.02)
-        one.bind((address or "::", port))
-        if kind == "tcp":
-            one.listen()
-        return one
-
-    one = inside(namespace, make)
-    own = namespace.name.rstrip("x")
-
-    def serve() -> None:
-        while not ended.is_set():
-            with contextlib.suppress(TimeoutError):
-                if kind == "tcp":
-                    client, peer = one.accept()
-                    client.sendall(f"{own} {_plain(peer[0])}".encode())
-                    client.close()
-                else:
-                    _, peer = one.recvfrom(100)
-                    one.sendto(f"{own} {_plain(peer[0])}".encode(), peer)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-        one.close()
-
-
-def _plain(address: str) -> str:
-    return address.removeprefix("::ffff:")

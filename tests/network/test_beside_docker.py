@@ -18,8 +18,8 @@ from tests.network.mesh_world import Running, Swarm, exchange, naming, traces, w
 from tests.network.overlay_nodes import Node, nodes
 from tests.network.traffic import Datagrams, Talk
 from vault.model.service import PortConfig
-from vault.network.doctor_rules import firewalls
-from vault.network.links_names import Names
+from vault.network.doctor.rules import firewalls
+from vault.network.links.names import Names
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(120)]
 OURS, THEIRS, THEIRS_LATER = 8080, 8081, 8082

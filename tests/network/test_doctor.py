@@ -9,11 +9,11 @@ import pytest
 
 from tests.network.hosts import scratch_host, sh
 from tests.network.mesh_world import datagrams
-from vault.network import doctor
-from vault.network.doctor_rules import Finding, Verdict, firewalls, published, report
-from vault.network.links_kernel import NetworkFailed
-from vault.network.mesh import RECORD, MeshRecord, PublishedPort
-from vault.network.wireguard_probe import KERNEL, Probe
+from vault.network.doctor import examination as doctor
+from vault.network.doctor.rules import Finding, Verdict, firewalls, published, report
+from vault.network.kernel.programs import NetworkFailed
+from vault.network.mesh.node import RECORD, MeshRecord, PublishedPort
+from vault.network.wireguard.probe import KERNEL, Probe
 
 LINKS = ("vabcdef+", "meshabcdef")
 RULES = """\

@@ -11,15 +11,16 @@ from typing import Any
 
 import pytest
 
-from tests.network.hosts import HOST_ADDRESS, OUTSIDE, ask, inside, neighbour, scratch_host, served, sh
+from tests.network.hosts import HOST_ADDRESS, OUTSIDE, ask, inside, neighbour, scratch_host, sh
 from tests.network.sctp import End, associate
+from tests.network.servers import served
 from vault.model.service import PortConfig
-from vault.network import links_ports
-from vault.network.links import NodeNetwork
-from vault.network.links_kernel import NetworkFailed
-from vault.network.links_names import Names
-from vault.network.links_ports import PortNotPublished
-from vault.network.namespaces import drop_namespace
+from vault.network.kernel.namespaces import drop_namespace
+from vault.network.kernel.programs import NetworkFailed
+from vault.network.links import ports as links_ports
+from vault.network.links.names import Names
+from vault.network.links.network import NodeNetwork
+from vault.network.links.ports import PortNotPublished
 
 pytestmark = pytest.mark.machine
 

@@ -1,4 +1,4 @@
-"""Programs that `vault.network.links` runs, on the event loop that vaultd has."""
+"""Programs that `vault.network.links.network` runs, on the event loop that vaultd has."""
 
 import asyncio
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from vault.network import links_kernel as kernel
+from vault.network.links import kernel
 
 
 def test_a_program_may_end_before_we_look_at_it_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vault.network.links_names import (
+from vault.network.links.names import (
     POOLS,
     WIRE_POOLS,
     Attachment,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.network.hosts import inside, scratch_host, served
+from tests.network.hosts import inside, scratch_host
 from tests.network.mesh_world import (
     INGRESS,
     Swarm,
@@ -29,10 +29,11 @@ from tests.network.mesh_world import (
 )
 from tests.network.overlay_nodes import nodes
 from tests.network.sctp import End, associate
+from tests.network.servers import served
 from vault.model.service import PortConfig
-from vault.network import mesh
-from vault.network.doctor_rules import published
-from vault.network.links_names import Names
+from vault.network.doctor.rules import published
+from vault.network.links.names import Names
+from vault.network.mesh import node as mesh
 
 pytestmark = pytest.mark.machine
 
@@ -150,7 +151,7 @@ def test_a_flow_that_began_before_its_port_was_published_finds_the_task(swarm: S
             task = swarm.start(one, number, "dns")
             swarm.publish("dns", DNS)
             swarm.tell()
-            with naming(task, kind=socket.SOCK_DGRAM, port=53):
+            with naming(task, kind="udp", port=53):
                 assert exchange(waiting) == f"{task.name}:x"
         swarm.retire(task)
         swarm.publish("dns")
@@ -181,7 +182,7 @@ def test_udp_flows_to_a_task_that_retires_find_another(swarm: Swarm, called: int
     swarm.publish("dns", DNS)
     swarm.tell()
     address = swarm.nodes[called].address
-    with naming(*tasks, kind=socket.SOCK_DGRAM, port=53), contextlib.ExitStack() as stack:
+    with naming(*tasks, kind="udp", port=53), contextlib.ExitStack() as stack:
         pair = [stack.enter_context(connected(three, address, 53, socket.SOCK_DGRAM)) for _ in range(2)]
         assert sorted(exchange(each) for each in pair) == ["task1:x", "task2:x"]
         swarm.retire(tasks[0])

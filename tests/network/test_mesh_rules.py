@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from tests.network.hosts import scratch_host
 from vault.model.overlay import OverlayChange, OverlayEndpoint, OverlayNetwork, OverlayService
 from vault.model.service import PortConfig
-from vault.network import mesh_rules as rules
-from vault.network.links_names import Names
-from vault.network.mesh import MeshRecord, PublishedPort
-from vault.network.mesh_plan import (
+from vault.network.links.names import Names
+from vault.network.mesh.node import MeshRecord, PublishedPort, rules
+from vault.network.mesh.plan import (
     MeshPort,
     Plan,
     PortKey,
@@ -26,7 +25,7 @@ from vault.network.mesh_plan import (
     mesh_plan,
     remote_part,
 )
-from vault.network.overlay_state import Overlay, OverlayState
+from vault.network.overlay.state import Overlay, OverlayState
 
 NAMES = Names(Path("/run/vault"))
 WIRE = rules.Wire(link=NAMES.mesh_link, node=IPv4Address("172.20.0.1"), inner=IPv4Address("172.20.0.2"))

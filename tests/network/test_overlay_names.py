@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from vault.model.network import IPAMConfig
 from vault.model.overlay import OverlayNetwork
-from vault.network.overlay_names import interfaces, link_name, mtu_of, node_mac, port_of, ranges, task_mac
+from vault.network.overlay.names import interfaces, link_name, mtu_of, node_mac, port_of, ranges, task_mac
 
 NETWORK = OverlayNetwork(id="n", name="n", vxlan_id=4097, configs=(IPAMConfig(subnet="10.0.1.0/24"),))
 SIX = replace(NETWORK, configs=(*NETWORK.configs, IPAMConfig(subnet="fd00::/64")))

@@ -10,11 +10,11 @@ import pytest
 
 from tests.network.test_overlay_reach import HERE, endpoint, overlay, service
 from vault.model.overlay import OverlayEndpoint
-from vault.network import overlay_network
-from vault.network.links_kernel import NetworkFailed
-from vault.network.overlay_network import LocalOverlay, Node
-from vault.network.overlay_reach import ReachChange
-from vault.network.overlay_state import EndpointKey
+from vault.network.kernel.programs import NetworkFailed
+from vault.network.overlay import network as overlay_network
+from vault.network.overlay.network import LocalOverlay, Node
+from vault.network.overlay.reach import ReachChange
+from vault.network.overlay.state import EndpointKey
 
 
 class FakeLinks:

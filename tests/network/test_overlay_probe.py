@@ -5,11 +5,12 @@ import errno
 
 import pytest
 
-from vault.network import nftables, overlay_probe
-from vault.network.links_kernel import NetworkFailed
-from vault.network.links_netlink import Netlink
-from vault.network.namespaces import in_thread
-from vault.network.nftables import Nftables
+from vault.network.kernel import nftables
+from vault.network.kernel.links import Netlink
+from vault.network.kernel.namespaces import in_thread
+from vault.network.kernel.nftables import Nftables
+from vault.network.kernel.programs import NetworkFailed
+from vault.network.overlay import probe as overlay_probe
 
 pytestmark = pytest.mark.machine
 

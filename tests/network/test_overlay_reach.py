@@ -6,9 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from vault.model.overlay import OverlayChange, OverlayEndpoint, OverlayNetwork, OverlayService
-from vault.network.overlay_names import node_mac
-from vault.network.overlay_reach import Reach, ReachChange, VirtualService
-from vault.network.overlay_state import EndpointKey, Overlay, OverlayState, endpoint_key
+from vault.network.overlay.names import node_mac
+from vault.network.overlay.reach import Reach, ReachChange, VirtualService
+from vault.network.overlay.state import EndpointKey, Overlay, OverlayState, endpoint_key
 
 NETWORK = OverlayNetwork(id="n", name="n", vxlan_id=4097)
 HERE = "node1"

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from vault.model.network import IPAMConfig
 from vault.model.overlay import OverlayChange, OverlayEndpoint, OverlayNetwork
-from vault.network.overlay_records import LinkRecord, Records, StateKeeper, TaskRecord
-from vault.network.overlay_state import OverlayState
+from vault.network.overlay.records import LinkRecord, Records, StateKeeper, TaskRecord
+from vault.network.overlay.state import OverlayState
 
 NETWORK = OverlayNetwork(id="n", name="n", vxlan_id=4097, configs=(IPAMConfig(subnet="10.0.1.0/24"),))
 TASK = TaskRecord(

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from vault.model.overlay import OverlayChange, OverlayEndpoint, OverlayNetwork, OverlayService
-from vault.network.overlay_state import EndpointKey, OverlayState, differences, endpoint_key
+from vault.network.overlay.state import EndpointKey, OverlayState, differences, endpoint_key
 
 FRONT = OverlayNetwork(id="front", name="front", vxlan_id=4097)
 BACK = OverlayNetwork(id="back", name="back", vxlan_id=4098)

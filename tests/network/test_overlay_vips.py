@@ -6,10 +6,10 @@ from ipaddress import ip_address
 import pytest
 
 from tests.network.hosts import scratch_host, sh
-from vault.network.links_kernel import NetworkFailed
-from vault.network.nftables import Nftables
-from vault.network.overlay_reach import ReachChange, VirtualService
-from vault.network.overlay_vips import changed_table, whole_table
+from vault.network.kernel.nftables import Nftables
+from vault.network.kernel.programs import NetworkFailed
+from vault.network.overlay.reach import ReachChange, VirtualService
+from vault.network.overlay.vips import changed_table, whole_table
 
 GATEWAYS = (ip_address("10.0.1.1"), ip_address("fd00::1"))
 WEB = VirtualService(vips=("10.0.1.2", "fd00::2"), backends=("10.0.1.11", "10.0.1.12", "fd00::11"))

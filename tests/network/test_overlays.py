@@ -16,16 +16,16 @@ from tests.network.overlay_nodes import (
     VIP,
     Cluster,
     Node,
-    backend,
     beside,
     nodes,
     service,
     task_of,
 )
+from tests.network.servers import backend
 from vault.model.endpoint_options import IFNAME, SYSCTLS
 from vault.model.overlay import OverlayChange
 from vault.model.service import NetworkAttachmentConfig, PortConfig
-from vault.network.links_kernel import NetworkFailed
+from vault.network.kernel.programs import NetworkFailed
 
 pytestmark = pytest.mark.machine
 

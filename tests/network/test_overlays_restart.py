@@ -11,16 +11,19 @@ from typing import Any
 import pytest
 
 from tests.network.hosts import ask, inside, scratch_host, sh
-from tests.network.overlay_nodes import BACK, FRONT, VIP, Cluster, Node, backend, endpoints_of, nodes, service, task_of
+from tests.network.overlay_nodes import BACK, FRONT, VIP, Cluster, Node, endpoints_of, nodes, service, task_of
+from tests.network.servers import backend
 from vault.model.overlay import OverlayChange
-from vault.network import namespaces, netlink, nftables, overlay_device, overlay_network
 from vault.network import node as node_module
-from vault.network.links_kernel import NetworkFailed
-from vault.network.links_names import Names
-from vault.network.links_netlink import Netlink
-from vault.network.namespaces import drop_namespace
-from vault.network.overlay_listener import AttachedTask
-from vault.network.overlay_state import OverlayState
+from vault.network.kernel import namespaces, netlink, nftables
+from vault.network.kernel.links import Netlink
+from vault.network.kernel.namespaces import drop_namespace
+from vault.network.kernel.programs import NetworkFailed
+from vault.network.links.names import Names
+from vault.network.overlay import device as overlay_device
+from vault.network.overlay import network as overlay_network
+from vault.network.overlay.listener import AttachedTask
+from vault.network.overlay.state import OverlayState
 
 pytestmark = pytest.mark.machine
 ONE, TWO = "10.0.1.11", "10.0.1.12"

@@ -19,11 +19,12 @@ from tests.network.hosts import sh
 from tests.network.wireguard_nodes import Node, Stream, connect, echoes, eventually, nodes
 from vault.model.node import EncryptionMeans
 from vault.model.overlay import OverlayEncryption
-from vault.network.links_kernel import NetworkFailed
-from vault.network.wireguard import WireGuard
-from vault.network.wireguard_plan import POOL, PORTS, VXLAN_PORT
-from vault.network.wireguard_probe import Probe, probe, probe_of
-from vault.network.wireguard_process import PROGRAM, SOCKETS, ProcessDevice, prefix_of, remove_sockets
+from vault.network.kernel.programs import NetworkFailed
+from vault.network.overlay.names import TUNNEL_POOL, TUNNEL_PORT
+from vault.network.wireguard.plan import PORTS
+from vault.network.wireguard.probe import Probe, probe, probe_of
+from vault.network.wireguard.process import PROGRAM, SOCKETS, ProcessDevice, prefix_of, remove_sockets
+from vault.network.wireguard.underlay import WireGuard
 
 pytestmark = pytest.mark.machine
 PAYLOAD = b"a payload that must be in no frame on the wire"
@@ -127,8 +128,8 @@ def test_a_port_that_is_blocked_is_told_of_by_the_log_and_by_the_doctor(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It holds a rotation up, and costs no packet."""
-    monkeypatch.setattr("vault.network.wireguard_silence.OVERDUE_S", 0.5)
-    caplog.set_level(logging.INFO, "vault.network.wireguard")
+    monkeypatch.setattr("vault.network.wireguard.silence.OVERDUE_S", 0.5)
+    caplog.set_level(logging.INFO, "vault.network.wireguard.underlay")
     with nodes(2, tmp_path) as (_, (one, two)):
         connect(one, two)
         assert one.ping(two)
@@ -189,7 +190,7 @@ def test_nobody_on_the_wire_gets_a_packet_into_an_encrypted_overlay(tmp_path: Pa
         stranger.sh(f"ip route add {one.address}/32 via {one.addr} && ip addr add {two.address}/32 dev lo")
         for target in (one.addr, one.address):
             stranger.sh(
-                f"ip link add forged type vxlan id {4711 + 3} local {two.address} remote {target} dstport {VXLAN_PORT}"
+                f"ip link add forged type vxlan id {4711 + 3} local {two.address} remote {target} dstport {TUNNEL_PORT}"
                 f" && ip link set forged up && ip addr add {two.inner}/32 peer {one.inner} dev forged"
             )
             mac = one.sh("ip -br link show vx2").split()[2]
@@ -232,7 +233,7 @@ def test_nothing_leaves_unencrypted_while_there_is_no_device(tmp_path: Path, und
             eventually(lambda: not processes(one))
             one.sh(f"{KEEP_ADDRESS} && {undone}")
             assert not one.ping(two, 0.5)
-        inside = POOL.network_address.packed[:2]
+        inside = TUNNEL_POOL.network_address.packed[:2]
         assert not [frame for frame in frames if frame[12:14] == b"\x08\x00" and inside in (frame[26:28], frame[30:32])]
         one.sh(KEEP_ADDRESS.replace(" add ", " delete "))
         one.start()

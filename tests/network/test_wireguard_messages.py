@@ -12,12 +12,12 @@ import pytest
 
 from tests.network.hosts import scratch_host, sh
 from vault.crypto.wireguard_seal import WireGuardKey
-from vault.network import wireguard_kernel
-from vault.network.links_kernel import NetworkFailed
-from vault.network.links_netlink import Netlink
-from vault.network.netlink import aligned
-from vault.network.wireguard_kernel import KernelDevice
-from vault.network.wireguard_messages import (
+from vault.network.kernel.links import Netlink
+from vault.network.kernel.netlink import aligned
+from vault.network.kernel.programs import NetworkFailed
+from vault.network.wireguard import kernel as wireguard_kernel
+from vault.network.wireguard.kernel import KernelDevice
+from vault.network.wireguard.messages import (
     PEERS_AT_ONCE,
     Seen,
     ask_family,
@@ -27,7 +27,7 @@ from vault.network.wireguard_messages import (
     set_device,
     state_in,
 )
-from vault.network.wireguard_plan import Peer
+from vault.network.wireguard.plan import Peer
 
 KEY = WireGuardKey(bytes(range(32)))  # AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHl8=
 ONE = bytes(range(64, 95)) + b"\x5f"  # QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8=

@@ -10,7 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from tests.network.hosts import ask, inside, scratch_host, sh
-from tests.network.overlay_nodes import Cluster, Node, backend, endpoints_of, nodes, task_of
+from tests.network.overlay_nodes import Cluster, Node, endpoints_of, nodes, task_of
+from tests.network.servers import backend
 from tests.network.traffic import Datagrams, Talk
 from tests.network.wireguard_nodes import CLUSTER, eventually, user_space
 from vault.crypto.node_seal import NodeKey
@@ -19,7 +20,7 @@ from vault.model.errors import VaultError
 from vault.model.network import IPAMConfig
 from vault.model.node import EncryptionKey, NodeEncryption
 from vault.model.overlay import EncryptionPeer, OverlayChange, OverlayEncryption, OverlayNetwork
-from vault.network.wireguard import WireGuard
+from vault.network.wireguard.underlay import WireGuard
 
 pytestmark = pytest.mark.machine
 SECRET = OverlayNetwork(
@@ -243,7 +244,7 @@ def test_keys_that_come_after_the_task_are_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_task_without_keys_is_not_started_in_the_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vault.network.wireguard.READY_S", 0.3)
+    monkeypatch.setattr("vault.network.wireguard.underlay.READY_S", 0.3)
     with encrypted(tmp_path, 1) as one:
         (node,) = one.nodes
         task = task_of("late", (ONE,), networks=(SECRET,))

@@ -9,11 +9,11 @@ import pytest
 from vault.crypto.wireguard_seal import WireGuardKey
 from vault.model.node import EncryptionKey, NodeEncryption
 from vault.model.overlay import EncryptionPeer, OverlayEncryption
-from vault.network import wireguard_uapi as uapi
-from vault.network.wireguard_contact import LISTEN_S, SPEAK_S, Contacts
-from vault.network.wireguard_messages import Seen
-from vault.network.wireguard_plan import Peer, Plan, applied, epoch_in_use, planned, port_of, ways
-from vault.network.wireguard_silence import OVERDUE_S, SHOWN, Silence
+from vault.network.wireguard import uapi
+from vault.network.wireguard.contact import LISTEN_S, SPEAK_S, Contacts
+from vault.network.wireguard.messages import Seen
+from vault.network.wireguard.plan import Peer, Plan, applied, epoch_in_use, planned, port_of, ways
+from vault.network.wireguard.silence import OVERDUE_S, SHOWN, Silence
 
 OWN = "198.18.0.2"
 

@@ -22,10 +22,10 @@ from vault.crypto.node_seal import NodeKey
 from vault.crypto.wireguard_seal import WireGuardKey, open_wireguard_key, seal_wireguard_key
 from vault.model.node import EncryptionKey, NodeEncryption
 from vault.model.overlay import EncryptionPeer, OverlayChange, OverlayEncryption, OverlayEndpoint, OverlayNetwork
-from vault.network.overlay_state import OverlayState
-from vault.network.wireguard import WireGuard
-from vault.network.wireguard_probe import Probe
-from vault.network.wireguard_process import PROGRAM
+from vault.network.overlay.state import OverlayState
+from vault.network.wireguard.probe import Probe
+from vault.network.wireguard.process import PROGRAM
+from vault.network.wireguard.underlay import WireGuard
 
 T = TypeVar("T")
 CLUSTER = "c" * 25

@@ -39,9 +39,9 @@ from vault.daemon.settings import Settings
 from vault.daemon.volumes import Volumes
 from vault.dns.client import Names
 from vault.model.overlay import OverlayChange
-from vault.network.mesh import Mesh
+from vault.network.mesh.node import Mesh
 from vault.network.node import NodeNetworks
-from vault.network.wireguard import WireGuard
+from vault.network.wireguard.underlay import WireGuard
 
 logger = logging.getLogger(__name__)
 PR_SET_DUMPABLE = 4

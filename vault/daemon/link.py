@@ -6,7 +6,7 @@ from vault.crypto.keyfile import NodeKeys
 from vault.crypto.node_seal import open_at_node
 from vault.crypto.wireguard_seal import WireGuardKey, open_wireguard_key
 from vault.model.node import EncryptionKey
-from vault.network.wireguard import OpenKey
+from vault.network.wireguard.underlay import OpenKey
 from vault.rpc.messages import Assignments, SealedValue
 
 

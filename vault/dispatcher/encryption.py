@@ -23,7 +23,7 @@ from vault.model.base import from_s
 from vault.model.cluster import Cluster, EncryptionEpochs
 from vault.model.ids import Kind, NewID
 from vault.model.node import EncryptionKey, Node, NodeEncryption
-from vault.network.wireguard_plan import POOL
+from vault.network.overlay.names import TUNNEL_POOL
 from vault.store.changes import Put, Relied
 from vault.store.decision import Decision
 from vault.store.snapshot import Key, Snapshot
@@ -131,7 +131,7 @@ def _keys(snap: Snapshot, cluster: Cluster, epochs: EncryptionEpochs, wanted: li
     ]
     live = (epochs.newest - 1, epochs.newest) if epochs.rotating else (epochs.newest,)
     taken = {node.encryption.address for node in snap.nodes.values() if node.encryption is not None}
-    free = (str(address) for address in POOL.hosts() if str(address) not in taken)
+    free = (str(address) for address in TUNNEL_POOL.hosts() if str(address) not in taken)
     for node in wanted:
         if len(puts) >= NODES_AT_ONCE:
             break

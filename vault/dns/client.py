@@ -18,8 +18,8 @@ from vault.dns.messages import Served, Update
 from vault.dns.redirect import redirect
 from vault.model.errors import VaultError
 from vault.model.overlay import OverlayChange
-from vault.network.overlay_listener import AttachedTask
-from vault.network.overlay_state import OverlayState, differences
+from vault.network.overlay.listener import AttachedTask
+from vault.network.overlay.state import OverlayState, differences
 
 logger = logging.getLogger(__name__)
 READY_LIMIT_S: Final = 20.0
@@ -37,7 +37,7 @@ class NamesFailed(VaultError):
 
 
 class Names:
-    """The names that this node's tasks are served with; implements `vault.network.overlay_listener.OverlayListener`."""
+    """The names that this node's tasks are served with; implements `vault.network.overlay.listener.OverlayListener`."""
 
     def __init__(self, run_root: Path, *, resolv_conf: Path = RESOLV_CONF) -> None:
         """resolv_conf: names the servers that the node asks."""

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from vault.dns.messages import PORT, RESOLVER, Served
-from vault.network.links_kernel import NetworkFailed
-from vault.network.namespaces import enter, in_thread
-from vault.network.nftables import Nftables
+from vault.network.kernel.namespaces import enter, in_thread
+from vault.network.kernel.nftables import Nftables
+from vault.network.kernel.programs import NetworkFailed
 
 TABLE: Final = "vault_names"  # Of another name when the rules become others: one that is there is left as it is.
 _PRIORITY: Final = -310  # Before connection tracking, which so sees port 53 only.

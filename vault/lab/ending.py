@@ -15,7 +15,7 @@ from vault.lab import cgroups, clocks, disks, links
 from vault.lab.namespaces import identity
 from vault.lab.plan import DEFAULT_BASE, Place, Site
 from vault.lab.processes import end_all, in_networks
-from vault.network.wireguard_process import remove_sockets
+from vault.network.wireguard.process import remove_sockets
 from vault.tmpfs.mount import mounts_under, unmount_all
 
 _NODE: Final = re.compile(r"(?:manager|worker)[0-9]{1,2}")

@@ -1,6 +1,6 @@
 """The networks of this node: what the managers say of overlays, and every link of its tasks.
 
-Not pure, a thin shell: `overlays` has the overlay networks, `links` the links to the node itself.  Opened by
+Not pure, a thin shell: `overlay.overlays` has the overlay networks, `links` the links to the node itself.  Opened by
 `vault.daemon.compose`; the session calls `apply`, runners call `create` and `remove`.  A task on overlay networks
 has a link to each, in their order, and as its last one, unless all of them are internal, a link to this node, through
 which it reaches the world and its `mode: host` ports are published.  (A task on internal networks only that asks for
@@ -22,14 +22,14 @@ from vault.model.network import NetworkAttachment
 from vault.model.overlay import OverlayChange, OverlayEncryption, OverlayEndpoint, OverlayNetwork
 from vault.model.service import PortConfig
 from vault.model.task import Task
-from vault.network.links import NodeNetwork
-from vault.network.links_kernel import NetworkFailed
-from vault.network.overlay_listener import AttachedTask, OverlayListener
-from vault.network.overlay_names import FILE_PREFIX
-from vault.network.overlay_network import Tunnels
-from vault.network.overlay_records import LinkRecord, Records, StateKeeper, TaskRecord
-from vault.network.overlay_state import EndpointKey, OverlayState
-from vault.network.overlays import Overlays
+from vault.network.kernel.programs import NetworkFailed
+from vault.network.links.network import NodeNetwork
+from vault.network.overlay.listener import AttachedTask, OverlayListener
+from vault.network.overlay.names import FILE_PREFIX
+from vault.network.overlay.network import Tunnels
+from vault.network.overlay.overlays import Overlays
+from vault.network.overlay.records import LinkRecord, Records, StateKeeper, TaskRecord
+from vault.network.overlay.state import EndpointKey, OverlayState
 
 logger = logging.getLogger(__name__)
 MANY = 2_000  # Endpoints in a change; more would hold the event loop for too long (34 ms for 10,000).

@@ -10,7 +10,7 @@ Then, in one round, each stage sees what the ones before it decided, and all of 
 
 3. `services`   number of tasks (`replicated`, `global_`), `restart`, `update`, and the hold at READY
 4. `reaper`     tasks that are not wanted any more, and old history, are deleted
-5. `vault.network.allocate`    NEW -> PENDING
+5. `vault.network.allocation.allocator`    NEW -> PENDING
 6. `vault.scheduler.schedule`  PENDING -> ASSIGNED
 
 The loop around it: decide about the newest committed snapshot, wait until `propose` returns, and only then decide about

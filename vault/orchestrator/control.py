@@ -3,7 +3,7 @@
 Pure, as its stages are.  Called by `vault.daemon.loops` on the leader.
 """
 
-from vault.network.allocate import Allocator
+from vault.network.allocation.allocator import Allocator
 from vault.orchestrator.enforcer import enforce
 from vault.orchestrator.orphans import Orphans
 from vault.orchestrator.reaper import reap

@@ -16,7 +16,7 @@ from vault.agent.executors.port import Phase
 from vault.model.node import Node
 from vault.model.service import Service
 from vault.model.task import State, Task
-from vault.network.allocate import Allocator
+from vault.network.allocation.allocator import Allocator
 from vault.orchestrator.control import new_control
 from vault.scheduler.schedule import Scheduler
 from vault.store.snapshot import Snapshot

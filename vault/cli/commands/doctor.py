@@ -27,9 +27,9 @@ def doctor() -> None:
 @pass_client
 def network(client: Client) -> None:
     """Print what was found on this node; end with 1 when overlay networks cannot work here."""
-    from vault.network.doctor import examine
-    from vault.network.doctor_rules import Verdict, report
-    from vault.network.wireguard_probe import probe_of
+    from vault.network.doctor.examination import examine
+    from vault.network.doctor.rules import Verdict, report
+    from vault.network.wireguard.probe import probe_of
 
     if os.geteuid() != 0:
         raise CommandError("vault doctor network tries what the kernel can: run it as root on the node")
