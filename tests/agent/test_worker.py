@@ -126,6 +126,29 @@ def test_a_task_without_its_secret_is_rejected_with_the_reason() -> None:
     run(story)
 
 
+def test_of_a_secret_with_a_driver_each_task_gets_the_value_that_is_its_own() -> None:
+    async def story(world: World) -> None:
+        own = tuple(msgspec.structs.replace(value(f"s1.{one}"), name="s1") for one in ("t1", "t2"))
+        await world.assign(task("t1", secrets=("s1",)), task("t2", secrets=("s1",)), put_values=own)
+        for task_id in ("t1", "t2"):
+            await world.until(task_id, State.RUNNING)
+            secrets, _, _ = world.executor.prepared[task_id]
+            assert secrets["s1"].reveal() == f"s1.{task_id}".encode()
+
+    run(story)
+
+
+def test_what_the_driver_of_a_secret_said_instead_of_a_value_is_why_the_task_is_rejected() -> None:
+    async def story(world: World) -> None:
+        told = "failed to get secret db from driver safe: permission denied"
+        refused = SealedValue(kind=Kind.SECRET, id="s1.t1", name="db", version=1, error=told)
+        await world.assign(task(secrets=("s1",)), put_values=(refused,))
+        status = await world.until("t1", State.REJECTED)
+        assert status.err == told
+
+    run(story)
+
+
 @pytest.mark.parametrize("image", ["missing", "busybox"])
 def test_what_cannot_be_prepared_is_rejected_and_nothing_is_left(image: str) -> None:
     async def story(world: World) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote
 
-from tests.api.fakes import START_S, MemoryManager, MemoryNode, counting_ids
+from tests.api.fakes import START_S, MemoryManager, MemoryNode, check_driver, counting_ids
 from vault.api.app import create_app
 from vault.api.ports import InitRequest
 from vault.model.cluster import DEFAULT_SPEC
@@ -44,7 +44,7 @@ class Daemon:
         new_id = counting_ids(first_id)
         self.manager = MemoryManager(new_id)
         self.node = MemoryNode()
-        self.app = create_app(self.manager, self.node, new_id=new_id, now_s=lambda: START_S)
+        self.app = create_app(self.manager, self.node, check_driver=check_driver, new_id=new_id, now_s=lambda: START_S)
 
     def with_swarm(self) -> "Daemon":
         """Return this daemon after `swarm init`."""

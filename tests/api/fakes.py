@@ -47,6 +47,7 @@ from vault.model.errors import (
 from vault.model.ids import Kind, NodeID
 from vault.model.node import ManagerStatus, Node, NodeDescription, NodeSpec, NodeStatus
 from vault.model.task import Task
+from vault.plugins.errors import PluginNotFound
 from vault.store.changes import Change, Delete, Put, PutValue
 from vault.store.rules_cluster import updated
 from vault.store.rules_network import predefined
@@ -110,6 +111,12 @@ def counting_ids(first: int = 1) -> Callable[[], str]:
     """Return a source of ids: 0001zz…, 0002zz…, so that prefixes are short."""
     numbers = itertools.count(first)
     return lambda: f"{next(numbers):x}".rjust(4, "0").ljust(25, "z")
+
+
+async def check_driver(name: str) -> None:
+    """Know one driver of secrets, `safe`."""
+    if name != "safe":
+        raise PluginNotFound(name, "there is only safe")
 
 
 class MemoryManager:

@@ -74,10 +74,12 @@ SECRETS = [
     ({"Name": 5}, 400, "invalid request body: Expected str, got int at $.Name"),
     ({"Name": "x", "Labels": {"a": 1}}, 400, "invalid request body: Expected str, got int at $.Labels[...]"),
     ([], 400, "invalid request body: Expected object, got array at $"),
+    ({"Name": "x", "Driver": {"Name": "vault"}}, 400, 'plugin "vault" not found: there is only safe'),
+    ({"Name": "x", "Driver": {}}, 400, BAD + "secret driver must have a name"),
     (
-        {"Name": "x", "Driver": {"Name": "vault"}},
+        {"Name": "x", "Driver": {"Name": "safe"}, "Data": "eA=="},
         400,
-        BAD + 'plugin "vault" not found: secret drivers are not supported yet',
+        BAD + "when using secret driver secret data must be empty",
     ),
 ]
 

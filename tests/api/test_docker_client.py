@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from tests.api.fakes import MemoryManager, MemoryNode
+from tests.api.fakes import MemoryManager, MemoryNode, check_driver
 from vault.api.app import create_app
 from vault.crypto.ids import new_id
 
@@ -105,7 +105,7 @@ def docker(request: pytest.FixtureRequest) -> Iterator[Docker]:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(f"{place}/api.sock")
         listener.listen(16)
-        app = create_app(MemoryManager(new_id), MemoryNode(), new_id=new_id)
+        app = create_app(MemoryManager(new_id), MemoryNode(), check_driver=check_driver, new_id=new_id)
         settings = uvicorn.Config(app, http="httptools", lifespan="off", log_config=None, server_header=False)
         server = uvicorn.Server(settings)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

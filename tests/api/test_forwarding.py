@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.api.client import Answer, Daemon, run
+from tests.api.fakes import check_driver
 from tests.api.pair import FOLLOWER_ID, Line, fails_once, pair
 from tests.api.test_services import add_task, create, spec
 from tests.api.test_streams import frames, line
@@ -59,7 +60,7 @@ def remove(daemon: Daemon, kind: Kind) -> None:
 
 def test_each_endpoint_is_the_clusters_or_this_nodes() -> None:
     daemon = Daemon()
-    context = Context(manager=daemon.manager, node=daemon.node, new_id=str, now_s=float)
+    context = Context(manager=daemon.manager, node=daemon.node, check_driver=check_driver, new_id=str, now_s=float)
     endpoints = endpoints_of(context, Sessions(daemon.node))
     node = {f"{one.method} {one.path}" for one in endpoints if one.reach is Reach.NODE}
     roots = {"containers", "exec", "images", "volumes", "distribution", "_ping", "version", "info"}

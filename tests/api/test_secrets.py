@@ -43,6 +43,22 @@ def test_a_null_means_not_given() -> None:
     assert daemon.get("/secrets/pw").json()["Spec"] == {"Name": "pw", "Labels": {}}
 
 
+def test_a_driver_has_the_value_of_a_secret() -> None:
+    daemon = Daemon().with_swarm()
+    posted = {"Name": "pw", "Labels": {"path": "db"}, "Driver": {"Name": "safe"}, "Templating": {"Name": "golang"}}
+    assert daemon.post("/secrets/create", posted).status == 201
+    found = daemon.get("/secrets/pw").json()
+    assert found["Spec"] == posted
+    index = found["Version"]["Index"]
+    assert daemon.post(f"/secrets/pw/update?version={index}", posted | {"Labels": {}}).status == 200
+    index = daemon.get("/secrets/pw").json()["Version"]["Index"]
+    other = daemon.post(f"/secrets/pw/update?version={index}", posted | {"Driver": {"Name": "other"}})
+    assert (other.status, other.message) == (
+        400,
+        "rpc error: code = InvalidArgument desc = only updates to Labels are allowed",
+    )
+
+
 def test_a_secret_is_found_by_id_then_name_then_the_beginning_of_its_id() -> None:
     daemon = Daemon().with_swarm()
     first = create(daemon, "first")

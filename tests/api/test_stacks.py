@@ -75,6 +75,17 @@ def objects(daemon: Daemon) -> dict[Kind, dict[str, Any]]:
     return {kind: dict(found.items()) for kind, found in daemon.manager.store().committed.objects.items()}
 
 
+def test_a_new_secret_needs_a_driver_that_is_there() -> None:
+    daemon = Daemon().with_swarm()
+    refused = daemon.post(URL, body({"services": {}, "secrets": {"s": {"driver": "none"}}}))
+    assert (refused.status, refused.message) == (
+        400,
+        'failed to create secret demo_s: plugin "none" not found: there is only safe',
+    )
+    made = daemon.post(URL, body({"services": {}, "secrets": {"s": {"driver": "safe"}}}))
+    assert told(made) == [("create", "secret", "demo_s")]
+
+
 def test_a_stack_is_deployed_and_shown_and_removed() -> None:
     daemon = Daemon().with_swarm()
     made = daemon.post(URL, body())

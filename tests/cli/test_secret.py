@@ -50,9 +50,16 @@ def test_create_reads_a_file(daemon: FakeDaemon, vault: Vault, tmp_path: Any) ->
     assert base64.b64decode(daemon.requests[0].body["Data"]) == b"s3cr3t\r\n"
 
 
+def test_create_leaves_the_value_to_a_driver(daemon: FakeDaemon, vault: Vault) -> None:
+    daemon.on("POST", "/secrets/create", {"ID": ONE}, status=201)
+    assert vault("secret", "create", "-d", "safe", "-l", "path=db", "pw").out == ONE + "\n"
+    assert daemon.requests[0].body == {"Name": "pw", "Labels": {"path": "db"}, "Driver": {"Name": "safe"}}
+
+
 @pytest.mark.parametrize(
     ("words", "data", "error"),
     [
+        (["--driver", "safe", "x", "-"], b"v", "when using secret driver secret data must be empty"),
         (["empty", "-"], b"", "error reading from STDIN: data is empty"),
         (["x"], b"", "secret file is required"),
         (

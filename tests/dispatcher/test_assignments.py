@@ -47,7 +47,7 @@ def test_a_node_gets_the_secrets_of_its_own_tasks_only() -> None:
     snap = world(task("t1"), task("t2", "n2", secret="s2"))
     view, told = difference(NodeView(), snap, "n1")
     assert [t.id for t in told.put_tasks] == ["t1"]
-    assert {(type(v), v.id) for v in told.put_values} == {(Secret, "s1"), (Config, "c1")}
+    assert {wanted.key for wanted in told.put_values} == {(Kind.SECRET, "s1"), (Kind.CONFIG, "c1")}
     assert difference(NodeView(), snap, "n3")[1].put_values == ()
     assert set(view.values) == {(Kind.SECRET, "s1"), (Kind.CONFIG, "c1")}
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.agent.net import Member, Memory, Net
 from tests.dispatcher import world
-from tests.dispatcher.world import FakeStore, cluster, node, secret, task
+from tests.dispatcher.world import Drivers, FakeStore, cluster, node, secret, task
 from tests.rpc.cluster import Cluster as Authority
 from tests.rpc.cluster import client_of, serving
 from vault.agent.logs import LogLine, LogQuery
@@ -64,7 +64,7 @@ def played(
     async def main() -> None:
         store = FakeStore(cluster(1.0), node(N1), node(N2), secret("s1"))
         store.put(task("t1", N1, secrets=("s1",)))
-        dispatcher = Dispatcher(store, monotonic=time.monotonic, now=time.time, confirm=_sure)
+        dispatcher = Dispatcher(store, monotonic=time.monotonic, now=time.time, confirm=_sure, drivers=Drivers())
         running = asyncio.create_task(dispatcher.run())
         handlers = {SESSION: dispatcher.serve, LOGS: dispatcher.serve_logs, **more}
         own = credentials or SWARM.credentials(Role.WORKER, N1)

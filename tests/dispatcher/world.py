@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -20,9 +21,10 @@ from vault.model.errors import VaultError
 from vault.model.ids import Kind
 from vault.model.network import Network
 from vault.model.node import ManagerStatus, Node, NodeDescription, NodeStatus
-from vault.model.secret import Config, FileTarget, Secret, SecretReference, SecretSpec
+from vault.model.secret import Config, Driver, FileTarget, Secret, SecretReference, SecretSpec
 from vault.model.service import Service, TaskSpec
 from vault.model.task import State, Task, TaskStatus
+from vault.plugins.secret_provider import SecretRequest
 from vault.rpc.call import Call
 from vault.rpc.messages import PROTOCOL, Assignments, FromManager, Heartbeat, Hello, SealedValue, Welcome
 from vault.rpc.pipe import local_call
@@ -154,9 +156,21 @@ KINDS = {
 }
 
 
-def secret(secret_id: str) -> Secret:
-    """Return a secret."""
-    return Secret(id=secret_id, spec=SecretSpec(name=secret_id))
+def secret(secret_id: str, driver: str = "") -> Secret:
+    """Return a secret; one with a driver has its value from there."""
+    return Secret(id=secret_id, spec=SecretSpec(name=secret_id, driver=Driver(name=driver) if driver else None))
+
+
+class Drivers:
+    """Drivers that answer as a test says: each question waits for its answer."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, SecretRequest]] = []
+        self.answers: defaultdict[str, asyncio.Future[bytes]] = defaultdict(asyncio.Future)  # By task.
+
+    async def get(self, name: str, request: SecretRequest) -> Plaintext:
+        self.asked.append((name, request))
+        return Plaintext(await self.answers[request.task_id])
 
 
 class Lead:
@@ -169,7 +183,7 @@ class Lead:
             store,
             monotonic=loop().time,
             now=loop().time,
-            **{"confirm": self._confirm, **options},  # type: ignore[arg-type]
+            **{"confirm": self._confirm, "drivers": Drivers(), **options},  # type: ignore[arg-type]
         )
 
     async def _confirm(self) -> None:

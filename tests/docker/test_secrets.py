@@ -108,7 +108,8 @@ def test_the_size_of_a_secret_is_bounded_on_both_sides(docker: Docker) -> None:
 
 def test_drivers_are_refused_and_templates_taken(docker: Docker) -> None:
     assert docker.refuses("secret", "create", "-d", "bogus", "drv") == (
-        f'{REFUSED}plugin "bogus" not found: secret drivers are not supported yet'
+        'Error response from daemon: plugin "bogus" not found: the manager that leads has no such socket or spec '
+        "in /run/docker/plugins, /etc/docker/plugins, /usr/lib/docker/plugins"
     )
     docker("secret", "create", "--template-driver", "golang", "tmpl", "-", stdin=b"{{.Node.Hostname}}")
     assert docker("secret", "inspect", "--format", "{{.Spec.Templating.Name}}", "tmpl") == "golang"

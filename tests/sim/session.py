@@ -9,9 +9,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from vault.dispatcher.assignments import NodeView, difference
-from vault.model.ids import Kind
-from vault.model.secret import Config, Secret
+from vault.dispatcher.assignments import NodeView, Wanted, difference
 from vault.rpc.messages import Assignments, Report, SealedValue
 
 if TYPE_CHECKING:
@@ -57,7 +55,7 @@ class Session:
             sequence=self._sequence + 1,
             put_tasks=tuple(sorted(told.put_tasks, key=attrgetter("id"))),  # Sets are ordered anew in each process.
             remove_tasks=tuple(sorted(told.remove_tasks)),
-            put_values=tuple(map(sealed, sorted(told.put_values, key=attrgetter("id")))),
+            put_values=tuple(map(sealed, sorted(told.put_values, key=attrgetter("key")))),
             remove_values=tuple(sorted(told.remove_values)),
         )
         self.view = after
@@ -99,7 +97,7 @@ class Session:
             self.agent.broken(self)
 
 
-def sealed(value: Secret | Config) -> SealedValue:
+def sealed(wanted: Wanted) -> SealedValue:
     """Return a value as it travels; its bytes are no matter here."""
-    kind = Kind.SECRET if isinstance(value, Secret) else Kind.CONFIG
-    return SealedValue(kind=kind, id=value.id, name=value.spec.name, version=value.version.index)
+    kind, known_by = wanted.key
+    return SealedValue(kind=kind, id=known_by, name=wanted.obj.spec.name, version=wanted.obj.version.index)

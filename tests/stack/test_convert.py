@@ -225,6 +225,14 @@ def test_a_secret_keeps_its_bytes_and_does_not_print_them() -> None:
     assert "binary" not in repr(deployment)
 
 
+def test_a_secret_of_a_driver_has_no_value() -> None:
+    text = "services: {}\nsecrets: {s: {driver: safe, driver_opts: {a: b}, labels: {path: db}}}"
+    (new,) = convert(stack(text), "demo").secrets
+    assert new.spec.driver == Driver(name="safe", options={"a": "b"})
+    assert new.spec.labels["path"] == "db"
+    assert len(new.value) == 0
+
+
 def test_a_config_does_not_print_its_bytes_either() -> None:
     deployment = convert(stack("services: {}\nconfigs: {c: {file: s}}", contents=CONTENTS), "demo")
     assert deployment.configs[0].value.reveal() == CONTENTS["/stack/s"]

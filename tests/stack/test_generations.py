@@ -53,6 +53,18 @@ def test_changed_bytes_become_a_new_secret_in_the_same_place_of_the_task() -> No
     assert cluster.secrets() == ["demo_s", "demo_s-tag2"], "a rollback finds the one before"
 
 
+def test_another_driver_becomes_a_new_secret_too() -> None:
+    cluster, driven = Cluster(), "services: {}\nsecrets: {s: {driver: %s, driver_opts: {a: %s}}}"
+    assert cluster.deploy(driven % ("safe", "b")) == ["create secret demo_s"]
+    assert cluster.deploy(driven % ("safe", "b")) == ["unchanged secret demo_s"]
+    with pytest.raises(NotDeployable, match=r"only updates to Labels are allowed; its driver is another .* --rotate"):
+        cluster.deploy(driven % ("other", "b"))
+    first = cluster.deploy(driven % ("other", "b"), rotate=True)
+    second = cluster.deploy(driven % ("other", "longer"), rotate=True)
+    assert [len(first), len(second)] == [1, 1]
+    assert first != second
+
+
 def test_bytes_that_did_not_change_rotate_nothing() -> None:
     cluster = deployed()
     assert rotated(cluster, b"1") == ["unchanged secret demo_s", "unchanged service demo_web"]

@@ -6,13 +6,15 @@ have).
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
+from typing import Self
 
 from vault.crypto import Plaintext
 from vault.model.errors import VaultError
 from vault.model.ids import ConfigID, Kind, SecretID
 from vault.model.task import Task
-from vault.rpc.messages import Assignments, SealedValue
+from vault.rpc.messages import Assignments, SealedValue, own_value
 from vault.store.template import Context, render
 
 Open = Callable[[SealedValue, Assignments], Plaintext]
@@ -27,12 +29,25 @@ class ValueMissing(VaultError):
         super().__init__(f"{kind} {name} is no longer in the store: create it again and update the service")
 
 
+class ValueNotGiven(VaultError):
+    """The driver of a secret gave no value for a task."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
     """One value, as long as a task of this node may need it."""
 
     value: Plaintext
     template: bool
+    error: str = ""  # Why it has none.
+
+    @classmethod
+    def of(cls, sealed: SealedValue, message: Assignments, open_sealed: Open) -> Self:
+        """Return what came with a message."""
+        value = Plaintext(b"") if sealed.error else open_sealed(sealed, message)
+        return cls(value=value, template=sealed.templating == "golang", error=sealed.error)
 
 
 class Values:
@@ -51,8 +66,7 @@ class Values:
         if message.full:
             self._named = set()
         for sealed in message.put_values:
-            value = self._open(sealed, message)
-            self._kept[(sealed.kind, sealed.id)] = Kept(value=value, template=sealed.templating == "golang")
+            self._kept[(sealed.kind, sealed.id)] = Kept.of(sealed, message, self._open)
         for key in message.remove_values:
             self._kept.pop(key, None)
         if self._named is not None:
@@ -69,10 +83,14 @@ class Values:
     def for_task(
         self, task: Task, node: Mapping[str, str]
     ) -> tuple[dict[SecretID, Plaintext], dict[ConfigID, Plaintext]]:
-        """Return what the task refers to, templates filled in, and nothing else; raises `ValueMissing`."""
+        """Return what the task refers to, templates filled in, and nothing else.
+
+        Raises `ValueMissing`, and `ValueNotGiven` with what a driver said.
+        """
         container = task.spec.container_spec
-        raw_secrets = {r.secret_id: self._get(Kind.SECRET, r.secret_id, r.secret_name) for r in container.secrets}
-        raw_configs = {r.config_id: self._get(Kind.CONFIG, r.config_id, r.config_name) for r in container.configs}
+        get = partial(self._get, task.id)
+        raw_secrets = {r.secret_id: get(Kind.SECRET, r.secret_id, r.secret_name) for r in container.secrets}
+        raw_configs = {r.config_id: get(Kind.CONFIG, r.config_id, r.config_name) for r in container.configs}
         if not any(kept.template for kept in (*raw_secrets.values(), *raw_configs.values())):
             return (
                 {SecretID(i): kept.value for i, kept in raw_secrets.items()},
@@ -90,10 +108,13 @@ class Values:
             {ConfigID(i): _filled(kept, context, guarded=False) for i, kept in raw_configs.items()},
         )
 
-    def _get(self, kind: Kind, object_id: str, name: str) -> Kept:
-        kept = self._kept.get((kind, object_id))
+    def _get(self, task_id: str, kind: Kind, object_id: str, name: str) -> Kept:
+        own = self._kept.get((kind, own_value(object_id, task_id)))
+        kept = own or self._kept.get((kind, object_id))
         if kept is None:
             raise ValueMissing(kind, name)
+        if kept.error:
+            raise ValueNotGiven(kept.error)
         return kept
 
 

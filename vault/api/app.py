@@ -4,7 +4,7 @@ Called by `vault.daemon`, which binds the socket and runs uvicorn (httptools, uv
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI
@@ -54,10 +54,15 @@ DESCRIPTION = "The Docker Engine API as far as Swarm goes, served by vaultd.  Pa
 
 
 def create_app(
-    manager: Manager, node: LocalNode, *, new_id: NewID = random_id, now_s: Callable[[], float] = time.time
+    manager: Manager,
+    node: LocalNode,
+    *,
+    check_driver: Callable[[str], Awaitable[None]],
+    new_id: NewID = random_id,
+    now_s: Callable[[], float] = time.time,
 ) -> Gateway:
     """Return the ASGI application that serves `manager` and `node`: FastAPI behind our own way in."""
-    context = Context(manager=manager, node=node, new_id=new_id, now_s=now_s)
+    context = Context(manager=manager, node=node, check_driver=check_driver, new_id=new_id, now_s=now_s)
     sessions = Sessions(node)
     endpoints = endpoints_of(context, sessions)
     app = FastAPI(redirect_slashes=False, openapi_url=None, telemetry=NO_TELEMETRY)

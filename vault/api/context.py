@@ -37,6 +37,7 @@ class Context:
 
     manager: Manager
     node: LocalNode
+    check_driver: Callable[[str], Awaitable[None]]  # Raises a `VaultError` unless there is such a driver of secrets.
     new_id: NewID
     now_s: Callable[[], float]  # Seconds since 1970.
 

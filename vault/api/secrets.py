@@ -54,6 +54,8 @@ class Secrets:
         posted = await self._read(request)
         spec, value = _spec_of(posted), posted.data or EMPTY
         rules.check_secret(spec, len(value))
+        if spec.driver is not None:
+            await self.context.check_driver(spec.driver.name)
         secret_id = id_for(request, self.context.new_id)
 
         def build(snapshot: Snapshot) -> tuple[Change, ...]:

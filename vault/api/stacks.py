@@ -31,9 +31,11 @@ from vault.api.stack_shapes import (
 )
 from vault.model.errors import Conflict, NotFound, VaultError
 from vault.model.ids import Kind
+from vault.model.secret import Secret
 from vault.model.stack import StackRecord
 from vault.stack.convert import Deployment, convert
 from vault.stack.deploy import Proposal, Wishes, deploy, removal
+from vault.stack.errors import NotDeployable
 from vault.stack.generations import Key, NotCompared, comparisons
 from vault.stack.load import Stack
 from vault.stack.posted import load_posted
@@ -103,6 +105,7 @@ class Stacks:
         posted = await stack_of(await read(request, MAX_BODY_BYTES))
         # In a thread: a document of hundreds of services takes longer than the event loop may be held.
         stack, deployment = await asyncio.to_thread(_judged, posted, name)
+        await self._check_drivers(deployment, store.committed)
         deploying = Deploying(self.context, store, request, posted, deployment)
         for _ in range(TRIES):
             await deploying.compare()
@@ -112,6 +115,17 @@ class Stacks:
                 continue
             return answers.json(deploying.answer(index, stack.warnings))
         raise Conflict(f"the secrets and configs of stack {name} are being changed by others: try again")
+
+    async def _check_drivers(self, deployment: Deployment, snapshot: Snapshot) -> None:
+        """Raise `NotDeployable` for a new secret whose driver is not there."""
+        for new in deployment.secrets:
+            driver, held = new.spec.driver, snapshot.by_name(Kind.SECRET, new.spec.name)
+            if driver is None or (isinstance(held, Secret) and held.spec.driver == driver):
+                continue
+            try:
+                await self.context.check_driver(driver.name)
+            except VaultError as error:
+                raise NotDeployable(f"failed to create secret {new.spec.name}: {error.message}") from None
 
     async def remove(self, request: Request) -> Response:
         """Remove a stack: its services, secrets, configs and networks, in one commit."""

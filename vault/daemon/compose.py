@@ -42,6 +42,7 @@ from vault.model.overlay import OverlayChange
 from vault.network.mesh.node import Mesh
 from vault.network.node import NodeNetworks
 from vault.network.wireguard.underlay import WireGuard
+from vault.plugins.secret_provider import SecretPlugins
 
 logger = logging.getLogger(__name__)
 PR_SET_DUMPABLE = 4
@@ -128,7 +129,7 @@ class Daemon:
 
         manager = Manager(info, IdentityFiles(settings.data_root), make_worker, self._fail, lambda: gateway)
         local = Local(info, manager.worker, images, volumes, happenings)
-        gateway = create_app(manager, local)
+        gateway = create_app(manager, local, check_driver=SecretPlugins().check)
         http = server.server(gateway)
         self._served.append(http)
         for number in (signal.SIGTERM, signal.SIGINT):

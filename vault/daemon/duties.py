@@ -20,6 +20,7 @@ from vault.model.errors import Unavailable
 from vault.model.ids import Kind
 from vault.model.node import Node
 from vault.orchestrator.control import new_control
+from vault.plugins.secret_provider import SecretPlugins
 from vault.raftstore.store import Store
 from vault.raftstore.upkeep import keep_young
 from vault.rpc.messages_ca import TrustIs
@@ -40,6 +41,7 @@ class Duties:
             monotonic=time.monotonic,
             now=store.now_s,
             confirm=store.barrier,
+            drivers=SecretPlugins(),
             leader=leader,
             greet=lambda node: _told(store.committed, node),
         )

@@ -5,15 +5,17 @@ Pure: snapshots in, differences out.  Called by `vault.dispatcher.stream` and, f
 live task that refers to it, and leaves with the last such task.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from vault.model.ids import Kind
 from vault.model.secret import Config, Secret
 from vault.model.task import State, Task
+from vault.rpc.messages import own_value
+from vault.store.changes import kind_of
 from vault.store.snapshot import Snapshot
 
-ValueKey = tuple[Kind, str]
+ValueKey = tuple[Kind, str]  # And id: that of the object, or of one task's own value of it.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +29,7 @@ class NodeView:
     @property
     def refers(self) -> frozenset[ValueKey]:
         """Every secret and config whose coming or going would concern the node."""
-        return self.absent.union(self.values)
+        return self.absent.union((kind, object_id.partition(".")[0]) for kind, object_id in self.values)
 
     def without(self, tasks: Collection[str], values: Collection[ValueKey], *, told: "NodeView") -> "NodeView":
         """Return this view as it is when `tasks` and `values` were left out of a message; `told` is the one before."""
@@ -40,12 +42,25 @@ class NodeView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A value that a node should have."""
+
+    obj: Secret | Config
+    task: Task | None = None  # Whose own value it is: of a secret with a driver, which is asked for each task.
+
+    @property
+    def key(self) -> ValueKey:
+        """What it is known by."""
+        return kind_of(self.obj), self.obj.id if self.task is None else own_value(self.obj.id, self.task.id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """What a node has to be told."""
 
     put_tasks: tuple[Task, ...] = ()
     remove_tasks: tuple[str, ...] = ()
-    put_values: tuple[Secret | Config, ...] = ()
+    put_values: tuple[Wanted, ...] = ()
     remove_values: tuple[ValueKey, ...] = ()
 
 
@@ -59,7 +74,7 @@ def difference(view: NodeView, snap: Snapshot, node_id: str) -> tuple[NodeView, 
     values, absent = _values(tasks.values(), snap)
     after = NodeView(
         tasks={task_id: _told(task) for task_id, task in tasks.items()},
-        values={key: value.version.index for key, value in values.items()},
+        values={key: value.obj.version.index for key, value in values.items()},
         absent=frozenset(absent),
     )
     return after, Difference(
@@ -78,13 +93,9 @@ def needs_values(task: Task) -> bool:
     return task.wanted or task.status.state >= State.STARTING
 
 
-def values_of(task: Task) -> list[ValueKey]:
+def values_of(task: Task, snap: Snapshot) -> list[ValueKey]:
     """Return the secrets and configs that a task may read now."""
-    if not needs_values(task):
-        return []
-    container = task.spec.container_spec
-    secrets: list[ValueKey] = [(Kind.SECRET, ref.secret_id) for ref in container.secrets]
-    return secrets + [(Kind.CONFIG, ref.config_id) for ref in container.configs]
+    return [wanted.key if isinstance(wanted, Wanted) else wanted for wanted in _wanted(task, snap)]
 
 
 def allowed(snap: Snapshot, node_id: str) -> Collection[ValueKey]:
@@ -126,18 +137,34 @@ def touched(before: Snapshot, after: Snapshot) -> Touched | None:
     return Touched(nodes=frozenset(nodes), values=frozenset(values), members=frozenset(members), cluster=cluster)
 
 
-def _values(tasks: Iterable[Task], snap: Snapshot) -> tuple[dict[ValueKey, Secret | Config], set[ValueKey]]:
+def _values(tasks: Iterable[Task], snap: Snapshot) -> tuple[dict[ValueKey, Wanted], set[ValueKey]]:
     """Return what tasks may read: what there is, and what there is not."""
-    found: dict[ValueKey, Secret | Config] = {}
+    found: dict[ValueKey, Wanted] = {}
     absent: set[ValueKey] = set()
     for task in tasks:
-        for kind, object_id in values_of(task):
-            obj = snap.secrets.get(object_id) if kind is Kind.SECRET else snap.configs.get(object_id)
-            if obj is None:
-                absent.add((kind, object_id))
+        for wanted in _wanted(task, snap):
+            if isinstance(wanted, Wanted):
+                found[wanted.key] = wanted
             else:
-                found[kind, object_id] = obj
+                absent.add(wanted)
     return found, absent
+
+
+def _wanted(task: Task, snap: Snapshot) -> Iterator[Wanted | ValueKey]:
+    """Yield what a task may read now, and of what is not there, the key."""
+    if not needs_values(task):
+        return
+    container = task.spec.container_spec
+    for secret_id in (reference.secret_id for reference in container.secrets):
+        if (secret := snap.secrets.get(secret_id)) is None:
+            yield Kind.SECRET, secret_id
+        elif not secret.driven:
+            yield Wanted(obj=secret)
+        elif task.status.state < State.STARTING:  # Later it has its files, and the driver is not asked in vain.
+            yield Wanted(obj=secret, task=task)
+    for config_id in (reference.config_id for reference in container.configs):
+        config = snap.configs.get(config_id)
+        yield (Kind.CONFIG, config_id) if config is None else Wanted(obj=config)
 
 
 def _told(task: Task) -> int:

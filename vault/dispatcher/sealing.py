@@ -7,12 +7,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from vault.crypto import Plaintext
 from vault.crypto.node_seal import OVERHEAD_BYTES, seal_to_node
+from vault.dispatcher.assignments import Wanted
 from vault.model.ids import Kind
-from vault.model.secret import Config, Secret
 from vault.rpc.messages import SealedValue
-from vault.store.changes import kind_of
 
 INLINE_BYTES: Final = 32 * 1024  # Values up to this size are sealed on the event loop, in about 0.2 ms.
 
@@ -42,20 +43,27 @@ def sealer(public_key: bytes, *, cluster_id: str, node_id: str, epoch: tuple[int
     return seal
 
 
-async def sealed(seal: Seal, obj: Secret | Config, value: Plaintext, sequence: int) -> SealedValue:
+async def sealed(seal: Seal, wanted: Wanted, value: Plaintext, sequence: int) -> SealedValue:
     """Return a value as it goes into message `sequence`."""
-    kind, version = kind_of(obj), obj.version.index
+    (kind, known_by), version = wanted.key, wanted.obj.version.index
     if len(value) <= INLINE_BYTES:
-        payload = seal(kind, obj.id, version, sequence, value)
+        payload = seal(kind, known_by, version, sequence, value)
     else:
-        payload = await asyncio.to_thread(seal, kind, obj.id, version, sequence, value)
+        payload = await asyncio.to_thread(seal, kind, known_by, version, sequence, value)
+    return msgspec.structs.replace(refused(wanted, ""), payload=payload)
+
+
+def refused(wanted: Wanted, why: str) -> SealedValue:
+    """Return what goes into a message where a value should be that there is none of."""
+    templating = wanted.obj.spec.templating
+    kind, known_by = wanted.key
     return SealedValue(
         kind=kind,
-        id=obj.id,
-        name=obj.spec.name,
-        version=version,
-        templating=obj.spec.templating.name if obj.spec.templating else "",
-        payload=payload,
+        id=known_by,
+        name=wanted.obj.spec.name,
+        version=wanted.obj.version.index,
+        templating=templating.name if templating else "",
+        error=why,
     )
 
 

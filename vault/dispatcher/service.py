@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from vault.dispatcher.assignments import Touched, ValueKey, touched
+from vault.dispatcher.driven import Driven, SecretDrivers
 from vault.dispatcher.liveness import Liveness, grace_at_take_over
 from vault.dispatcher.logs import LogBroker
 from vault.dispatcher.overlays import Overlays
@@ -64,13 +65,15 @@ class Dispatcher:
         monotonic: Callable[[], float],
         now: Callable[[], float],
         confirm: Callable[[], Awaitable[None]],
+        drivers: SecretDrivers,
         leader: Callable[[], tuple[str, str]] = lambda: ("", ""),
         greet: Greet = lambda _: (),
     ) -> None:
         """Make the dispatcher of the leadership that the store has now.
 
-        confirm: raises unless this manager still leads.  leader: node id and host:port of who leads once this one does
-        not.  greet: what a node is told by other parts of the system when its session begins, as announcements.
+        confirm: raises unless this manager still leads.  drivers: who gives the secrets that are not kept here.
+        leader: node id and host:port of who leads once this one does not.  greet: what a node is told by other parts of
+        the system when its session begins, as announcements.
         """
         self.logs = LogBroker(self._notify)
         self._store = store
@@ -78,6 +81,7 @@ class Dispatcher:
         self._monotonic = monotonic
         self._now = now
         self._confirm = confirm
+        self._drivers = drivers
         self._leader = leader
         self._greet = greet
         self._writer = Writer(store)
@@ -118,8 +122,9 @@ class Dispatcher:
         if self._over or (hello.generation, hello.counter) > self._epoch:
             raise self._not_leading()
         seal = sealer(node.seal_key, cluster_id=_cluster_id(self._store), node_id=node_id, epoch=self._epoch)
+        driven = Driven(self._drivers, lambda: session.touch())
         stream = Stream(
-            self._store, node_id, seal, self._epoch, self._overlays, self._newest,
+            self._store, node_id, seal, self._epoch, self._overlays, self._newest, driven,
             refers=lambda keys: self._note_references(session, keys),
         )  # fmt: skip
         session = Session(call, node_id, stream, self)
@@ -145,6 +150,7 @@ class Dispatcher:
             if self._sessions.get(node_id) is session:
                 del self._sessions[node_id]
                 self._note_references(None, frozenset(), node_id)
+            await driven.close()
 
     async def serve_logs(self, call: Call) -> None:
         """Take in the log of a task that was asked for."""

@@ -6,17 +6,18 @@ task of the node refers to any more.  Networks come before the tasks that are on
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 
 import msgspec
 
 from vault.crypto import Plaintext
-from vault.dispatcher.assignments import Difference, NodeView, ValueKey, allowed, difference, values_of
+from vault.dispatcher.assignments import Difference, NodeView, ValueKey, Wanted, allowed, difference, values_of
+from vault.dispatcher.driven import Driven
 from vault.dispatcher.overlay_parts import OverlayView
 from vault.dispatcher.overlays import Overlays
-from vault.dispatcher.sealing import Seal, sealed, sealed_size
+from vault.dispatcher.sealing import Seal, refused, sealed, sealed_size
 from vault.model.ids import Kind
-from vault.model.secret import Config, Secret
 from vault.model.task import Task
 from vault.rpc.messages import Assignments, SealedValue
 from vault.store.changes import Atomic, Change, kind_of
@@ -25,6 +26,7 @@ from vault.store.snapshot import Snapshot
 # A node's heartbeats are answered between two messages, so even a slow link must carry one in little time.  One value
 # may be larger than this; it then travels alone.
 MESSAGE_BYTES: Final = 512 * 1024
+SENTENCE_BYTES: Final = 1024  # At most, of why there is no value.
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -80,6 +82,7 @@ class Stream:
         epoch: tuple[int, int],
         overlays: Overlays,
         newest: Callable[[], Awaitable[Snapshot]],
+        driven: Driven,
         refers: Callable[[frozenset[ValueKey]], None] = lambda _: None,
     ) -> None:
         """newest: returns the newest committed snapshot, and has `overlays` at it."""
@@ -88,6 +91,8 @@ class Stream:
         self._overlay_view = OverlayView()
         self._overlays = overlays
         self._newest = newest
+        self._driven = driven
+        self._waiting = False  # Whether at the last look tasks waited for what drivers say.
         self._stale = True  # Whether its tasks and values may be others than it was told.
         self._refers = refers  # Told which secrets and configs concern the node, before the first wait of a message.
         self._store = store
@@ -105,21 +110,21 @@ class Stream:
         """Return the next message, to be sent before the next call; None when the node knows everything."""
         snap = await self._newest()
         part = self._overlays.change(self._overlay_view, self._node_id, MESSAGE_BYTES)
-        after, told = self._difference(snap)
+        after, told, waiting = self._difference(snap)
         sequence = self._sequence + 1
         draft = _Draft(part.size_bytes)
         if part.complete:
-            await self._fill(draft, told, sequence)
+            await self._fill(draft, told, sequence, snap)
         if self._store.committed is not snap:
             still = allowed(self._store.committed, self._node_id)
             draft.gone |= {key for key in draft.values if key not in still}
         values = {key: value for key, value in draft.values.items() if key not in draft.gone}
         tasks_left = {task.id for task in told.put_tasks[len(draft.tasks) :]}
-        values_left = {key for value in told.put_values if (key := _key(value)) not in values}
+        values_left = {key for wanted in told.put_values if (key := wanted.key) not in values}
         more = not part.complete or bool(tasks_left) or bool(values_left - draft.gone)
         message = Assignments(
             full=not self._sequence,
-            complete=self._complete or not more,
+            complete=self._complete or not (more or waiting),  # A full set is one only with all of its tasks.
             generation=self._epoch[0],
             counter=self._epoch[1],
             applies_to=self._sequence,
@@ -134,47 +139,64 @@ class Stream:
         self.view, self._overlay_view = after.without(tasks_left, values_left, told=self.view), part.view
         self._stale |= told != Difference()
         self.settled = not more and not draft.gone
-        if message.empty and self._complete:
+        if message.empty and (self._complete or (waiting and not more)):
             return None
         self._sequence, self._complete = sequence, message.complete
         return message
 
-    def _difference(self, snap: Snapshot) -> tuple[NodeView, Difference]:
-        """Return what the node should be told of tasks and values; nothing unless that may have changed."""
+    def _difference(self, snap: Snapshot) -> tuple[NodeView, Difference, bool]:
+        """Return what the node should be told of tasks and values, and whether tasks wait for what drivers say.
+
+        Nothing unless that may have changed.  A task is told when each of its values is there, or why it is not.
+        """
         if not self._stale:
-            return self.view, Difference()
-        self._stale = False
+            return self.view, Difference(), self._waiting
+        self._stale = self._waiting = False
         after, told = difference(self.view, snap, self._node_id)
         self._refers(after.refers)
-        return after, told
+        if not (unanswered := self._driven.ask(told.put_values, snap)):
+            return after, told, False
+        waiting = {task.id for task in told.put_tasks if unanswered.intersection(values_of(task, snap))}
+        now = replace(
+            told,
+            put_tasks=tuple(task for task in told.put_tasks if task.id not in waiting),
+            put_values=tuple(wanted for wanted in told.put_values if wanted.key not in unanswered),
+        )
+        self._waiting = True
+        return after.without(waiting, unanswered, told=self.view), now, True
 
-    async def _fill(self, draft: _Draft, told: Difference, sequence: int) -> None:
+    async def _fill(self, draft: _Draft, told: Difference, sequence: int, snap: Snapshot) -> None:
         """Take as much into a message as it may hold: tasks in their order, the values of each before it."""
-        waiting = {_key(obj): obj for obj in told.put_values}
+        waiting = {wanted.key: wanted for wanted in told.put_values}
         for task in told.put_tasks:
-            for key in values_of(task):
+            for key in values_of(task, snap):
                 if key in waiting and not await self._take(draft, waiting.pop(key), sequence):
                     return
             if not draft.fits(size_bytes := len(_encode(task))):
                 return
             draft.tasks.append(task)
             draft.size_bytes += size_bytes
-        for obj in waiting.values():  # What tasks told earlier refer to, and what is there again.
-            if not await self._take(draft, obj, sequence):
+        for wanted in waiting.values():  # What tasks told earlier refer to, and what is there again.
+            if not await self._take(draft, wanted, sequence):
                 break
 
-    async def _take(self, draft: _Draft, obj: Secret | Config, sequence: int) -> bool:
+    async def _take(self, draft: _Draft, wanted: Wanted, sequence: int) -> bool:
         try:
-            value = await self._store.value(kind_of(obj), obj.id)
+            value = await self._value(wanted)
         except LookupError:
-            draft.gone.add(_key(obj))  # The next difference withdraws it.
+            draft.gone.add(wanted.key)  # The next difference withdraws it.
             return True
-        if not draft.fits(size_bytes := sealed_size(value)):
+        if not draft.fits(size_bytes := SENTENCE_BYTES if isinstance(value, str) else sealed_size(value)):
             return False
-        draft.values[_key(obj)] = await sealed(self._seal, obj, value, sequence)
+        draft.values[wanted.key] = (
+            refused(wanted, value) if isinstance(value, str) else await sealed(self._seal, wanted, value, sequence)
+        )
         draft.size_bytes += size_bytes
+        self._driven.forget(wanted.key)
         return True
 
-
-def _key(obj: Secret | Config) -> ValueKey:
-    return kind_of(obj), obj.id
+    async def _value(self, wanted: Wanted) -> Plaintext | str:
+        """Return a value, or why there is none.  Raises a `LookupError` for what is in the store no more."""
+        if wanted.task is not None:
+            return self._driven.answer(wanted.key)
+        return await self._store.value(kind_of(wanted.obj), wanted.obj.id)

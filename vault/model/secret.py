@@ -26,6 +26,11 @@ class Secret(Object, frozen=True, kw_only=True):
 
     spec: SecretSpec
 
+    @property
+    def driven(self) -> bool:
+        """Whether its value is not kept here, but asked of a driver for each task."""
+        return self.spec.driver is not None
+
 
 class ConfigSpec(Shape, frozen=True, kw_only=True):
     """What a user says of a config, but for its value."""

@@ -135,15 +135,21 @@ class Announcement(Message, frozen=True, kw_only=True, tag="announcement"):
         return msgspec.msgpack.decode(self.body, type=type_) if self.name == type_.__name__ else None
 
 
+def own_value(object_id: str, task_id: str) -> str:
+    """Return what the value of an object is known by that was made for one task."""
+    return f"{object_id}.{task_id}"
+
+
 class SealedValue(Message, frozen=True, kw_only=True):
     """The value of one secret or config, sealed to one node (HPKE); prints no bytes of it."""
 
     kind: Kind  # SECRET or CONFIG
-    id: str
+    id: str  # Of the object, or what `own_value` makes of that and of the one task that may read it.
     name: str
     version: int
     templating: str = ""  # "golang": the value is a template.
     payload: bytes = b""
+    error: str = ""  # Why there is none; then nothing is sealed.
 
     def __repr__(self) -> str:
         return f"SealedValue({self.kind} {self.id}, {len(self.payload)} bytes)"

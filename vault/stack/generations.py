@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from dataclasses import replace as with_fields
 from typing import Final, TypeVar
 
+import msgspec
 from msgspec.structs import replace
 
 from vault.crypto.plaintext import Plaintext
 from vault.model.errors import VaultError
 from vault.model.ids import Kind
 from vault.model.names import check_object_name
-from vault.model.secret import Config, Secret
+from vault.model.secret import Config, Secret, SecretSpec
 from vault.model.service import ServiceSpec
 from vault.stack.convert import Deployment, NewConfig, NewSecret
 from vault.stack.errors import NotDeployable
@@ -70,6 +71,19 @@ def settled(
     return with_fields(deployment, secrets=secrets, configs=configs, services=services)
 
 
+def _changed(new: NewSecret | NewConfig) -> str:
+    if isinstance(new.spec, SecretSpec) and new.spec.driver is not None:
+        return "its driver is another than the secret's: with --rotate-changed there is a new secret"
+    kind = "secret" if isinstance(new.spec, SecretSpec) else "config"
+    return f"its file has other bytes than the {kind}: with --rotate-changed they become a new {kind}"
+
+
+def _told_by(new: NewSecret | NewConfig) -> Plaintext:
+    """Return what a generation's tag is of: the value, or who gives it."""
+    driver = new.spec.driver if isinstance(new.spec, SecretSpec) else None
+    return new.value if driver is None else Plaintext(msgspec.json.encode(driver))
+
+
 class _Held:
     """The secrets, or the configs, that may stand for a name of a stack: that of the name, and its generations."""
 
@@ -119,9 +133,9 @@ class _Generations:
         if not self._rotate:
             raise NotDeployable(
                 f"failed to update {kind} {name}: rpc error: code = InvalidArgument desc = {ONLY_LABELS}; "
-                f"its file has other bytes than the {kind}: with --rotate-changed they become a new {kind}"
+                f"{_changed(new)}"
             )
-        return self._under(f"{name}-{self._tag(kind, name, new.value)}", new)
+        return self._under(f"{name}-{self._tag(kind, name, _told_by(new))}", new)
 
     def _is_same(self, held: Secret | Config, new: NewSecret | NewConfig) -> bool:
         """Whether a held object is the posted one but for its name and labels."""

@@ -26,9 +26,13 @@ def check_secret(spec: SecretSpec, size_bytes: int) -> None:
     """Raise `InvalidArgument` unless a secret may be made of `spec` and a value of that size; needs no snapshot."""
     check_object_name(spec.name)
     _check_templating(spec)
-    if spec.driver is not None and spec.driver.name:
-        raise InvalidArgument(f'plugin "{spec.driver.name}" not found: secret drivers are not supported yet')
-    check_secret_size(size_bytes)
+    if spec.driver is None:
+        return check_secret_size(size_bytes)
+    if not spec.driver.name:
+        raise InvalidArgument("secret driver must have a name")
+    if size_bytes:
+        raise InvalidArgument("when using secret driver secret data must be empty")
+    return None
 
 
 def check_config(spec: ConfigSpec, size_bytes: int) -> None:

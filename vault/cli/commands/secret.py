@@ -8,6 +8,7 @@ import click
 from vault.cli import human, inspection
 from vault.cli.client import Client
 from vault.cli.command import Group, argument, command, option
+from vault.cli.errors import CommandError
 from vault.cli.payload import read_payload
 from vault.cli.removal import remove_each
 from vault.cli.shared_options import asked, format_option, list_options, now_s, pass_client, pretty_option, show
@@ -45,13 +46,26 @@ def secret() -> None:
 @command("[OPTIONS] SECRET [file|-]", name="create", text="Create a secret from a file or STDIN as content")
 @argument("name")
 @argument("file", required=False)
+@option("-d", "--driver", text="Secret driver")
 @option("-l", "--label", "labels", kind=LABEL, many=True, text="Secret labels")
 @option("--template-driver", text="Template driver")
 @pass_client
-def create(client: Client, name: str, file: str | None, labels: tuple[str, ...], template_driver: str | None) -> None:
+def create(
+    client: Client,
+    name: str,
+    file: str | None,
+    driver: str | None,
+    labels: tuple[str, ...],
+    template_driver: str | None,
+) -> None:
     """Create a secret and print its id."""
-    data = read_payload("secret", file, LIMIT_BYTES)
-    spec: dict[str, Any] = {"Name": name, "Labels": pairs(labels), "Data": b2a_base64(data, newline=False).decode()}
+    spec: dict[str, Any] = {"Name": name, "Labels": pairs(labels)}
+    if driver:
+        if file:
+            raise CommandError("when using secret driver secret data must be empty")
+        spec["Driver"] = {"Name": driver}
+    else:
+        spec["Data"] = b2a_base64(read_payload("secret", file, LIMIT_BYTES), newline=False).decode()
     if template_driver:
         spec["Templating"] = {"Name": template_driver}
     click.echo(client.post("/secrets/create", spec)["ID"])
