@@ -46,6 +46,12 @@ def test_a_document_arrives_as_it_was_read(name: str) -> None:
     assert list(arrived.services) == list(document.services), "in the order of the file"
 
 
+def test_hosts_arrive_as_they_were_read() -> None:
+    hosts = ["a=1.2.3.4", "b:1.2.3.4", "c=::1", "d=[::1]", "e=x=y", "a:5.6.7.8", "f = g"]
+    one = stack(json.dumps({"services": {"web": {"image": "x", "extra_hosts": hosts}}}))
+    assert posted(one).services["web"].extra_hosts == one.document.services["web"].extra_hosts
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.dictionaries(NAMES, SERVICES, max_size=2), min_size=1, max_size=2))
 def test_any_services_that_load_are_the_same_services_once_posted(documents: list[dict[str, Any]]) -> None:

@@ -30,7 +30,10 @@ def body_of(document: Document) -> dict[str, Any]:
     """Return a document as it is posted: in the newest version's form, without env files and what means nothing."""
     services = {
         name: replace(
-            one, env_file=(), extensions={key: one.extensions[key] for key in DEADLINES & one.extensions.keys()}
+            one,
+            env_file=(),
+            extensions={key: one.extensions[key] for key in DEADLINES & one.extensions.keys()},
+            extra_hosts=tuple(map(_extra_host, one.extra_hosts)),
         )
         for name, one in document.services.items()
     }
@@ -50,6 +53,12 @@ def body_of(document: Document) -> dict[str, Any]:
     )
     body: dict[str, Any] = tree(plain, ordered=False)
     return body
+
+
+def _extra_host(line: str) -> str:
+    """Return `host:address` so that it is read as it was: of `=` and `:` in a line, `=` comes before the address."""
+    host, _, address = line.partition(":")
+    return f"{host}={address}" if "=" in address else line
 
 
 def files_of(document: Document) -> tuple[str, ...]:
