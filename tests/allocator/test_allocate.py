@@ -195,6 +195,19 @@ def test_host_and_none_networks_give_no_addresses() -> None:
     assert world.snap.services["web"].endpoint.virtual_ips == ()
 
 
+def test_networks_of_each_node_give_addresses_to_tasks_and_none_to_services() -> None:
+    world = World()
+    web = service("web", "local")
+    local = network("local", "bridge", subnet="10.9.0.0/24")
+    world.write(replace(local, spec=replace(local.spec, scope="swarm")), web, task("t1", web), task("t2", web))
+    assert sorted(world.addresses("t1") + world.addresses("t2")) == ["10.9.0.2/24", "10.9.0.3/24"]
+    assert world.vips("web") == []
+    assert world.snap.networks["local"].driver_state == Driver(name="bridge")
+    world.write(network("other"))
+    assert world.snap.networks["other"].vxlan_id == 4096, "it has no number"
+    assert world.allocate() == 0
+
+
 def test_a_service_without_networks_and_ports_is_left_alone() -> None:
     world = World()
     web = service("web")

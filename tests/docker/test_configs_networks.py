@@ -93,7 +93,7 @@ def test_a_network_is_made_with_options_and_shown_with_its_endpoints(docker: Doc
 def test_networks_of_one_machine_are_refused_with_what_to_use(docker: Docker) -> None:
     assert docker.refuses("network", "create", "local") == (
         "Error response from daemon: rpc error: code = InvalidArgument desc = "
-        'network driver "bridge" is not supported: use overlay'
+        'a network of driver "bridge" is for services only with the scope swarm: add --scope swarm, or use overlay'
     )
 
 

@@ -164,6 +164,36 @@ def test_an_encrypted_network_needs_a_node_that_can_encrypt(options: dict[str, s
     assert put.obj.spec.encrypted is refused
 
 
+def of_each_node(**fields: Any) -> NetworkSpec:
+    return NetworkSpec(**({"name": "n", "driver_configuration": Driver(name="bridge"), "scope": "swarm"} | fields))
+
+
+def test_a_network_of_each_node_takes_its_settings_from_one_that_holds_them() -> None:
+    made = new_network(settings(), "new", of_each_node(config_from=ConfigReference(network="settings"))).obj
+    assert isinstance(made, Network)
+    assert (made.driver, made.of_each_node, made.options) == ("bridge", True, {MTU_OPTION: "1300"})
+    assert made.spec.ipam_options == SETTINGS.ipam_options
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "why"),
+    [
+        (of_each_node(scope=""), 400, "is for services only with the scope swarm: add --scope swarm, or use overlay"),
+        (of_each_node(ingress=True), 403, "Ingress network can only be global scope network"),
+        (
+            of_each_node(driver_configuration=Driver(name="bridge", options={ENCRYPTED: ""})),
+            400,
+            "network option encrypted means nothing to the bridge driver: leave it out",
+        ),
+    ],
+)
+def test_what_no_network_of_each_node_can_be(wanted: NetworkSpec, status: int, why: str) -> None:
+    with pytest.raises(VaultError) as refused:
+        new_network(Snapshot(), "new", wanted)
+    assert refused.value.status == status
+    assert refused.value.message.endswith(why)
+
+
 def ipam_by(name: str, **options: str) -> IPAMOptions:
     return IPAMOptions(driver=Driver(name=name, options=options))
 

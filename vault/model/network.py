@@ -70,6 +70,11 @@ class Network(Object, frozen=True, kw_only=True):
         return (self.spec.driver_configuration and self.spec.driver_configuration.name) or "overlay"
 
     @property
+    def of_each_node(self) -> bool:
+        """Whether it is one that each node makes for its own tasks alone, and that somebody has named."""
+        return self.driver == "bridge" and self.spec.scope == "swarm"
+
+    @property
     def options(self) -> dict[str, str]:
         """What a user said to its driver."""
         return self.spec.driver_configuration.options if self.spec.driver_configuration else {}

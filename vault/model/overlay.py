@@ -16,7 +16,7 @@ class OverlayNetwork(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
     id: str
     name: str
-    vxlan_id: int
+    vxlan_id: int  # 0 = of this node alone: nothing of it goes to others.
     configs: tuple[IPAMConfig, ...] = ()  # Subnet and gateway, IPv4 or IPv6.
     mtu: int = 0  # Of its tasks' links; 0 = what the node's own link leaves.
     internal: bool = False  # No way out of it.

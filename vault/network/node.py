@@ -264,7 +264,8 @@ class NodeNetworks:
         return change if len(kept) == len(named) else replace(change, put_endpoints=kept)
 
     def _record(self, task: Task) -> TaskRecord:
-        attachments = [one for one in task.networks_attachments if one.network.driver == "overlay" and one.addresses]
+        drivers = ("overlay", "bridge")  # The bridge that every node has of its own gives no addresses.
+        attachments = [one for one in task.networks_attachments if one.network.driver in drivers and one.addresses]
         said = _endpoint_options(task)
         options = [said.get(one.network.id, EndpointOptions()) for one in attachments]
         devices = device_names((one.device for one in options), len(options))
@@ -315,7 +316,7 @@ class NodeNetworks:
 
 def _is_outward(task: Task, record: TaskRecord) -> bool:
     """Whether a task has a link to the node itself: it has a way out, or ports of the node's."""
-    local = any(attachment.network.driver == "bridge" for attachment in task.networks_attachments)
+    local = any(one.network.driver == "bridge" and not one.addresses for one in task.networks_attachments)
     return local or bool(task.host_ports) or any(not link.network.internal for link in record.links)
 
 

@@ -23,9 +23,10 @@ from vault.store.snapshot import Snapshot
 PREDEFINED_LABEL = "com.docker.swarm.predefined"
 PREDEFINED = ("bridge", "host", "none")  # Names of every node's own networks.
 INGRESS = "ingress"
-DRIVERS = ("", "overlay")
+DEFAULT_DRIVER: Final = "overlay"
+OF_EACH_NODE: Final = "bridge"  # Driver of networks that each node makes for its own tasks.
 NAMED: Final = 8  # Nodes, in a sentence.
-_OF_NODES: Final = ("bridge", "ipvlan", "macvlan")  # Drivers of the Engine whose networks are a single node's.
+_OF_NODES: Final = ("ipvlan", "macvlan")  # Drivers of the Engine whose networks are a single node's.
 _ONE_OF_EACH: Final = ("host", "null")  # Drivers of networks that every node has already.
 
 
@@ -67,7 +68,8 @@ def new_network(snapshot: Snapshot, network_id: str, spec: NetworkSpec) -> Put:
     if spec.config_only:
         check_ranges(spec)
         return Put(Network(id=network_id, spec=configuration.held(spec)))
-    _check_driver(spec.driver_configuration.name if spec.driver_configuration else "")
+    driver = (spec.driver_configuration.name if spec.driver_configuration else "") or DEFAULT_DRIVER
+    _check_driver(driver, spec)
     spec = configuration.filled_in(snapshot, spec)
     check_network_spec(spec)
     _check_overlap(snapshot, spec)
@@ -76,17 +78,26 @@ def new_network(snapshot: Snapshot, network_id: str, spec: NetworkSpec) -> Put:
         raise Conflict("ingress network is already present")
     _check_encryption(snapshot, spec)
     options = spec.driver_configuration.options if spec.driver_configuration else {}
-    stored = msgspec.structs.replace(spec, driver_configuration=Driver(name="overlay", options=options), scope="swarm")
+    stored = msgspec.structs.replace(spec, driver_configuration=Driver(name=driver, options=options), scope="swarm")
     return Put(Network(id=network_id, spec=stored))
 
 
-def _check_driver(name: str) -> None:
-    """Raise `InvalidArgument`, `Predefined` or `NoSuchDriver` for a driver that makes no network here."""
+def _check_driver(name: str, spec: NetworkSpec) -> None:
+    """Raise `InvalidArgument`, `Predefined` or `NoSuchDriver` for a driver that makes no such network here."""
+    if name == OF_EACH_NODE:
+        if spec.scope != "swarm":
+            raise InvalidArgument(
+                f'a network of driver "{name}" is for services only with the scope swarm: '
+                "add --scope swarm, or use overlay"
+            )
+        if spec.ingress:
+            raise Predefined("Ingress network can only be global scope network")
+        return
     if name in _OF_NODES:
         raise InvalidArgument(f'network driver "{name}" is not supported: use overlay')
     if name in _ONE_OF_EACH:
         raise Predefined(f'only one instance of "{name}" network is allowed')
-    if name not in DRIVERS:
+    if name != DEFAULT_DRIVER:
         raise NoSuchDriver(name)
 
 

@@ -10,7 +10,10 @@ from vault.model.errors import BadRequest, InvalidArgument
 from vault.model.network import ENCRYPTED, MTU_OPTION, VXLAN_OPTION, IPAMConfig, NetworkSpec
 
 DEFAULT_IPAM: Final = "default"
-_OPTIONS: Final = frozenset((ENCRYPTED, MTU_OPTION, VXLAN_OPTION))
+_OPTIONS: Final = {
+    "overlay": frozenset((ENCRYPTED, MTU_OPTION, VXLAN_OPTION)),
+    "bridge": frozenset((MTU_OPTION,)),
+}
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 _PLAIN: Final = {4: "an IPv4", 6: "an IPv6"}
@@ -61,8 +64,9 @@ def overlap(one: IPNetwork, other: IPNetwork) -> bool:
 
 def _check_options(spec: NetworkSpec) -> None:
     options = spec.driver_configuration.options if spec.driver_configuration else {}
-    for unknown in sorted(options.keys() - _OPTIONS):
-        raise InvalidArgument(f"network option {unknown} means nothing to the overlay driver: leave it out")
+    driver = (spec.driver_configuration.name if spec.driver_configuration else "") or "overlay"
+    for unknown in sorted(options.keys() - _OPTIONS.get(driver, frozenset())):
+        raise InvalidArgument(f"network option {unknown} means nothing to the {driver} driver: leave it out")
     mtu, smallest = options.get(MTU_OPTION), SMALLEST_MTU[spec.ipv6_enabled]
     if mtu is not None and not (_is_number(mtu) and smallest <= int(mtu) <= LARGEST_MTU):
         raise InvalidArgument(f"invalid MTU value: {mtu}: {MTU_OPTION} is a number from {smallest} to {LARGEST_MTU}")

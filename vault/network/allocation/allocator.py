@@ -118,10 +118,12 @@ class Draft:
         if not wants_addresses(network):
             return replace(network, driver_state=Driver(name=network.driver))
         configs = self._ranges(network)
-        vxlan_id = self._pools.take_vxlan_id(network.vxlan_id)
+        options = dict(network.options)
+        if not network.of_each_node:
+            options[VXLAN_OPTION] = str(self._pools.take_vxlan_id(network.vxlan_id))
         new = replace(
             network,
-            driver_state=Driver(name="overlay", options={**network.options, VXLAN_OPTION: str(vxlan_id)}),
+            driver_state=Driver(name=network.driver, options=options),
             ipam_options=IPAMOptions(driver=_ipam_driver(network), configs=configs),
         )
         self._pools.add_network(new)
@@ -161,6 +163,7 @@ class Draft:
             taken.append(self._published(service, port))
         if spec.mode == "dnsrr":
             networks = []
+        networks = [network for network in networks if not network.of_each_node]  # No address leads to tasks elsewhere.
         endpoint = Endpoint(
             spec=replace(spec, mode=spec.mode or "vip"),
             ports=tuple(taken),

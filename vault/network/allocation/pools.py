@@ -142,7 +142,8 @@ class Pools:
         ranges = ranges_of(network)
         if not ranges or network.driver_state is None:
             return
-        self.vxlan_ids[network.id] = int(network.driver_state.options[VXLAN_OPTION])
+        if (vxlan_id := network.driver_state.options.get(VXLAN_OPTION)) is not None:
+            self.vxlan_ids[network.id] = int(vxlan_id)
         self.subnets[network.id] = tuple(map(Subnet, ranges))
         self._ranges[network.id], self._names[network.id] = ranges, network.spec.name
 

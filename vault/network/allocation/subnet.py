@@ -94,7 +94,7 @@ def ranges_of(network: Network | None) -> tuple[IPAMConfig, ...]:
 
 def wants_addresses(network: Network) -> bool:
     """Whether tasks on the network have addresses that the cluster hands out."""
-    return network.driver == "overlay"
+    return network.driver == "overlay" or network.of_each_node
 
 
 def versions_of(addresses: Iterable[str]) -> set[int]:

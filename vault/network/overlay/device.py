@@ -47,7 +47,7 @@ _GONE: Final = (errno.ENOENT, errno.ENODEV, errno.ESRCH)
 class DeviceSpec:
     """What a network's namespace has whoever is on it."""
 
-    vxlan: Vxlan
+    vxlan: Vxlan | None  # None: nothing goes to other nodes.
     mtu: int
     mac: bytes  # By which other nodes reach this one.
     ranges: tuple[Range, ...]
@@ -213,25 +213,28 @@ class OverlayNamespace:
             self._links.change(link.number, mtu=spec.mtu, mac=spec.mac)
 
     def _add_device(self, spec: DeviceSpec) -> None:
+        if spec.vxlan is None:  # A link that leads nowhere, so that all the rest is the same: a bridge without ports.
+            self._links.add(DEVICE, "bridge")
+            self._links.change(self._links.index(DEVICE), mtu=spec.mtu, mac=spec.mac)
+            return
+        data = vxlan_data(spec.vxlan)
         until_s = time.monotonic() + _ID_TAKEN_S
         with self.path.open("rb") as namespace:
             while True:
                 try:
-                    self._node.add_elsewhere(
-                        DEVICE, "vxlan", vxlan_data(spec.vxlan), namespace.fileno(), mtu=spec.mtu, mac=spec.mac
-                    )
+                    self._node.add_elsewhere(DEVICE, "vxlan", data, namespace.fileno(), mtu=spec.mtu, mac=spec.mac)
                 except OSError as error:
                     if error.errno != errno.EEXIST or time.monotonic() > until_s:
-                        raise self._no_device(error, spec) from None
+                        raise self._no_device(error, spec.vxlan) from None
                     time.sleep(0.05)  # The network was here a moment ago.
                 else:
                     return
 
-    def _no_device(self, error: OSError, spec: DeviceSpec) -> NetworkFailed:
+    def _no_device(self, error: OSError, vxlan: Vxlan) -> NetworkFailed:
         match error.errno:
             case errno.EEXIST:
                 why = (
-                    f"another program of this machine has VXLAN id {spec.vxlan.id} on UDP port {spec.vxlan.port}: "
+                    f"another program of this machine has VXLAN id {vxlan.id} on UDP port {vxlan.port}: "
                     "remove its network, or create this one anew to get another id"
                 )
             case errno.EOPNOTSUPP | errno.ENODEV:

@@ -109,7 +109,8 @@ def mtu_of(network: OverlayNetwork, underlay_mtu: int, *, version: int, tunnel_b
     underlay_mtu: of the node's own link, 0 = not known.  version: of IP, of the outer packets.  tunnel_bytes: what
     encryption adds.
     """
-    own = (underlay_mtu or _UNDERLAY_MTU) - _OVERHEAD[version] - tunnel_bytes
+    overhead = _OVERHEAD[version] + tunnel_bytes if network.vxlan_id else 0
+    own = (underlay_mtu or _UNDERLAY_MTU) - overhead
     wanted = min(own, network.mtu) if network.mtu else own
     needed = 6 if any(":" in config.subnet for config in network.configs) else 4
     return max(wanted, _SMALLEST_MTU[needed])

@@ -273,7 +273,9 @@ def _spec(overlay: Overlay, node: Node, own: str) -> DeviceSpec:
     holder = here.holder(ip_address(own)) if own else None
     underlay = next((link.mtu for link in here.links() if link.number == holder), 0)
     return DeviceSpec(
-        vxlan=Vxlan(id=network.vxlan_id, port=port_of(local) if local else PORT, local=local),
+        vxlan=Vxlan(id=network.vxlan_id, port=port_of(local) if local else PORT, local=local)
+        if network.vxlan_id
+        else None,
         mtu=mtu_of(network, underlay, version=version, tunnel_bytes=grows_bytes),
         mac=node_mac(own) if own else node_mac("0.0.0.0"),  # noqa: S104  # Nobody sends here yet.
         ranges=found,
