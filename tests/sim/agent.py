@@ -1,7 +1,7 @@
 """A node's vaultd in virtual time: what `vault.agent.worker` and `runner` do.
 
-`step`, `values` and `outbox` are the real ones.  It may die at any moment: what it held in memory dies with it, the
-containers do not.
+`step`, `health`, `values` and `outbox` are the real ones.  It may die at any moment: what it held in memory dies with
+it, the containers do not.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from tests.sim.images import behaviour
 from tests.sim.session import Session
 from vault.agent.executors.port import Exit, Phase
+from vault.agent.health import Health, HealthStatus, KeptHealth, Result, check_of, judged, wait_s
 from vault.agent.outbox import Outbox
-from vault.agent.step import Action, Local, adopted, ending, next_action
+from vault.agent.step import UNHEALTHY, Action, Local, adopted, ending, next_action
 from vault.agent.values import ValueMissing, Values
 from vault.crypto import Plaintext
 from vault.model.base import from_s
@@ -133,9 +134,11 @@ class Agent:
         else:
             found = self.machine.containers[task.id] if task.id in self._found else None
             local = Local(task=task, state=task.status.state)
-            self.tasks[task.id] = adopted(local, found.phase, found.exit) if found else local
-            if found and found.phase is Phase.RUNNING and task.status.state < State.RUNNING:
-                self._observe(task.id, State.RUNNING, "started")
+            if found is not None:
+                local = adopted(local, found.phase, found.exit, found.health.status if found.health else None)
+            self.tasks[task.id] = local
+            if found is not None and found.phase is Phase.RUNNING and found.health is not None:
+                self._probe_later(task.id)
         self._act(task.id)
 
     def _drop(self, task_ids: Iterable[str]) -> None:
@@ -166,7 +169,9 @@ class Agent:
         local = self.tasks[task_id]
         state = max(state, local.state)
         self.tasks[task_id] = replace(local, state=state)
-        status = TaskStatus(timestamp=from_s(self.clock.now_s), state=state, message=message, err=err)
+        status = TaskStatus(
+            timestamp=from_s(self.clock.now_s), state=state, message=message, err=err, unhealthy=local.unhealthy
+        )
         self._say(task_id, status)
 
     def _say(self, task_id: str, status: TaskStatus) -> None:
@@ -193,8 +198,13 @@ class Agent:
             case Action.START:
                 self._observe(task_id, State.STARTING, "starting")
                 self._later(task_id, Action.START, 0.05, self._start)
+            case Action.SERVE:
+                self._observe(task_id, State.RUNNING, "started")
+                self._act(task_id)
             case Action.WATCH | Action.STOP:
                 self._jobs[task_id] = Job(action)
+                if action is Action.STOP and local.unhealthy and local.wanted:
+                    self._observe(task_id, local.state, "started", UNHEALTHY)
                 if self.machine.containers[task_id].exit is not None:
                     self.ended(task_id)
                 elif action is Action.STOP:
@@ -247,7 +257,11 @@ class Agent:
         self._later(task_id, Action.PREPARE, 0.02, self._prepared)
 
     def _prepared(self, task_id: str) -> None:
-        self.tasks[task_id] = replace(self.tasks[task_id], phase=Phase.PREPARED)
+        check = check_of(self.tasks[task_id].task.spec.container_spec.healthcheck, None)
+        kept = None if check is None else KeptHealth(check=check, status=HealthStatus.STARTING, failing_streak=0)
+        self.machine.containers[task_id].health = kept
+        health = None if kept is None else kept.status
+        self.tasks[task_id] = replace(self.tasks[task_id], phase=Phase.PREPARED, health=health)
         self._observe(task_id, State.READY, "prepared")
         self._act(task_id)
 
@@ -260,8 +274,35 @@ class Agent:
 
     def _started(self, task_id: str) -> None:
         self.tasks[task_id] = replace(self.tasks[task_id], phase=Phase.RUNNING)
-        self._observe(task_id, State.RUNNING, "started")
+        if self.machine.containers[task_id].health is not None:
+            self._probe_later(task_id)
         self._act(task_id)
+
+    def _probe_later(self, task_id: str) -> None:
+        """Ask a container whether it is well, as often as its check says."""
+        container = self.machine.containers[task_id]
+        kept = container.health
+        assert kept is not None, "a container with a check"
+
+        def probe() -> None:
+            if not self.alive or self.machine.containers.get(task_id) is not container or container.stopping:
+                return
+            if container.phase is not Phase.RUNNING or kept.status is HealthStatus.UNHEALTHY:
+                return
+            self._probed(task_id, kept, self.machine.probe(task_id))
+            self._probe_later(task_id)
+
+        age_s = self.clock.now_s - container.since_s
+        self.clock.after(wait_s(kept.check, health_of(kept), age_s=age_s), probe)
+
+    def _probed(self, task_id: str, kept: KeptHealth, well: bool) -> None:
+        container, now = self.machine.containers[task_id], from_s(self.clock.now_s)
+        result = Result(begun_at=now, ended_at=now, exit_code=0 if well else 1)
+        health = judged(kept.check, health_of(kept), result, age_s=self.clock.now_s - container.since_s)
+        container.health = KeptHealth(check=kept.check, status=health.status, failing_streak=health.failing_streak)
+        if health.status is not self.tasks[task_id].health:
+            self.tasks[task_id] = replace(self.tasks[task_id], health=health.status)
+            self._act(task_id)
 
     def _failed(self, task_id: str, state: State, err: str) -> None:
         self.machine.remove(task_id)
@@ -293,3 +334,8 @@ class Agent:
         del self.tasks[task_id]
         self._jobs.pop(task_id, None)
         self._seen.pop(task_id, None)
+
+
+def health_of(kept: KeptHealth) -> Health:
+    """Return how a container stands by what is kept of it."""
+    return Health(status=kept.status, failing_streak=kept.failing_streak)

@@ -18,10 +18,12 @@ class Behaviour:
     heals: bool = False  # Whether it ends only while there are faults.
     stop_s: tuple[float, float] = (0.0, 0.4)  # Between the signal and the end; the grace time ends it, too,
     killable: bool = True  # unless it cannot be killed.
+    unwell: float = 0.0  # How many of its probes fail, of 1, while there are faults.
 
 
 BEHAVIOURS = {
     "steady": Behaviour(ends=0.04, life_s=(0.1, 60.0), heals=True),
+    "unwell": Behaviour(unwell=0.3),
     "slow": Behaviour(pull_s=(2.0, 40.0)),
     "flaky": Behaviour(ends=0.5, life_s=(0.0, 12.0), heals=True),
     "stubborn": Behaviour(stop_s=(60.0, 60.0)),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tests.sim.agent import Agent
 from tests.sim.images import behaviour
 from vault.agent.executors.port import Exit, Phase
+from vault.agent.health import KeptHealth
 from vault.model.base import from_s
 from vault.model.ids import Kind
 from vault.model.service import DEFAULT_STOP_GRACE_NS
@@ -26,6 +27,8 @@ class Container:
     phase: Phase = Phase.PREPARED
     exit: Exit | None = None
     stopping: bool = False
+    health: KeptHealth | None = None  # As its vaultd has noted it; None: it has no check.
+    since_s: float = 0.0  # When it was started.
 
 
 @dataclass(slots=True)
@@ -72,6 +75,11 @@ class Machine:
 
     # Containers.
 
+    def probe(self, task_id: str) -> bool:
+        """Return whether a container says that it is well."""
+        does = behaviour(self.containers[task_id].task)
+        return not (self.world.faulty and does.unwell and self.world.clock.chance(does.unwell))
+
     def prepare(self, task: Task, values: frozenset[tuple[Kind, str]]) -> None:
         """Make a container, in place of one that an earlier vaultd made."""
         self.containers[task.id] = Container(task, values)
@@ -79,7 +87,7 @@ class Machine:
     def start(self, task_id: str) -> None:
         """Start a container; how long it lives is its own affair."""
         container, clock = self.containers[task_id], self.world.clock
-        container.phase = Phase.RUNNING
+        container.phase, container.since_s = Phase.RUNNING, clock.now_s
         self.world.judge.started(self, container.task)
         does = behaviour(container.task)
         if does.ends and clock.chance(does.ends) and (self.world.faulty or not does.heals):
@@ -93,9 +101,9 @@ class Machine:
         container.stopping = True
         does = behaviour(container.task)
         grace_ns = container.task.spec.container_spec.stop_grace_period
-        takes_s = clock.between(*does.stop_s) * self.slowness
+        takes_s = clock.between(*does.stop_s)
         if does.killable:
-            takes_s = min(takes_s, (DEFAULT_STOP_GRACE_NS if grace_ns is None else grace_ns) / 1e9)
+            takes_s = min(takes_s * self.slowness, (DEFAULT_STOP_GRACE_NS if grace_ns is None else grace_ns) / 1e9)
         clock.after(takes_s, self._end, container, 143, False)
 
     def remove(self, task_id: str) -> None:

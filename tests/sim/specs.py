@@ -8,7 +8,8 @@ from random import Random
 from msgspec.structs import replace
 
 from vault.model.base import SECOND_NS
-from vault.model.container import ContainerSpec
+from vault.model.container import ContainerSpec, HealthConfig
+from vault.model.generic import discrete
 from vault.model.secret import Config, ConfigReference, FileTarget, Secret, SecretReference
 from vault.model.service import (
     EndpointSpec,
@@ -32,7 +33,7 @@ from vault.model.service import (
 from vault.store.snapshot import Snapshot
 
 MOST_REPLICAS = 6
-GOOD = ("steady",) * 12 + ("slow", "flaky", "stubborn", "finishes")
+GOOD = ("steady",) * 12 + ("slow", "flaky", "stubborn", "finishes", "unwell")
 ANY = (*GOOD, "crashes", "missing", "broken", "hung", "flaky", "crashes")
 CONSTRAINTS = (
     "node.labels.zone==a", "node.labels.zone!=c", "node.labels.zone == B", "node.role!=manager",
@@ -87,6 +88,18 @@ def container(random: Random, secrets: Sequence[Secret], configs: Sequence[Confi
         stop_grace_period=random.choice((None, None, 0, SECOND_NS, 10 * SECOND_NS)),
         secrets=tuple(map(secret_reference, chosen(random, secrets))),
         configs=tuple(map(config_reference, chosen(random, configs))),
+        healthcheck=healthcheck(random) if random.random() < 0.25 else None,
+    )
+
+
+def healthcheck(random: Random) -> HealthConfig:
+    """Return how a container is asked whether it is well."""
+    return HealthConfig(
+        test=("CMD", "true"),
+        interval=random.choice((1, 3)) * SECOND_NS,
+        retries=random.choice((1, 2)),
+        start_period=random.choice((0, 0, 4)) * SECOND_NS,
+        start_interval=SECOND_NS,
     )
 
 
@@ -130,7 +143,10 @@ def resources(random: Random) -> Resources | None:
     if random.random() < 0.6:
         return None
     cpus, memory = random.choice((0, 1, 1.5, 2)), random.choice((0, 1, 2))
-    return Resources(reservations=Reservation(nano_cpus=int(cpus * 1e9), memory_bytes=memory << 30))
+    generic = random.choice(((), (), (discrete("disk", 1),), (discrete("gpu", random.choice((1, 2))),)))
+    return Resources(
+        reservations=Reservation(nano_cpus=int(cpus * 1e9), memory_bytes=memory << 30, generic_resources=generic)
+    )
 
 
 def restart_policy(random: Random) -> RestartPolicy | None:
@@ -236,6 +252,8 @@ def shown(spec: ServiceSpec) -> str:
     if how:
         limit = f" within {how.deadline / 1e9:g}s" if how.deadline else ""
         words.append(f"update {how.parallelism} {how.order} {how.failure_action} > {how.max_failure_ratio:g}{limit}")
+    if task.container_spec.healthcheck:
+        words.append("probed")
     if place:
         words.append(" ".join((*place.constraints, *(["spread"] if place.preferences else []))))
     if spec.endpoint_spec and spec.endpoint_spec.ports:

@@ -10,6 +10,7 @@ from tests.sim.leader import Leader
 from tests.sim.machine import Machine
 from tests.sim.store import Store
 from tests.sim.story import Story
+from vault.model.generic import from_amounts
 from vault.model.network import IPAMConfig, IPAMOptions, Network, NetworkSpec
 from vault.model.node import (
     EncryptionMeans,
@@ -108,7 +109,11 @@ def new_node(machine: Machine, number: int) -> Node:
         description=NodeDescription(
             hostname=f"h{number}",
             platform=Platform(architecture="aarch64" if number % 4 == 3 else "x86_64", os="linux"),
-            resources=NodeResources(nano_cpus=4 * 10**9, memory_bytes=4 << 30),
+            resources=NodeResources(
+                nano_cpus=4 * 10**9,
+                memory_bytes=4 << 30,
+                generic_resources=from_amounts({"disk": 2, "gpu": ("g0", "g1", "g2")} if number % 2 else {"disk": 1}),
+            ),
             engine=Engine(labels={"disk": "ssd"} if number % 2 else {}),
             encryption=EncryptionMeans(by="kernel") if number % 3 else None,
         ),

@@ -6,7 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from tests.sim.judge import oracle
+from tests.sim.story import slot_of
 from vault.model.ids import Kind
+from vault.model.node import Node
 from vault.model.task import State, Task
 from vault.store.snapshot import Snapshot
 
@@ -30,10 +32,31 @@ def check_nodes(world: World, after: Snapshot, changes: Written) -> None:
         if node is None:
             continue
         tasks = oracle.holding(after.tasks_on(node_id))
-        cpus, memory = (sum(column) for column in zip(*map(oracle.needs, tasks), strict=True))
-        has = node.description.resources
-        if cpus > has.nano_cpus or memory > has.memory_bytes:
-            raise world.story.fail(f"{node_id} is overcommitted: {cpus / 1e9:g} CPUs, {memory >> 20} MiB", node_id)
+        left = oracle.has(node)
+        for task in tasks:
+            left.subtract(oracle.needs(task))
+        if less := {kind: -number for kind, number in left.items() if number < 0}:
+            raise world.story.fail(f"{node_id} is overcommitted: {less} too much", node_id)
+        check_given(world, node, tasks)
         twice = [port for port, times in Counter(p for task in tasks for p in oracle.opens(task)).items() if times > 1]
         if twice:
             raise world.story.fail(f"{node_id} opens port {twice[0][1]} twice", node_id)
+
+
+def check_given(world: World, node: Node, tasks: list[Task]) -> None:
+    """Each task was given what it reserves of generic resources, and nothing with a name was given twice."""
+    names: Counter[str] = Counter()
+    for task in tasks:
+        given = Counter[str]()
+        for one in task.generic_resources:
+            if one.named_resource_spec is not None:
+                names[one.named_resource_spec.value] += 1
+                given[one.kind] += 1
+            elif one.discrete_resource_spec is not None:
+                given[one.kind] += one.discrete_resource_spec.value
+        asked = {kind: number for kind, number in oracle.needs(task).items() if kind not in ("cpu", "memory")}
+        if given != asked:
+            raise world.story.fail(f"{slot_of(task)} was given {dict(given)}, not {asked}", task.id, node.id)
+    twice = [name for name, times in names.items() if times > 1]
+    if twice:
+        raise world.story.fail(f"{twice[0]} of {node.id} was given twice", node.id)

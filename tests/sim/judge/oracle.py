@@ -47,10 +47,25 @@ def may_stay(service: Service, task: Task, node: Node) -> bool:
     return allowed(service.spec.task_template, node) or allowed(task.spec, node)
 
 
-def needs(task: Task) -> tuple[int, int]:
-    """Return the CPU and memory that a task reserves."""
+def needs(task: Task) -> Counter[str]:
+    """Return how much of what a task reserves."""
     found = task.spec.resources.reservations if task.spec.resources else None
-    return (found.nano_cpus, found.memory_bytes) if found else (0, 0)
+    if found is None:
+        return Counter()
+    asked = Counter(cpu=found.nano_cpus, memory=found.memory_bytes)
+    for one in found.generic_resources:
+        if one.discrete_resource_spec is not None:
+            asked[one.kind] += one.discrete_resource_spec.value
+    return asked
+
+
+def has(node: Node) -> Counter[str]:
+    """Return how much of what a node has."""
+    resources = node.description.resources
+    there = Counter(cpu=resources.nano_cpus, memory=resources.memory_bytes)
+    for one in resources.generic_resources:
+        there[one.kind] += one.discrete_resource_spec.value if one.discrete_resource_spec is not None else 1
+    return there
 
 
 def opens(task: Task) -> list[tuple[str, int]]:
@@ -67,14 +82,13 @@ def obstacle(task: Task, node: Node, there: list[Task]) -> str:
     """Return why a task cannot be placed on a node that holds some tasks; "" when it can."""
     if node.status.state != "ready" or node.spec.availability != "active":
         return "not available for new tasks"
-    has = node.description
-    if too_much(there, task, (has.resources.nano_cpus, has.resources.memory_bytes)):
+    if too_much(there, task, node):
         return "insufficient resources"
     if not allowed(task.spec, node):
         return "scheduling constraints not satisfied"
     if not runs_on(task.spec, node):
         return "unsupported platform"
-    if has.encryption is None and any(place.network.spec.encrypted for place in task.networks_attachments):
+    if node.description.encryption is None and any(place.network.spec.encrypted for place in task.networks_attachments):
         return "no WireGuard for encrypted networks"
     taken = {port for other in there for port in opens(other)}
     if taken & set(opens(task)):
@@ -88,21 +102,21 @@ def obstacle(task: Task, node: Node, there: list[Task]) -> str:
 def runs_on(spec: TaskSpec, node: Node) -> bool:
     """Return whether a node has the platform that a task was made for."""
     wanted = spec.placement.platforms if spec.placement else ()
-    has = node.description.platform
+    platform = node.description.platform
     return not wanted or any(
-        one["OS"] == has.os and one["Architecture"] == ARCHITECTURES[has.architecture] for one in wanted
+        one["OS"] == platform.os and one["Architecture"] == ARCHITECTURES[platform.architecture] for one in wanted
     )
 
 
-def too_much(there: list[Task], task: Task, total: tuple[int, int]) -> bool:
+def too_much(there: list[Task], task: Task, node: Node) -> bool:
     """Return whether a node has too little left for another task."""
-    cpus, memory = needs(task)
-    if not cpus and not memory:
+    asked = needs(task)
+    if not asked:
         return False
-    used = [needs(other) for other in there]
-    return (cpus > 0 and cpus > total[0] - sum(one[0] for one in used)) or (
-        memory > 0 and memory > total[1] - sum(one[1] for one in used)
-    )
+    left = has(node)
+    for other in there:
+        left.subtract(needs(other))
+    return any(number > left[kind] for kind, number in asked.items() if number)
 
 
 def reason(snap: Snapshot, task: Task) -> str:

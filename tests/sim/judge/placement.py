@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.sim.judge import oracle
 from tests.sim.story import slot_of
+from vault.model.node import Node
 from vault.model.task import State, Task
 
 if TYPE_CHECKING:
@@ -38,25 +39,39 @@ def check_placed(world: World, draft: Draft, placed: list[Task]) -> None:
 
 
 def check_spread(world: World, draft: Draft, on_nodes: OnNodes, task: Task) -> None:
-    """No node that could take one more has two tasks of the service fewer than the one chosen."""
-    if task.spec.placement and task.spec.placement.preferences:
-        return  # Branches come before nodes then.
+    """No node that could take one more has two tasks of the service fewer than the one chosen.
+
+    With a preference, no branch with such a node does, and none of the same branch.
+    """
     have = Counter(
         {
             node_id: sum(1 for other in tasks.values() if other.service_id == task.service_id and other.live)
             for node_id, tasks in on_nodes.items()
         }
     )
+    if any(unlucky(world, tasks, task) for tasks in on_nodes.values()):
+        return
+    branch = {node_id: branch_of(task, node) for node_id, node in draft.snap.nodes.items()}
+    in_branch = Counter[str]()
+    for node_id, zone in branch.items():
+        in_branch[zone] += have[node_id]
     for node_id, node in draft.snap.nodes.items():
-        if have[task.node_id] - have[node_id] < 2 or unlucky(world, on_nodes[node_id], task):
-            continue
-        there = oracle.holding(on_nodes[node_id].values())
-        if unlucky(world, on_nodes[task.node_id], task) or oracle.obstacle(task, node, there):
+        same = branch[node_id] == branch[task.node_id]
+        more = (
+            have[task.node_id] - have[node_id] if same else in_branch[branch[task.node_id]] - in_branch[branch[node_id]]
+        )
+        if more < 2 or oracle.obstacle(task, node, oracle.holding(on_nodes[node_id].values())):
             continue
         raise world.story.fail(
-            f"{slot_of(task)} is placed on {task.node_id} beside {have[task.node_id] - 1} of its service, "
-            f"while {node_id} has {have[node_id]}", task.id, task.service_id,
+            f"{slot_of(task)} is placed on {task.node_id}, though {node_id} has {more} fewer of its service",
+            task.id, task.service_id,
         )  # fmt: skip
+
+
+def branch_of(task: Task, node: Node) -> str:
+    """Return what of a node tasks are spread over; all nodes are one branch without a preference."""
+    preferences = task.spec.placement.preferences if task.spec.placement else ()
+    return node.spec.labels.get("zone", "") if preferences else ""
 
 
 def unlucky(world: World, tasks: dict[str, Task], task: Task) -> bool:

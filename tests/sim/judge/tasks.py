@@ -73,10 +73,7 @@ def check_given_up(world: World, after: Snapshot, old: Task, new: Task) -> None:
             raise world.story.fail(f"{slot_of(new)} is called an orphan too early", new.id, new.node_id)
     if new.state is State.REJECTED and node is not None and service is not None:
         crowd = oracle.holding(after.tasks_on(node.id))
-        has = node.description.resources
-        unfit = not oracle.may_stay(service, new, node) or oracle.too_much(
-            crowd, new, (has.nano_cpus, has.memory_bytes)
-        )
+        unfit = not oracle.may_stay(service, new, node) or oracle.too_much(crowd, new, node)
         if not unfit:
             raise world.story.fail(f"{slot_of(new)} is rejected on a node that it fits", new.id, node.id)
 
