@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 
 from tests.sim.history import play
 from tests.sim.story import Violation
+
+LONGEST_S = 20.0  # Of processor time, for one history.
+
+
+def too_long(*_: object) -> None:
+    """Break a history off: something in it goes on for ever."""
+    raise TimeoutError(f"a history that takes more than {LONGEST_S:.0f} s never ends")
 
 
 def main() -> int:
@@ -19,7 +27,9 @@ def main() -> int:
     parser.add_argument("--go-on", action="store_true", help="play the others though one has failed")
     asked = parser.parse_args()
     began_s, steps, commits, failed = time.process_time(), 0, 0, 0
+    signal.signal(signal.SIGPROF, too_long)
     for seed in range(asked.seed, asked.seed + asked.histories):
+        signal.setitimer(signal.ITIMER_PROF, LONGEST_S)
         try:
             world = play(seed)
         except Violation as violation:

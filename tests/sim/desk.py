@@ -15,7 +15,7 @@ from vault.dispatcher.assignments import touched
 from vault.dispatcher.liveness import TAKE_OVER_S
 from vault.dispatcher.reports import observed
 from vault.dispatcher.writer import GATHER_S
-from vault.model.node import NodeStatus
+from vault.model.node import NodeDescription, NodeStatus
 from vault.model.task import TaskStatus
 from vault.store.changes import Change, Put
 from vault.store.snapshot import Snapshot
@@ -36,7 +36,7 @@ class Desk:
         self.leader = leader
         self.sessions: dict[str, Session] = {}
         self._reports: dict[tuple[str, str], TaskStatus] = {}  # To be written, by node and task.
-        self._presence: dict[str, NodeStatus] = {}
+        self._presence: dict[str, tuple[NodeStatus, NodeDescription | None]] = {}
         self._written: list[tuple[Session, int]] = []
         self._gathering = False
 
@@ -73,7 +73,7 @@ class Desk:
         if (older := self.sessions.get(node_id)) is not None:
             older.breaks()
         session = self.sessions[node_id] = Session(self, agent)
-        self._presence[node_id] = NodeStatus(state="ready", addr=agent.machine.addr)
+        self._presence[node_id] = (NodeStatus(state="ready", addr=agent.machine.addr), agent.machine.description)
         self._gather()
         session.touch()
         return session
@@ -86,7 +86,7 @@ class Desk:
 
     def _missed(self, node_id: str) -> None:
         if self.leader.alive and node_id not in self.sessions:
-            self._presence[node_id] = NodeStatus(state="down", message="heartbeat failure")
+            self._presence[node_id] = (NodeStatus(state="down", message="heartbeat failure"), None)
             self._gather()
 
     def reported(self, session: Session, number: int, statuses: Sequence[tuple[str, TaskStatus]]) -> None:
@@ -115,17 +115,21 @@ class Desk:
             seen: list[Change] = [
                 put for (node_id, i), status in reports.items() for put in observed(snap, node_id, i, status)
             ]
-            return seen + [put for node_id, status in presence.items() for put in shown(snap, node_id, status)]
+            return seen + [put for node_id, how in presence.items() for put in shown(snap, node_id, *how)]
 
         self.world.store.submit("nodes", build)
         for session, number in written:
             session.acknowledge(number)
 
 
-def shown(snap: Snapshot, node_id: str, status: NodeStatus) -> list[Put]:
-    """Return the change that shows a node so."""
+def shown(snap: Snapshot, node_id: str, status: NodeStatus, description: NodeDescription | None) -> list[Put]:
+    """Return the change that shows a node so; without a description it stays what it said it is."""
     node = snap.nodes.get(node_id)
     if node is None:
         return []
-    new = replace(status, addr=status.addr or node.status.addr)
-    return [] if node.status == new else [Put(replace(node, status=new))]
+    new = replace(
+        node,
+        status=replace(status, addr=status.addr or node.status.addr),
+        description=description or node.description,
+    )
+    return [] if node == new else [Put(new)]

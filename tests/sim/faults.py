@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from tests.sim.machine import Machine
 from tests.sim.world import World
 
@@ -59,6 +61,23 @@ class Faults:
         machine.slowness = self.random.choice((1.0, 1.0, 10.0))
         machine.distance = self.random.choice((1.0, 1.0, 20.0))
 
+    def refit(self) -> None:
+        """A machine comes back with other resources and labels."""
+        machine = self._machine()
+        if machine.agent is None:
+            return
+        old = machine.description
+        fitted = replace(
+            old,
+            resources=replace(old.resources, nano_cpus=self.random.choice((1, 2, 4)) * 10**9),
+            engine=replace(old.engine, labels=self.random.choice(({}, {"disk": "ssd"}, {"disk": "hdd"}))),
+        )
+        words = f"refits {machine.id}: {fitted.resources.nano_cpus / 1e9:g} CPUs, {fitted.engine.labels}"
+        self.world.story.tell("somebody", words, machine.id)
+        machine.description = fitted
+        machine.kill_agent()
+        self.clock.after(self.clock.between(0.1, 2.0), self.world.start_agent, machine)
+
     def heal(self) -> None:
         """End all faults; machines come back."""
         self.world.story.tell("everybody", "faults stop")
@@ -77,4 +96,5 @@ STRIKES: dict[Callable[[Faults], None], int] = {
     Faults.cut: 4,
     Faults.kill_agent: 3,
     Faults.slow: 2,
+    Faults.refit: 1,
 }

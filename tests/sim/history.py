@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from unittest.mock import patch
+
 from tests.sim.faults import Faults
 from tests.sim.judge.settled import complaint, untouched
 from tests.sim.people import People
 from tests.sim.story import Violation
 from tests.sim.world import World
+from vault.orchestrator import orphans
 
-ACTS = (20, 32)  # Of people and faults, fewest and most.
+ACTS = (6, 13)  # Of people and faults, fewest and most,
+LONG, MANY_ACTS = 0.1, (30, 60)  # and in one history of ten.
+DAY_S, SHORT_DAY_S = 86_400.0, 15.0  # After so long a node that is down is given up; most histories are shorter.
 REST_S = 20.0  # Looked whether it is settled so often,
 LIMIT_S = 900.0  # and so long at most.
 
 
 def play(seed: int) -> World:
     """Return the world of a seed after a time of trouble and a time of peace.  Raises `Violation`."""
-    world = World(seed, nodes=3 + seed % 4)
+    world = World(seed, nodes=3 + seed % 4, day_s=SHORT_DAY_S if seed % 5 == 0 else DAY_S)
     try:
-        trouble(world)
-        settle(world)
+        with patch.object(orphans, "DOWN_LIMIT", timedelta(seconds=world.day_s)):
+            trouble(world)
+            settle(world)
     except Violation:
         raise
     except Exception as error:  # A decider that breaks down is a violation with a story, like any other.
@@ -37,7 +44,8 @@ def trouble(world: World) -> None:
         people.create_service()
     world.run(clock.between(0.0, 5.0))
     world.faulty = True
-    for _ in range(clock.random.randint(*ACTS)):
+    acts = MANY_ACTS if clock.chance(LONG) else ACTS
+    for _ in range(clock.random.randint(*acts)):
         (people.act if clock.chance(0.72) else faults.strike)()
         world.run(min(clock.random.expovariate(0.6), 12.0))
     faults.heal()

@@ -11,6 +11,7 @@ from vault.agent.executors.port import Exit, Phase
 from vault.agent.health import KeptHealth
 from vault.model.base import from_s
 from vault.model.ids import Kind
+from vault.model.node import NodeDescription
 from vault.model.service import DEFAULT_STOP_GRACE_NS
 from vault.model.task import Task
 
@@ -38,6 +39,7 @@ class Machine:
     world: World
     id: str
     addr: str
+    description: NodeDescription
     up: bool = True
     linked: bool = True  # Whether managers can be reached.
     distance: float = 1.0  # How slow its network is.

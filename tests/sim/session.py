@@ -9,7 +9,11 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from vault.dispatcher.assignments import NodeView, Wanted, difference
+from vault.model.base import from_s
+from vault.model.task import State, TaskStatus
 from vault.rpc.messages import Assignments, Report, SealedValue
 
 if TYPE_CHECKING:
@@ -67,9 +71,20 @@ class Session:
 
     def report(self, report: Report) -> None:
         """Carry a report to the leader; it may come twice."""
+        if self.desk.world.faulty and self._clock.chance(0.004):
+            report = replace(report, statuses=(*report.statuses, *self._lie()))
         twice = self.desk.world.faulty and self._clock.chance(0.02)
         for _ in range(1 + twice):
             self._carry(self._reported, report)
+
+    def _lie(self) -> tuple[tuple[str, TaskStatus], ...]:
+        """Return what a node says of a task that is not its own."""
+        tasks = self.desk.world.store.snap.tasks
+        others = [task_id for task_id in sorted(tasks) if tasks[task_id].node_id != self.node_id]
+        if not others:
+            return ()
+        now = from_s(self._clock.now_s)
+        return ((self._clock.random.choice(others), TaskStatus(timestamp=now, state=State.FAILED)),)
 
     def _reported(self, report: Report) -> None:
         if self.desk.leader.alive:

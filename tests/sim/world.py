@@ -31,11 +31,11 @@ ZONES = "aab"
 class World:
     """Everything, driven by `clock`; each change is judged as it is made."""
 
-    def __init__(self, seed: int, *, nodes: int) -> None:
+    def __init__(self, seed: int, *, nodes: int, day_s: float) -> None:
         self.seed = seed
         self.clock = Clock(seed)
         self.story = Story(self.clock, seed)
-        self.day_s = 86_400.0
+        self.day_s = day_s  # After so long a node that is down is given up.
         self.faulty = False  # Whether things go wrong by themselves.
         self.machines: dict[str, Machine] = {}
         self.store = Store(self)
@@ -77,7 +77,7 @@ class World:
     def add_machine(self) -> None:
         """Let a machine join."""
         number = len(self.machines)
-        machine = self.machines[f"n{number}"] = Machine(self, f"n{number}", f"10.0.0.{number + 1}")
+        machine = self.machines[f"n{number}"] = Machine(self, f"n{number}", f"10.0.0.{number + 1}", described(number))
         self.story.tell("somebody", f"joins {machine.id}", machine.id)
         change: Change = Put(new_node(machine, number))
         self.store.submit(machine.id, lambda snap: (change,))
@@ -102,22 +102,24 @@ class World:
 
 
 def new_node(machine: Machine, number: int) -> Node:
-    """Return a node as it joins; no two are alike."""
+    """Return a node as it joins."""
     return Node(
         id=machine.id,
         spec=NodeSpec(labels={"zone": ZONES[number % len(ZONES)]}, role="manager" if number == 0 else "worker"),
-        description=NodeDescription(
-            hostname=f"h{number}",
-            platform=Platform(architecture="aarch64" if number % 4 == 3 else "x86_64", os="linux"),
-            resources=NodeResources(
-                nano_cpus=4 * 10**9,
-                memory_bytes=4 << 30,
-                generic_resources=from_amounts({"disk": 2, "gpu": ("g0", "g1", "g2")} if number % 2 else {"disk": 1}),
-            ),
-            engine=Engine(labels={"disk": "ssd"} if number % 2 else {}),
-            encryption=EncryptionMeans(by="kernel") if number % 3 else None,
-        ),
+        description=machine.description,
         status=NodeStatus(state="ready", addr=machine.addr),
+    )
+
+
+def described(number: int) -> NodeDescription:
+    """Return what a machine says of itself; no two are alike."""
+    generic = {"disk": 2, "gpu": ("g0", "g1", "g2")} if number % 2 else {"disk": 1}
+    return NodeDescription(
+        hostname=f"h{number}",
+        platform=Platform(architecture="aarch64" if number % 4 == 3 else "x86_64", os="linux"),
+        resources=NodeResources(nano_cpus=4 * 10**9, memory_bytes=4 << 30, generic_resources=from_amounts(generic)),
+        engine=Engine(labels={"disk": "ssd"} if number % 2 else {}),
+        encryption=EncryptionMeans(by="kernel") if number % 3 else None,
     )
 
 

@@ -30,6 +30,8 @@ def enforce(snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: N
         task = snap.tasks.get(object_id) if kind is Kind.TASK else None
         if task is not None and task.node_id not in nodes and is_enforced(task) and not fits(snap, task):
             rejected[task.id] = task
+    if not rejected:
+        return Decision()
     status = TaskStatus(timestamp=from_s(now_s), state=State.REJECTED, message=MESSAGE, err=MESSAGE)
     return Decision(
         changes=tuple(

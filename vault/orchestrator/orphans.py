@@ -32,6 +32,8 @@ class Orphans:
             nodes = {object_id for kind, object_id in changed if kind is Kind.NODE}
             placed = (snap.tasks.get(object_id) for kind, object_id in changed if kind is Kind.TASK)
             nodes |= {task.node_id for task in placed if task and task.node_id and task.node_id not in snap.nodes}
+        if not nodes and not self._down:
+            return Decision()
         now = from_s(now_s)
         self._down = {node_id for node_id in self._down | nodes if is_down(snap, node_id)}
         gone = {node_id for node_id in nodes if node_id not in snap.nodes}

@@ -24,9 +24,10 @@ def reap(snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewI
     doomed = {task.id: task for task in touched if task.desired_state is State.REMOVE and has_ended(task)}
     for service_id, key in {(task.service_id, task.slot_key) for task in touched}:
         service = snap.services.get(service_id)
-        if service is not None:
+        if service is not None and (limit := limit_of(snap, service)) >= 0:
             tasks = list(snap.tasks_at(service_id, key))
-            doomed.update((task.id, task) for task in beyond_limit(snap, service, tasks))
+            if len(tasks) > limit:
+                doomed.update((task.id, task) for task in beyond_limit(service, tasks, limit))
     return Decision(changes=tuple(Delete(Kind.TASK, task.id, task.version.index) for _, task in sorted(doomed.items())))
 
 
@@ -44,16 +45,13 @@ def has_ended(task: Task) -> bool:
     return task.state.terminal or (task.state < State.ASSIGNED and not task.wanted)
 
 
-def beyond_limit(snap: Snapshot, service: Service, tasks: list[Task]) -> list[Task]:
+def beyond_limit(service: Service, tasks: list[Task], limit: int) -> list[Task]:
     """Return the oldest ended tasks of a slot, as many as it has too many; running ones count and stay.
 
     Kept whatever the limit: tasks the orchestrator has yet to handle, the one that fills the slot though it ended, what
     a job's present run has completed, and those by which an update is judged, or was when it was paused: its message
     names one of them.
     """
-    limit = limit_of(snap, service)
-    if limit < 0 or len(tasks) <= limit:
-        return []
     status = service.update_status
     judged = status if status is not None and status.state in (*IN_PROGRESS, *PAUSED) else None
     old = [

@@ -5,7 +5,6 @@ can be rebuilt from any snapshot.  Called by `vault.daemon.loops`, through `vaul
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace as with_fields
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -15,7 +14,7 @@ from vault.model.ids import Kind, NewID
 from vault.orchestrator.groups import Groups
 from vault.store.changes import AnyObject, Atomic, Change, Delete, Put, PutValue, Relied, kind_of
 from vault.store.decision import Decision
-from vault.store.snapshot import ChangeLog, Key, Snapshot
+from vault.store.snapshot import Key, Snapshot
 
 
 class Stage(Protocol):
@@ -70,7 +69,7 @@ class Draft:
         self.asks: list[float] = []
         self.groups: Groups[Key] = Groups()
         self._after = after
-        self._overlay = with_fields(after, log=ChangeLog())  # Its own log: what is decided here may be refused.
+        self._overlay = after
         self._relied: dict[Key, set[Key]] = {}
         self._now_s = now_s
         self._new_id = new_id
@@ -78,11 +77,13 @@ class Draft:
     def run(self, stages: Sequence[Stage], changed: set[Key] | None) -> None:
         """Let stages decide one after the other."""
         for stage in stages:
-            told = union(changed, set(self.groups.keys()))
+            told = union(changed, set(self.groups.keys())) if self.groups else changed
             decision = stage(self._overlay, told, now_s=self._now_s, new_id=self._new_id)
             if decision.ask_again_s is not None:
                 self.asks.append(decision.ask_again_s)
             if decision.changes:
+                if self._overlay is self._after:
+                    self._overlay = self._after.apart()  # What is decided here may be refused.
                 self._overlay = self._overlay.apply(decision.changes, index=self._after.index + 1, now_s=self._now_s)
             for change in decision.changes:
                 keys = dict(map(noted, singles(change)))

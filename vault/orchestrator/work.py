@@ -48,6 +48,7 @@ class Work:
         self.keys = None if keys is None else sorted(keys, key=str)  # None: the whole service.
         self.due: dict[SlotKey | None, datetime] = {}  # Slot, or None for all of them -> when to look again.
         self.slots: dict[SlotKey, dict[str, Task]] = {}
+        self._wanted: dict[SlotKey, list[Task]] = {}  # By slot, as long as nothing is put there.
         self.empty: tuple[int, ...] = ()  # Slots that want a task, beyond what one decision makes.
         self.unsure = False  # Whether a refusal of what was decided would only be seen by another look at all of it.
         self.waits_for = ""  # Why no task may start, as `depends` has found; "" = they may.
@@ -85,7 +86,10 @@ class Work:
 
     def wanted(self, key: SlotKey) -> list[Task]:
         """Return the tasks of a slot that nobody has asked to end; ended ones among them are yet to be handled."""
-        return [task for task in self.slots.get(key, {}).values() if task.wanted]
+        wanted = self._wanted.get(key)
+        if wanted is None:
+            wanted = self._wanted[key] = [task for task in self.slots.get(key, {}).values() if task.wanted]
+        return wanted
 
     def ended_for_good(self, key: SlotKey) -> list[Task]:
         """Return the tasks of a slot that ended and are to have no successor; an update that comes changes that."""
@@ -154,7 +158,9 @@ class Work:
     def put(self, *tasks: Task) -> None:
         """Decide on tasks, all of them or none."""
         for task in tasks:
-            self.slots.setdefault(task.slot_key, {})[task.id] = task
+            key = task.slot_key
+            self.slots.setdefault(key, {})[task.id] = task
+            self._wanted.pop(key, None)
         self._groups.join(task.id for task in tasks)
 
     def put_service(self, service: Service) -> None:

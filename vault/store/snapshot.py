@@ -164,6 +164,10 @@ class Snapshot:
             touched |= keys
         return touched
 
+    def apart(self) -> Snapshot:
+        """Return this snapshot with a log of its own: what is made of it is never to be one of its store's."""
+        return replace(self, log=ChangeLog())
+
     def apply(self, changes: Iterable[Change | Atomic], *, index: int, now_s: float) -> Snapshot:
         """Return the snapshot after `changes`, all of them, as commit `index`.
 
@@ -271,8 +275,7 @@ class Draft:
         removals = self.base.removals
         for object_id in self.removed:
             removals = removals.with_one(object_id, index)
-        return replace(
-            self.base,
+        return Snapshot(
             index=index,
             objects=self.objects,
             names=self.names,
@@ -282,6 +285,7 @@ class Draft:
             by_slot=self.by_slot,
             by_node=self.by_node,
             removals=removals,
+            log=self.base.log,
         )
 
 

@@ -46,7 +46,7 @@ class Judge:
         check_nodes(self.world, after, changes)
         check_members(self.world, after, changes)
         self.addresses.committed(changes)
-        self.containers.committed(before, after, changes)
+        self.containers.committed(who, before, after, changes)
         self.waiting.committed(changes)
         self.updates.committed(who, changes)
         self.restarts.committed(who, before, after, changes)

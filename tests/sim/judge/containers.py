@@ -28,13 +28,20 @@ class Containers:
         self.running: defaultdict[str, dict[str, str]] = defaultdict(dict)  # Slot -> task -> machine.
         self._given_up: set[str] = set()  # Tasks of nodes that were down or gone: their containers may be alive.
 
-    def committed(self, before: Snapshot, after: Snapshot, changes: Written) -> None:
-        """Note whose node was given up."""
+    def committed(self, who: str, before: Snapshot, after: Snapshot, changes: Written) -> None:
+        """Note whose node was given up; what a node says has ended does not run."""
         for (kind, object_id), _, new in changes:
             if kind is Kind.NODE and (new is None or (isinstance(new, Node) and new.status.state == "down")):
                 self._given_up.update(task.id for task in before.tasks_on(object_id))
             elif kind is Kind.TASK and isinstance(new, Task) and new.state is State.ASSIGNED and lost(after, new):
                 self._given_up.add(new.id)  # Its node was lost between decision and commit.
+            elif (
+                who == "nodes"
+                and isinstance(new, Task)
+                and new.state.terminal
+                and object_id in self.running[slot_of(new)]
+            ):
+                raise self._world.story.fail(f"{slot_of(new)} is {new.state.value}, and runs", object_id)
 
     def started(self, machine: Machine, task: Task) -> None:
         """A container begins to run."""
@@ -73,14 +80,23 @@ class Containers:
         snap = self._world.store.snap
         return overlap(snap.tasks.get(task.id, task), snap.tasks[other_id])
 
+    def may_run(self, snap: Snapshot, task: Task) -> bool:
+        """Whether a container of a task may be running where it can be waited for."""
+        if not State.ASSIGNED <= task.state <= State.RUNNING or lost(snap, task):
+            return False
+        return task.stop_asked_at is None or not self._is_overdue(task)
+
+    def _is_overdue(self, task: Task) -> bool:
+        """Whether a task that was asked to stop is waited for no longer."""
+        asked, limit_s = task.stop_asked_at, max(GIVE_UP_S, grace_s(task) + GIVE_UP_AFTER_GRACE_S)
+        return asked is not None and asked.timestamp() + limit_s <= self._world.clock.now_s
+
     def _is_given_up(self, task_id: str) -> bool:
         """Whether nobody waits for a container any more that may be alive."""
         task = self._world.store.snap.tasks.get(task_id)
         if task is None or task.state.terminal or task_id in self._given_up:
             return True  # The leader knows it has ended, has given it up (as SwarmKit does), or could not see it.
-        asked = task.stop_asked_at
-        limit_s = max(GIVE_UP_S, grace_s(task) + GIVE_UP_AFTER_GRACE_S)
-        return asked is not None and asked.timestamp() + limit_s <= self._world.clock.now_s
+        return self._is_overdue(task)
 
 
 def lost(snap: Snapshot, task: Task) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.sim.judge import departures, placement
+from tests.sim.judge import departures, oracle, placement
 from tests.sim.judge.jobs import check_job
 from tests.sim.story import slot_of
 from vault.model.service import Service
@@ -95,15 +95,31 @@ def is_exchanged(snap: Snapshot, task: Task) -> bool:
 
 
 def check_new(world: World, draft: Draft, task: Task) -> None:
-    """A new task is what its service's spec asks for now."""
+    """A new task is what its service's spec asks for now, where one is missing."""
     service = draft.snap.services.get(task.service_id)
     if service is None:
         raise world.story.fail(f"{task.id} is made for a service that is not there", task.id, task.service_id)
-    asked = (service.spec.task_template, service.spec_version, service.job_iteration)
-    if asked != (task.spec, task.spec_version, task.job_iteration):
-        raise world.story.fail(f"{slot_of(task)} is made of another spec than its service's", task.id, service.id)
-    inherits = any(old.beside == task.beside for old in draft.snap.tasks_at(task.service_id, task.slot_key))
+    about = (task.id, slot_of(task), service.id)
+    ports = service.spec.endpoint_spec.ports if service.spec.endpoint_spec else ()
+    opened = tuple(port for port in ports if port.publish_mode == "host")
+    asked = (service.spec.task_template, service.spec_version, service.job_iteration, opened)
+    if asked != (task.spec, task.spec_version, task.job_iteration, task.host_ports):
+        raise world.story.fail(f"{slot_of(task)} is made of another spec than its service's", *about)
+    slot = list(draft.snap.tasks_at(task.service_id, task.slot_key))
+    inherits = any(old.beside == task.beside for old in slot)
     if task.beside and not inherits and not world.judge.updates.starts_first(draft.service(service.id) or service):
-        raise world.story.fail(
-            f"{slot_of(task)} would run beside another, and its order forbids it", task.id, service.id
-        )
+        raise world.story.fail(f"{slot_of(task)} would run beside another, and its order forbids it", *about)
+    if service.is_global:
+        node = draft.snap.nodes.get(str(task.slot_key))
+        restarts = any(oracle.is_wanted(old) and old.state.terminal for old in slot)
+        if node is None or (node.spec.availability != "active" and not restarts):
+            raise world.story.fail(f"{slot_of(task)} is made for a node that takes no new task", *about)
+    elif service.spec.mode.replicated is not None and not slot:
+        check_lowest(world, draft, task)
+
+
+def check_lowest(world: World, draft: Draft, task: Task) -> None:
+    """A slot that is new is the lowest that is free."""
+    taken = {one.slot for one in draft.tasks_of(task.service_id) if oracle.is_wanted(one) or one.stays_down}
+    if free := set(range(1, task.slot)) - taken:
+        raise world.story.fail(f"{slot_of(task)} is made though {sorted(free)} is free", task.id, task.service_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from tests.sim.judge import oracle
@@ -19,23 +19,19 @@ if TYPE_CHECKING:
 
 def check_nodes(world: World, after: Snapshot, changes: Written) -> None:
     """Check the nodes that were given tasks."""
-    given = {
-        new.node_id
-        for (kind, _), old, new in changes
-        if kind is Kind.TASK
-        and isinstance(new, Task)
-        and new.state is State.ASSIGNED
-        and not (isinstance(old, Task) and old.state is State.ASSIGNED)
-    }
-    for node_id in sorted(given):
+    given: defaultdict[str, list[Task]] = defaultdict(list)
+    for (kind, _), old, new in changes:
+        if kind is not Kind.TASK or not isinstance(new, Task) or new.state is not State.ASSIGNED:
+            continue
+        if not isinstance(old, Task) or old.state is not State.ASSIGNED:
+            given[new.node_id].append(new)
+    for node_id, placed in given.items():
         node = after.nodes.get(node_id)
         if node is None:
             continue
         tasks = oracle.holding(after.tasks_on(node_id))
-        left = oracle.has(node)
-        for task in tasks:
-            left.subtract(oracle.needs(task))
-        if less := {kind: -number for kind, number in left.items() if number < 0}:
+        asked = {kind for task in placed for kind, number in oracle.needs(task).items() if number}
+        if less := {kind: -number for kind, number in oracle.left(node, tasks).items() if number < 0 and kind in asked}:
             raise world.story.fail(f"{node_id} is overcommitted: {less} too much", node_id)
         check_given(world, node, tasks)
         twice = [port for port, times in Counter(p for task in tasks for p in oracle.opens(task)).items() if times > 1]

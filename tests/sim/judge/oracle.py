@@ -15,6 +15,7 @@ from vault.model.service import RestartPolicy, Service, TaskSpec
 from vault.model.task import State, Task
 from vault.store.snapshot import Snapshot
 
+NOTHING: Counter[str] = Counter()
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -51,7 +52,7 @@ def needs(task: Task) -> Counter[str]:
     """Return how much of what a task reserves."""
     found = task.spec.resources.reservations if task.spec.resources else None
     if found is None:
-        return Counter()
+        return NOTHING
     asked = Counter(cpu=found.nano_cpus, memory=found.memory_bytes)
     for one in found.generic_resources:
         if one.discrete_resource_spec is not None:
@@ -108,15 +109,21 @@ def runs_on(spec: TaskSpec, node: Node) -> bool:
     )
 
 
+def left(node: Node, there: Iterable[Task]) -> Counter[str]:
+    """Return what is left of a node beside some tasks."""
+    found = has(node)
+    for held in filter(None, map(needs, there)):
+        found.subtract(held)
+    return found
+
+
 def too_much(there: list[Task], task: Task, node: Node) -> bool:
     """Return whether a node has too little left for another task."""
     asked = needs(task)
     if not asked:
         return False
-    left = has(node)
-    for other in there:
-        left.subtract(needs(other))
-    return any(number > left[kind] for kind, number in asked.items() if number)
+    found = left(node, there)
+    return any(number > found[kind] for kind, number in asked.items() if number)
 
 
 def reason(snap: Snapshot, task: Task) -> str:

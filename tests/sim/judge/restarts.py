@@ -35,6 +35,7 @@ class Restarts:
     def __init__(self, world: World) -> None:
         self._world = world
         self._slots: dict[str, Slot] = {}
+        self._delay_s: dict[str, float] = {}  # Task -> how long it is held.
         self._held_s: dict[str, float] = {}  # Task -> until when it has to wait at READY.
         self._down_s: dict[str, float] = {}  # Node -> since when it is down or gone.
 
@@ -50,8 +51,27 @@ class Restarts:
             elif kind is Kind.TASK and isinstance(new, Task):
                 if old is None:
                     self._made(before, after, new)
-                elif isinstance(old, Task) and old.desired_state is State.READY and new.desired_state in STARTED:
-                    self._released(new)
+                elif isinstance(old, Task):
+                    if old.desired_state is State.READY and new.desired_state in STARTED:
+                        self._released(new)
+                    if new.stays_down and not old.stays_down:
+                        self._ended_for_good(new)
+
+    def _ended_for_good(self, task: Task) -> None:
+        """A slot stays down only if the policy allows no other attempt."""
+        policy, known = policy_of(task), self._slots.get(slot_of(task))
+        if not may_be_replaced(task):
+            return
+        version = task.spec_version.index if task.spec_version else 0
+        window_s = (policy.window or 0) / 1e9
+        since_s = self._world.clock.now_s - window_s - SLACK_S if window_s else 0.0
+        made_s = known.made_s if known is not None and known.version == version else []
+        if not policy.max_attempts or sum(1 for at_s in made_s if at_s >= since_s) < policy.max_attempts:
+            raise self._world.story.fail(f"{slot_of(task)} is given up after {len(made_s)} attempts", slot_of(task))
+
+    def held_for_nothing(self, task: Task) -> bool:
+        """Whether the delay of a task that is held is over, as late as it may have begun."""
+        return self._world.clock.now_s > task.created_at.timestamp() + self._delay_s.get(task.id, 0.0) + SLACK_S
 
     def _released(self, task: Task) -> None:
         if self._world.clock.now_s < self._held_s.pop(task.id, 0.0):
@@ -74,7 +94,8 @@ class Restarts:
         about = (*(old.id for old in replaced), new.id, slot)
         if not any(map(may_be_replaced, replaced)):
             raise self._world.story.fail(f"{slot} is replaced though its policy says no", *about)
-        self._held_s[new.id] = min(self._held_until_s(before, old) for old in replaced)
+        self._delay_s[new.id] = max(delay_s(before, old) for old in replaced)
+        self._held_s[new.id] = min(self._ended_s(old) + delay_s(before, old) for old in replaced)
         self._count(known, new, about)
 
     def _count(self, slot: Slot, new: Task, about: tuple[str, ...]) -> None:
@@ -86,13 +107,6 @@ class Restarts:
         if policy.max_attempts and made > policy.max_attempts:
             raise self._world.story.fail(f"{slot_of(new)} is replaced more than {policy.max_attempts} times", *about)
 
-    def _held_until_s(self, before: Snapshot, old: Task) -> float:
-        """Return when the task that takes a task's place may start; a drained node's may at once."""
-        node, delay_ns = before.nodes.get(old.node_id), policy_of(old).delay
-        if node is not None and node.spec.availability == "drain":
-            return 0.0
-        return self._ended_s(old) + (DEFAULT_RESTART_DELAY_NS if delay_ns is None else delay_ns) / 1e9
-
     def _ended_s(self, old: Task) -> float:
         """Return since when a task has ended or its node is lost."""
         ended_s = self._world.judge.updates.ended_s.get(old.id)
@@ -101,12 +115,19 @@ class Restarts:
     def _replaced(self, before: Snapshot, after: Snapshot, new: Task) -> list[Task]:
         """Return the tasks of the slot that were given up in the same commit; none when the slot was empty."""
         replaced = []
-        for task in after.tasks_at(new.service_id, new.slot_key):
-            old = before.tasks.get(task.id)
-            same_run = task.job_iteration == new.job_iteration
-            if same_run and old is not None and is_wanted(old) and not is_wanted(task):
+        for old in before.tasks_at(new.service_id, new.slot_key):
+            now = after.tasks.get(old.id)
+            if old.job_iteration == new.job_iteration and is_wanted(old) and (now is None or not is_wanted(now)):
                 replaced.append(old)
         return replaced
+
+
+def delay_s(before: Snapshot, old: Task) -> float:
+    """Return how long the task that takes a task's place is held; a drained node's may start at once."""
+    node, delay_ns = before.nodes.get(old.node_id), policy_of(old).delay
+    if node is not None and node.spec.availability == "drain":
+        return 0.0
+    return (DEFAULT_RESTART_DELAY_NS if delay_ns is None else delay_ns) / 1e9
 
 
 def may_be_replaced(task: Task) -> bool:

@@ -35,6 +35,11 @@ def complaint(world: World) -> Complaint | None:
     for _, node in sorted(snap.nodes.items()):
         if node.status.state != "ready":
             return f"{node.id} is {node.status.state}", (node.id,)
+        if (
+            node.spec.availability == "active"
+            and min(oracle.left(node, oracle.holding(snap.tasks_on(node.id))).values()) < 0
+        ):
+            return f"{node.id} carries more than it has", (node.id,)
     for service_id, service in sorted(snap.services.items()):
         if (found := of_service(snap, service)) is not None:
             return found, (service_id,)

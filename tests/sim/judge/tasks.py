@@ -40,6 +40,8 @@ def check_tasks(world: World, who: str, before: Snapshot, after: Snapshot, chang
             check_moved(world, who, after, old, new)
         elif new.state > State.ASSIGNED or not oracle.is_wanted(new):
             raise world.story.fail(f"{slot_of(new)} is made in a state of its own", new.id)
+        elif (service := before.services.get(new.service_id)) is None or service.spec_version != new.spec_version:
+            raise world.story.fail(f"{slot_of(new)} is made though its service is another by now", new.id)
         if oracle.is_wanted(new):
             slots[slot_of(new)] = new
     for slot, task in slots.items():

@@ -51,7 +51,9 @@ class Allocator:
         if any(kind is Kind.NETWORK for kind, _ in changed) and (ingress := ready_ingress(snap)) != self._ingress:
             self._ingress = ingress
             self._waiting.update(dict.fromkeys((Kind.NODE, node_id) for node_id in sorted(snap.nodes)))
-        self._waiting.update(dict.fromkeys(sorted(changed)))
+        self._waiting.update(dict.fromkeys(sorted(key for key in changed if may_need(snap, key))))
+        for key in changed:
+            self._stuck.pop(key, None)
         self._stuck = {key: reason for key, reason in self._stuck.items() if key not in self._waiting}
         draft = Draft(snap, self._pools, self._stuck, self._ingress, now_s)
         budget = BUDGET
@@ -63,6 +65,14 @@ class Allocator:
                 budget -= draft.allocate(key)
         self._waiting = {}
         return Decision(changes=draft.changes())
+
+
+def may_need(snap: Snapshot, key: Key) -> bool:
+    """Whether an object that changed may be without an allocation: most are tasks that have theirs."""
+    if key[0] is not Kind.TASK:
+        return key[0] in KINDS
+    task = snap.tasks.get(key[1])
+    return task is not None and task.state is State.NEW
 
 
 class Draft:

@@ -56,7 +56,11 @@ class Pools:
 
     def hold(self, key: Key, addresses: tuple[tuple[str, str], ...], ports: tuple[PortKey, ...]) -> bool:
         """Record what an object holds now; return whether it held something else before."""
-        before, ports_before = self._addresses.pop(key, ()), self._ports.pop(key, ())
+        before, ports_before = self._addresses.get(key, ()), self._ports.get(key, ())
+        if before == addresses and ports_before == ports:
+            return False
+        self._addresses.pop(key, None)
+        self._ports.pop(key, None)
         if before != addresses:
             self._count(before, -1)
             self._count(addresses, 1)
