@@ -1,5 +1,7 @@
 """What becomes of tasks whose node changes or goes."""
 
+from collections.abc import Callable
+
 from msgspec.structs import replace
 
 from tests.orchestrator.world import SECOND, World, labelled, spec, state
@@ -17,6 +19,16 @@ def pause(service: Service) -> Service:
     status = service.update_status
     assert status is not None
     return replace(service, update_status=replace(status, state=UpdateState.PAUSED))
+
+
+def smaller(*, cpus: int) -> Callable[[Node], Node]:
+    """Return what gives a node another number of CPUs."""
+
+    def shrink(old: Node) -> Node:
+        resources = replace(old.description.resources, nano_cpus=cpus * SECOND)
+        return replace(old, description=replace(old.description, resources=resources))
+
+    return shrink
 
 
 def test_a_task_whose_node_no_longer_fits_is_rejected_and_moves() -> None:
@@ -68,18 +80,26 @@ def test_a_task_that_is_still_starting_is_rejected_once_it_runs() -> None:
     assert world.shown() == ["1 rejected shutdown", "1 pending running"]
 
 
+def test_a_task_that_was_starting_when_its_node_became_smaller_is_rejected_once_it_runs() -> None:
+    world = World(nodes=1)
+    wanted = spec(2, restart=AT_ONCE)
+    resources = Resources(reservations=Reservation(nano_cpus=3 * SECOND))
+    world.create(replace(wanted, task_template=replace(wanted.task_template, resources=resources)))
+    world.observe(world.tasks()[0], State.RUNNING)
+    world.wait(1)
+    world.set_node("n1", smaller(cpus=4))
+    assert [task.state for task in world.tasks()] == [State.RUNNING, State.ASSIGNED]
+    world.observe(world.tasks()[1], State.RUNNING)
+    assert [task.state for task in world.tasks()] == [State.RUNNING, State.REJECTED, State.PENDING]
+
+
 def test_tasks_that_no_longer_fit_into_a_smaller_node_are_rejected() -> None:
     world = World(nodes=1)
     wanted = spec(3, restart=AT_ONCE)
     resources = Resources(reservations=Reservation(nano_cpus=2 * SECOND))
     wanted = replace(wanted, task_template=replace(wanted.task_template, resources=resources))
     world.run(wanted)
-
-    def shrink(old: Node) -> Node:
-        smaller = replace(old.description.resources, nano_cpus=4 * SECOND)
-        return replace(old, description=replace(old.description, resources=smaller))
-
-    world.set_node("n1", shrink)
+    world.set_node("n1", smaller(cpus=4))
     assert sorted(task.state.value for task in world.tasks()) == ["pending", "rejected", "running", "running"]
 
 

@@ -221,6 +221,18 @@ def test_global_services_are_updated_node_by_node() -> None:
     assert sorted(task.node_id for task in world.wanted()) == ["n1", "n2", "n3"]
 
 
+@pytest.mark.parametrize("change", [availability("drain"), labelled(zone="b")])
+def test_what_ended_for_good_on_a_node_that_takes_no_more_is_left_alone(change: Callable[[Node], Node]) -> None:
+    never, where = RestartPolicy(condition="none"), ("node.labels.zone == a",)
+    world = World(nodes=1)
+    world.set_node("n1", labelled(zone="a"))
+    world.run(spec(None, constraints=where, restart=never, update=ONE))
+    world.observe(world.tasks()[0], State.FAILED)
+    world.set_node("n1", change)
+    world.update(spec(None, image="v2", constraints=where, restart=never, update=ONE))
+    assert world.shown() == ["0 failed shutdown"]
+
+
 def test_a_paused_node_is_updated_when_it_serves_again() -> None:
     world = World(nodes=2)
     world.run(spec(None, update=ONE))

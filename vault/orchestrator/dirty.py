@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from vault.model.service import EndpointSpec
 from vault.model.task import Task
+from vault.orchestrator.global_ import eligible
 from vault.orchestrator.work import SlotKey, Work
 from vault.scheduler.constraint import node_matches, parse_stored
 
@@ -14,10 +15,10 @@ from vault.scheduler.constraint import node_matches, parse_stored
 def is_slot_dirty(work: Work, key: SlotKey) -> bool:
     """Whether a slot's task is to be exchanged: nothing in it is, or was before it ended for good, as the spec asks.
 
-    On a paused node a global service keeps its task.
+    A global service's task stays as it is on a node that takes no new one.
     """
     filling = [*work.wanted(key), *work.ended_for_good(key)]  # Both: start-first, a new one may have ended for good.
-    return bool(filling) and all(is_dirty(work, task) for task in filling) and not is_paused(work, key)
+    return bool(filling) and all(is_dirty(work, task) for task in filling) and not takes_none(work, key)
 
 
 def superfluous(work: Work, key: SlotKey) -> list[Task]:
@@ -33,10 +34,13 @@ def superfluous(work: Work, key: SlotKey) -> list[Task]:
     return [task for task in wanted if clean and task.id not in kept]
 
 
-def is_paused(work: Work, key: SlotKey) -> bool:
-    """Whether a slot is that of a global service on a node that takes no new task for now."""
-    node = work.snap.nodes.get(key) if isinstance(key, str) else None
-    return node is not None and node.spec.availability == "pause"
+def takes_none(work: Work, key: SlotKey) -> bool:
+    """Whether a slot is that of a global service on a node that takes no new task of it, for now or at all."""
+    if not isinstance(key, str):
+        return False
+    node, placement = work.snap.nodes.get(key), work.service.spec.task_template.placement
+    constraints = parse_stored(placement.constraints if placement else ())
+    return node is None or node.spec.availability != "active" or not eligible(node, constraints)
 
 
 def is_dirty(work: Work, task: Task) -> bool:

@@ -25,11 +25,17 @@ MESSAGE = "assigned node no longer meets constraints"
 def enforce(snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
     """Return the tasks to reject: on nodes that changed, and those that began to run on a node that fits no more."""
     nodes = set(snap.nodes) if changed is None else {object_id for kind, object_id in changed if kind is Kind.NODE}
-    rejected = {task.id: task for node_id in nodes for task in unfit_on(snap, snap.nodes.get(node_id))}
+    rejected: dict[str, Task] = {}
     for kind, object_id in changed or ():
         task = snap.tasks.get(object_id) if kind is Kind.TASK else None
-        if task is not None and task.node_id not in nodes and is_enforced(task) and not fits(snap, task):
+        if task is None or task.node_id in nodes or not is_enforced(task):
+            continue
+        if not fits(snap, task):
             rejected[task.id] = task
+        elif has_changed(snap.nodes.get(task.node_id), task):
+            nodes.add(task.node_id)  # It may have less room than when the task was placed.
+    for node_id in nodes:
+        rejected.update((task.id, task) for task in unfit_on(snap, snap.nodes.get(node_id)))
     if not rejected:
         return Decision()
     status = TaskStatus(timestamp=from_s(now_s), state=State.REJECTED, message=MESSAGE, err=MESSAGE)
@@ -44,6 +50,11 @@ def enforce(snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: N
 def is_enforced(task: Task) -> bool:
     """Whether a task is running and is to go on running."""
     return task.state is State.RUNNING and task.released
+
+
+def has_changed(node: Node | None, task: Task) -> bool:
+    """Whether a node is another than it was when a task was made."""
+    return node is not None and node.updated_at > task.created_at
 
 
 def unfit_on(snap: Snapshot, node: Node | None) -> Iterator[Task]:

@@ -89,9 +89,12 @@ def is_placed(old: Task | None, new: Task) -> bool:
 
 
 def is_exchanged(snap: Snapshot, task: Task) -> bool:
-    """Whether an update makes a task for a slot it comes to now, not one that has to move to another node."""
-    slot = snap.tasks_at(task.service_id, task.slot_key)
-    return task.update_started_at is not None and all(old.update_started_at != task.update_started_at for old in slot)
+    """Whether an update makes a task for a slot it comes to in its turn: not one that moves, nor one that failed."""
+    if task.update_started_at is None:
+        return False
+    slot = list(snap.tasks_at(task.service_id, task.slot_key))
+    failed = any(oracle.is_wanted(old) and old.state.terminal for old in slot)
+    return not failed and all(old.update_started_at != task.update_started_at for old in slot)
 
 
 def check_new(world: World, draft: Draft, task: Task) -> None:
