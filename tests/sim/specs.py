@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from vault.model.base import SECOND_NS
 from vault.model.container import ContainerSpec, HealthConfig
+from vault.model.depends import DEPENDS_LABEL, Condition
 from vault.model.generic import discrete
 from vault.model.secret import Config, ConfigReference, FileTarget, Secret, SecretReference
 from vault.model.service import (
@@ -53,6 +54,7 @@ def draw(
         container_spec = replace(container_spec, image=image(random, ("finishes",)))
     return ServiceSpec(
         name=name,
+        labels=depends(random, name),
         task_template=TaskSpec(
             container_spec=container_spec,
             networks=(NetworkAttachmentConfig(target=random.choice(("small", "large"))),) * (random.random() < 0.4),
@@ -65,6 +67,14 @@ def draw(
         rollback_config=update_config(random, rollback=True) if not mode.is_job and random.random() < 0.3 else None,
         endpoint_spec=endpoint(random),
     )
+
+
+def depends(random: Random, name: str) -> dict[str, str]:
+    """Return what a service waits for: another one, which may be there or not, or wait for this one."""
+    if random.random() > 0.2:
+        return {}
+    other = f"s{random.randint(4, 9)}"
+    return {} if other == name else {DEPENDS_LABEL: f"{other}={random.choice(list(Condition)).value}"}
 
 
 def new_mode(random: Random) -> ServiceMode:
@@ -258,5 +268,6 @@ def shown(spec: ServiceSpec) -> str:
         words.append(" ".join((*place.constraints, *(["spread"] if place.preferences else []))))
     if spec.endpoint_spec and spec.endpoint_spec.ports:
         words.append(f"{spec.endpoint_spec.ports[0].publish_mode} port")
+    words.extend(f"waits for {value}" for value in spec.labels.values())
     words.extend(reference.secret_id for reference in task.container_spec.secrets)
     return ", ".join(filter(None, words))

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.sim.judge import departures, oracle, placement
+from tests.sim.judge.depends import waits
 from tests.sim.judge.jobs import check_job
+from tests.sim.judge.restarts import STARTED
 from tests.sim.story import slot_of
 from vault.model.service import Service
 from vault.model.task import State, Task
@@ -56,6 +58,12 @@ def check_decision(world: World, snap: Snapshot, decision: Decision) -> None:
     made = [task for task in draft.puts.values() if draft.is_new(task)]
     for task in made:
         check_new(world, draft, task)
+    for task in draft.puts.values():
+        if is_released(snap.tasks.get(task.id), task) and waits(snap, snap.services.get(task.service_id)):
+            raise world.story.fail(f"{slot_of(task)} may start, and what it depends on has not", task.service_id)
+    for service in draft.services.values():
+        if service.dependencies_met and waits(snap, snap.services.get(service.id)):
+            raise world.story.fail(f"{service.id} is noted to wait for nothing any more", service.id)
     for service_id in sorted({task.service_id for task in made}):
         service = draft.service(service_id)
         if service is not None and service.is_job:
@@ -86,6 +94,11 @@ def sorted_out(world: World, snap: Snapshot, decision: Decision) -> Draft:
 def is_placed(old: Task | None, new: Task) -> bool:
     """Whether a task gets its node now."""
     return new.state is State.ASSIGNED and (old is None or old.state < State.ASSIGNED)
+
+
+def is_released(old: Task | None, new: Task) -> bool:
+    """Whether a task may start from now on."""
+    return new.desired_state in STARTED and (old is None or old.desired_state is State.READY)
 
 
 def is_exchanged(snap: Snapshot, task: Task) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.sim.judge import oracle
+from tests.sim.judge.depends import waits
 from tests.sim.story import slot_of
 from vault.model.ids import Kind
 from vault.model.node import Node
@@ -72,10 +73,14 @@ class Waiting:
 
     def _check_held(self, snap: Snapshot, task: Task) -> None:
         """A task is held at READY for its delay, or while another of its slot may run."""
+        if waits(snap, snap.services.get(task.service_id)):
+            if task.state is State.READY and not task.status.err:
+                raise self._world.story.fail(f"{slot_of(task)} waits for another service and nobody says so", task.id)
+            return
         others = [one for one in snap.tasks_at(task.service_id, task.slot_key) if one.id != task.id]
         judge = self._world.judge
-        waits = any(one.id != task.beside and judge.containers.may_run(snap, one) for one in others)
-        if not waits and judge.restarts.held_for_nothing(task):
+        blocked = any(one.id != task.beside and judge.containers.may_run(snap, one) for one in others)
+        if not blocked and judge.restarts.held_for_nothing(task):
             raise self._world.story.fail(f"{slot_of(task)} is held for nothing", task.id, slot_of(task))
 
     def _check(self, snap: Snapshot, task: Task) -> None:

@@ -9,6 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from tests.sim.judge import oracle
+from tests.sim.judge.depends import waits
 from tests.sim.judge.updates import IN_PROGRESS, STOPPED, ends_s, status_of
 from tests.sim.judge.values import used_on
 from tests.sim.story import shown_change, slot_of
@@ -79,7 +80,7 @@ def of_service(snap: Snapshot, service: Service) -> str | None:
     halts = status is not None and status.state in (*STOPPED, *IN_PROGRESS)
     if status is not None and status.state in IN_PROGRESS and ends_s(status) < inf:
         return f"the update of {service.id} has a deadline to come"
-    if not halts and (old := [task for task in live if is_old(snap, service, task)]):
+    if not halts and not waits(snap, service) and (old := [task for task in live if is_old(snap, service, task)]):
         return f"{slot_of(old[0])} is of an older spec"
     return None
 
@@ -126,6 +127,8 @@ def of_task(snap: Snapshot, task: Task) -> str | None:
         return of_history(snap, service, task)
     if task.state < State.ASSIGNED:
         return None if task.status.err and has_reason(snap, task) else f"{slot} waits for nothing"
+    if task.state is State.READY and waits(snap, service):
+        return None
     if task.state is not State.RUNNING and not task.done:
         return f"{slot} is {task.state.value}"
     node = snap.nodes.get(task.node_id)
