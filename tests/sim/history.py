@@ -50,12 +50,12 @@ def trouble(world: World) -> None:
         world.run(min(clock.random.expovariate(0.6), 12.0))
     faults.heal()
     world.run(1.5)  # What people were about to write is written.
-    people.mend()
 
 
 def settle(world: World) -> None:
     """Wait until the cluster is as it should be and nothing moves, and see that it stays so.  Raises `Violation`."""
     for _ in range(int(LIMIT_S / REST_S)):
+        People(world).mend()  # Also what an update goes back to by itself.
         before = world.store.snap
         world.run(REST_S)
         if world.store.snap is before and complaint(world) is None:

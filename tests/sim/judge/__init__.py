@@ -54,6 +54,7 @@ class Judge:
     def decided(self, before: Snapshot | None, after: Snapshot, decision: Decision) -> None:
         """The leader has decided about `after`."""
         if decision.changes:
+            self.restarts.basis = after
             check_decision(self.world, after, decision)
         elif decision.ask_again_s is None or decision.ask_again_s > self.world.clock.now_s:
             self.waiting.at_rest(after)

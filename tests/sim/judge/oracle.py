@@ -79,6 +79,11 @@ def holding(tasks: Iterable[Task]) -> list[Task]:
     return [task for task in tasks if State.ASSIGNED.rank <= task.status.state.rank <= State.RUNNING.rank]
 
 
+def running(tasks: Iterable[Task]) -> list[Task]:
+    """Return the tasks that run: those that are yet to start are judged once they do."""
+    return [task for task in tasks if task.state is State.RUNNING]
+
+
 def obstacle(task: Task, node: Node, there: list[Task]) -> str:
     """Return why a task cannot be placed on a node that holds some tasks; "" when it can."""
     if node.status.state != "ready" or node.spec.availability != "active":

@@ -34,6 +34,7 @@ class Restarts:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.basis = Snapshot()  # What was last decided about.
         self._slots: dict[str, Slot] = {}
         self._delay_s: dict[str, float] = {}  # Task -> how long it is held.
         self._held_s: dict[str, float] = {}  # Task -> until when it has to wait at READY.
@@ -94,8 +95,8 @@ class Restarts:
         about = (*(old.id for old in replaced), new.id, slot)
         if not any(map(may_be_replaced, replaced)):
             raise self._world.story.fail(f"{slot} is replaced though its policy says no", *about)
-        self._delay_s[new.id] = max(delay_s(before, old) for old in replaced)
-        self._held_s[new.id] = min(self._ended_s(old) + delay_s(before, old) for old in replaced)
+        self._delay_s[new.id] = max(delay_s(self.basis, old) for old in replaced)
+        self._held_s[new.id] = min(self._ended_s(old) + delay_s(self.basis, old) for old in replaced)
         self._count(known, new, about)
 
     def _count(self, slot: Slot, new: Task, about: tuple[str, ...]) -> None:
@@ -122,9 +123,9 @@ class Restarts:
         return replaced
 
 
-def delay_s(before: Snapshot, old: Task) -> float:
+def delay_s(basis: Snapshot, old: Task) -> float:
     """Return how long the task that takes a task's place is held; a drained node's may start at once."""
-    node, delay_ns = before.nodes.get(old.node_id), policy_of(old).delay
+    node, delay_ns = basis.nodes.get(old.node_id), policy_of(old).delay
     if node is not None and node.spec.availability == "drain":
         return 0.0
     return (DEFAULT_RESTART_DELAY_NS if delay_ns is None else delay_ns) / 1e9

@@ -38,7 +38,7 @@ def complaint(world: World) -> Complaint | None:
             return f"{node.id} is {node.status.state}", (node.id,)
         if (
             node.spec.availability == "active"
-            and min(oracle.left(node, oracle.holding(snap.tasks_on(node.id))).values()) < 0
+            and min(oracle.left(node, oracle.running(snap.tasks_on(node.id))).values()) < 0
         ):
             return f"{node.id} carries more than it has", (node.id,)
     for service_id, service in sorted(snap.services.items()):
