@@ -76,29 +76,6 @@ def test_a_rollback_that_fails_pauses(action: str) -> None:
     assert bad.spec.container_spec.image == "v1"
 
 
-@pytest.mark.parametrize("forgetful", [False, True])
-def test_a_rollback_replaces_at_once_whatever_failed_and_the_rest_in_turn(forgetful: bool) -> None:
-    config = UpdateConfig(parallelism=3, monitor=SECOND, failure_action="rollback")
-    back = UpdateConfig(parallelism=1, monitor=SECOND)
-    world = World(forgetful=forgetful)
-    world.run(spec(3, update=config, rollback=back))
-    world.update(spec(3, image="v2", update=config, rollback=back))
-    world.follow(State.READY)
-    world.observe(world.wanted()[0], State.RUNNING)
-    for task in world.wanted()[1:]:
-        world.observe(task, State.FAILED, settle=False)
-    world.settle()
-    assert world.images() == ["v2", "v1", "v1"]
-    world.wait(100)
-    assert world.status is not None
-    assert world.status[0] == "rollback_started", "what it has made does not run yet"
-    for _ in range(3):
-        world.follow()
-    world.wait(6)
-    assert world.images() == ["v1"] * 3
-    assert world.status == ("rollback_completed", "rollback completed")
-
-
 def test_a_rollback_that_pauses_leaves_no_slot_without_the_task_that_its_policy_wants() -> None:
     config = UpdateConfig(parallelism=0, monitor=SECOND, failure_action="rollback", deadline=60 * SECOND)
     back = UpdateConfig(parallelism=1, monitor=SECOND)

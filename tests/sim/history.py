@@ -15,6 +15,7 @@ from vault.orchestrator import orphans
 ACTS = (6, 13)  # Of people and faults, fewest and most,
 LONG, MANY_ACTS = 0.1, (30, 60)  # and in one history of ten.
 DAY_S, SHORT_DAY_S = 86_400.0, 15.0  # After so long a node that is down is given up; most histories are shorter.
+FEWEST_STEPS = 200
 REST_S = 20.0  # Looked whether it is settled so often,
 LIMIT_S = 900.0  # and so long at most.
 
@@ -45,7 +46,9 @@ def trouble(world: World) -> None:
     world.run(clock.between(0.0, 5.0))
     world.faulty = True
     acts = MANY_ACTS if clock.chance(LONG) else ACTS
-    for _ in range(clock.random.randint(*acts)):
+    left = clock.random.randint(*acts)
+    while left > 0 or clock.steps < FEWEST_STEPS:
+        left -= 1
         (people.act if clock.chance(0.72) else faults.strike)()
         world.run(min(clock.random.expovariate(0.6), 12.0))
     faults.heal()

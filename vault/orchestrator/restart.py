@@ -41,11 +41,8 @@ def restart_ended(work: Work) -> None:
             drained = is_drained(work, task)
             if task.done or not (task.state.terminal or drained or is_lost(work, task)):
                 continue
-            if task.state.terminal and (since := rolled_back_since(work, task)) is not None:
-                if len(work.wanted(key)) == 1:  # Else another runs in its slot, and the rollback comes to it in turn.
-                    new = replace(work.new_task(key), update_started_at=since)
-                    work.put(*work.begin_anew(key), asked_to_stop(task, work.now), new)
-                continue
+            if task.state.terminal and is_rolled_back(work, task):
+                continue  # The rollback exchanges it; once that is paused, it is restarted.
             held_until = task.start_not_before
             if task.state.terminal and held_until is not None and work.now < held_until:
                 work.again(
@@ -55,15 +52,10 @@ def restart_ended(work: Work) -> None:
             _restart(work, key, task, delayed=not drained)
 
 
-def rolled_back_since(work: Work, task: Task) -> datetime | None:
-    """Return the start of the rollback in progress that is to replace a task; None when there is none.
-
-    What failed is replaced at once, as a task of the rollback's own: its slot is empty, there is nothing to wait for.
-    """
+def is_rolled_back(work: Work, task: Task) -> bool:
+    """Whether a rollback in progress is to replace a task."""
     status = current_status(work.service)
-    if status is None or status.state is not UpdateState.ROLLBACK_STARTED or not is_dirty(work, task):
-        return None
-    return status.started_at
+    return status is not None and status.state is UpdateState.ROLLBACK_STARTED and is_dirty(work, task)
 
 
 def is_lost(work: Work, task: Task) -> bool:

@@ -15,7 +15,7 @@ from tests.sim.judge.values import used_on
 from tests.sim.story import shown_change, slot_of
 from vault.agent.executors.port import Phase
 from vault.model.node import Node
-from vault.model.service import Service
+from vault.model.service import Service, UpdateState
 from vault.model.task import State, Task
 from vault.network.allocation.allocator import Allocator
 from vault.orchestrator.control import new_control
@@ -92,7 +92,16 @@ def begins_on(service: Service, node: Node) -> bool:
 
 def fills(service: Service, task: Task) -> bool:
     """Whether a slot needs no other task than this."""
-    return (task.live or task.done or is_down(task)) and task.job_iteration == service.job_iteration
+    if task.job_iteration != service.job_iteration:
+        return False
+    return task.live or task.done or is_down(task) or is_to_be_rolled_back(service, task)
+
+
+def is_to_be_rolled_back(service: Service, task: Task) -> bool:
+    """Whether a task has ended and a rollback in progress is yet to come to it."""
+    status = status_of(service)
+    back = status is not None and status.state is UpdateState.ROLLBACK_STARTED
+    return back and task.state.terminal and oracle.is_wanted(task) and task.spec_version != service.spec_version
 
 
 def is_down(task: Task) -> bool:
@@ -127,6 +136,8 @@ def of_task(snap: Snapshot, task: Task) -> str | None:
         return of_history(snap, service, task)
     if task.state < State.ASSIGNED:
         return None if task.status.err and has_reason(snap, task) else f"{slot} waits for nothing"
+    if is_to_be_rolled_back(service, task):
+        return None
     if task.state is State.READY and waits(snap, service):
         return None
     if task.state is not State.RUNNING and not task.done:

@@ -207,6 +207,8 @@ class Updates:
         for task in tasks:
             if not is_own(task, status):
                 continue
+            if task.state.terminal and task.stop_asked_at is not None:
+                continue  # It moved: another is in hand in its place.
             if task.state.terminal:
                 since_s: float | None = self.ended_s[task.id]
             elif not oracle.is_wanted(task):
