@@ -34,6 +34,7 @@ from vault.api.nodes import Nodes
 from vault.api.not_offered import sentence_for
 from vault.api.openapi import described, schemas_of
 from vault.api.ports import LocalNode, Manager
+from vault.api.rebalance import Rebalance
 from vault.api.relay import Relay
 from vault.api.secrets import Secrets
 from vault.api.services import Services
@@ -89,6 +90,7 @@ def endpoints_of(context: Context, sessions: Sessions) -> list[Endpoint]:
         *Logs(context).endpoints(),
         *Services(context).endpoints(),
         *Tasks(context).endpoints(),
+        *Rebalance(context).endpoints(),
         *Nodes(context).endpoints(),
         *Networks(context).endpoints(),
         *Stacks(context).endpoints(),

@@ -60,6 +60,8 @@ Where we differ from Docker on purpose:
 - While no manager leads, a command about the swarm waits up to 12 seconds for the next one. A create that was on its
   way when the leader was lost is then done once, and answered with its id; another write whose answer was lost ends
   with "the outcome of this write is unknown".
+- `vault service update --rebalance` and `vault node rebalance` move tasks until shares are even again
+  ([placement.md](placement.md)); Docker has nothing like it.
 - `vault node drain --wait` waits until what ran on a node runs elsewhere, or says which task has no other place
   ([placement.md](placement.md)); Docker has nothing like it.
 - `vault swarm backup` and `restore` keep a swarm in one sealed file; Docker has nothing like them.

@@ -203,6 +203,13 @@ class UpdateState(StrEnum):
     ROLLBACK_COMPLETED = "rollback_completed"
 
 
+class PlannedMove(Shape, frozen=True, kw_only=True):
+    """A task that a rebalance exchanges for one on another node."""
+
+    task_id: str = msgspec.field(name="TaskID")
+    node_id: str = msgspec.field(name="NodeID")  # Where to.
+
+
 class UpdateStatus(Shape, frozen=True, kw_only=True):
     """Progress of an update, and its memory: a new leader goes on from here."""
 
@@ -213,6 +220,7 @@ class UpdateStatus(Shape, frozen=True, kw_only=True):
     reason: str = ""  # Ours: why the rollback began that nobody asked for, once `message` says how it goes.
     spec_version: Version | None = None  # `Service.spec_version` it is about; no answer of the API shows it.
     deadline: int = 0  # How long it may take in all, 0 = no limit; no answer of the API shows it.
+    moves: tuple[PlannedMove, ...] = ()  # It is a rebalance, of these tasks; no answer of the API shows them.
 
 
 class JobStatus(Shape, frozen=True, kw_only=True):

@@ -135,6 +135,7 @@ class Task(Object, frozen=True, kw_only=True):
     update_started_at: datetime | None = None  # The update, named by its start, that made this task.
     beside: str = ""  # Start-first: the task of its slot that it may run beside, and that stops once it runs.
     running_since: datetime | None = None  # When an update first saw it running.
+    aims_at: str = ""  # The node that a rebalance has chosen for it; the scheduler chooses when that will not do.
 
     @property
     def state(self) -> State:

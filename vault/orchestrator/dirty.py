@@ -1,4 +1,4 @@
-"""Which tasks are not what their service's spec asks for, and so which slots an update is about.  Pure.
+"""Which tasks are not what their service's spec asks for, or are to move, and so which slots an update is about.  Pure.
 
 Used by `update` and `exchange`, and by the API, which tells waiting clients which tasks are up to date.
 """
@@ -44,8 +44,10 @@ def takes_none(work: Work, key: SlotKey) -> bool:
 
 
 def is_dirty(work: Work, task: Task) -> bool:
-    """Whether a task is not what the service's present spec asks for."""
+    """Whether a task is not what the service's present spec asks for, or is to move."""
     service = work.service
+    if task.id in work.moves and task.live:  # One that has ended is for its restart policy.
+        return True
     if task.spec_version is not None and task.spec_version == service.spec_version:
         return False
     if task.host_ports != host_ports(service.spec.endpoint_spec):

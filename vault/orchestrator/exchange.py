@@ -28,7 +28,8 @@ def exchange(work: Work, progress: Progress) -> None:
     free = config.parallelism - how_many(progress.in_hand, work.now) if config.parallelism else MAX_EXCHANGED
     for key in nsmallest(min(free, MAX_EXCHANGED), progress.dirty):
         work.load(key)
-        new = replace(work.new_task(key), update_started_at=progress.status.started_at)
+        aim = next((work.moves[task.id] for task in work.wanted(key) if task.id in work.moves), "")
+        new = replace(work.new_task(key), update_started_at=progress.status.started_at, aims_at=aim)
         exchange_slot(work, key, new, start_first=config.order == START_FIRST)
 
 

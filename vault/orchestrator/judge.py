@@ -35,7 +35,7 @@ def has_failed(work: Work, progress: Progress) -> bool:
     action = progress.config.failure_action
     if action == CONTINUE and not failure.is_final:
         return False
-    if action != ROLLBACK or progress.rolls_back:  # Never roll back a rollback.
+    if action != ROLLBACK or progress.rolls_back or progress.rebalances:  # Never roll back what changed no spec.
         pause(work, progress, failure.reason)
     elif (hindrance := why_no_way_back(work)) is not None:
         pause(work, progress, f"{failure.reason}; it cannot be rolled back: {hindrance}")

@@ -63,9 +63,16 @@ class Progress:
         return self.status.state in ROLLING_BACK
 
     @property
+    def rebalances(self) -> bool:
+        """Whether it exchanges tasks that are as they should be, for others elsewhere."""
+        return bool(self.status.moves)
+
+    @property
     def noun(self) -> str:
         """What messages call it."""
-        return "rollback" if self.rolls_back else "update"
+        if self.rolls_back:
+            return "rollback"
+        return "rebalance" if self.rebalances else "update"
 
     def look_at(self, work: Work, keys: Iterable[SlotKey]) -> None:
         """Take in how some slots are now, and ask to look again when time alone will change that."""

@@ -110,5 +110,6 @@ def complete(work: Work, progress: Progress) -> None:
         state=UpdateState.ROLLBACK_COMPLETED if progress.rolls_back else UpdateState.COMPLETED,
         completed_at=work.now,
         message=f"{progress.noun} completed",
+        moves=(),
     )
     work.put_service(replace(work.service, update_status=status))

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from vault.model.base import from_s
 from vault.model.ids import Kind, NewID
 from vault.model.node import Node
-from vault.model.service import DEFAULT_STOP_GRACE_NS, Service
+from vault.model.service import DEFAULT_STOP_GRACE_NS, Service, UpdateState
 from vault.model.task import State, Task, TaskStatus
 from vault.orchestrator.groups import Groups
 from vault.store.changes import Atomic, Change, Put, Relied
@@ -35,6 +35,14 @@ def asked_to_stop(task: Task, now: datetime, desired: State = State.SHUTDOWN) ->
     return replace(task, desired_state=desired, stop_asked_at=asked)
 
 
+def moves_of(service: Service) -> dict[str, str]:
+    """Return the tasks that a rebalance in progress exchanges, and the nodes that their successors are to run on."""
+    status = service.update_status
+    if status is None or status.state is not UpdateState.UPDATING or status.spec_version != service.spec_version:
+        return {}
+    return {move.task_id: move.node_id for move in status.moves}
+
+
 class Work:
     """One service, or some of its slots, and the changes to it and its tasks that this decision makes."""
 
@@ -52,6 +60,7 @@ class Work:
         self.empty: tuple[int, ...] = ()  # Slots that want a task, beyond what one decision makes.
         self.unsure = False  # Whether a refusal of what was decided would only be seen by another look at all of it.
         self.waits_for = ""  # Why no task may start, as `depends` has found; "" = they may.
+        self.moves = moves_of(service)  # Task -> node: those that a rebalance has yet to exchange.
         self._read = service
         self._groups: Groups[str] = Groups()
         if self.keys is None:

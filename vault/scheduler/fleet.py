@@ -181,14 +181,22 @@ class Fit:
         self.needs = needs
         self._known = known
 
-    def first_failed(self, load: Load) -> int:
-        """Return the first filter that a node fails for one more task; `filters.PASSES` if it may have it."""
-        self.fleet.looks += 1
+    def fixed(self, load: Load) -> int:
+        """Return the first filter that a node fails by what it is; `filters.PASSES` if there is none."""
         known = self._known.get(load.id)
         if known is None or known[0] is not load.node:
             known = self._known[load.id] = (load.node, fixed_place(self.needs.fixed, load.node))
-        same = self.fleet.tasks_of(self.needs.service_id).get(load.id, 0) if self.needs.max_replicas else 0
-        return first_failed(self.needs, load, fixed=known[1], same=same)
+        return known[1]
+
+    def first_failed(self, load: Load) -> int:
+        """Return the first filter that a node fails for one more task; `filters.PASSES` if it may have it."""
+        self.fleet.looks += 1
+        same = self.same(load.id) if self.needs.max_replicas else 0
+        return first_failed(self.needs, load, fixed=self.fixed(load), same=same)
+
+    def same(self, node_id: str) -> int:
+        """Return how many tasks of the service are wanted on a node."""
+        return self.fleet.tasks_of(self.needs.service_id).get(node_id, 0)
 
 
 def _labels(node: Node) -> tuple[dict[str, str], dict[str, str]]:

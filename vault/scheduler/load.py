@@ -12,6 +12,7 @@ from vault.scheduler.needs import Needs, PortKey, host_ports, reserved
 from vault.scheduler.stock import Stock
 
 NOTHING = NodeResources()
+MANY = 1_000_000  # More tasks than a service can have.
 
 
 @dataclass(slots=True, eq=False)
@@ -62,7 +63,19 @@ class Load:
             return False
         if not needs.generic:
             return True
-        return self.stock is not None and all(self.stock.has(kind, count) for kind, count in needs.generic)
+        return self.stock is not None and all(self.stock.free(kind) >= count for kind, count in needs.generic)
+
+    def room(self, needs: Needs) -> int:
+        """Return how many tasks of a group fit in beside what is there, however many of them there may be."""
+        fits = [MANY]
+        if needs.nano_cpus:
+            fits.append(self.free_nano_cpus // needs.nano_cpus)
+        if needs.memory_bytes:
+            fits.append(self.free_memory_bytes // needs.memory_bytes)
+        fits += [self.stock.free(kind) // count if self.stock is not None else 0 for kind, count in needs.generic]
+        if needs.ports:
+            fits.append(1 if needs.ports.isdisjoint(self.ports) else 0)
+        return max(0, min(fits))
 
     def figures(self) -> tuple[object, ...]:
         """Return all that was counted."""

@@ -36,18 +36,18 @@ class Stock:
             elif (thing := resource.named_resource_spec) is not None:
                 self._held_names[thing.kind, thing.value] += by
 
-    def has(self, kind: str, count: int) -> bool:
-        """Whether so many of a kind are free."""
+    def free(self, kind: str) -> int:
+        """Return how many of a kind are free; less than 0 when tasks hold more than there is."""
         if kind in self._names:
-            return count + self._held[kind] <= len(self._free_names(kind))
+            return len(self._free_names(kind)) - self._held[kind]
         names = sum(held for (of, _), held in self._held_names.items() if of == kind)
-        return count + self._held[kind] + names <= self._numbers.get(kind, 0)
+        return self._numbers.get(kind, 0) - self._held[kind] - names
 
     def holds(self, resources: Iterable[GenericResource]) -> bool:
         """Whether the node has what a task was given, free of what was counted so far."""
         for resource in resources:
             if (number := resource.discrete_resource_spec) is not None:
-                if number.kind in self._names or not self.has(number.kind, number.value):
+                if number.kind in self._names or self.free(number.kind) < number.value:
                     return False
             elif (thing := resource.named_resource_spec) is not None and (
                 thing.value not in self._names.get(thing.kind, ()) or self._held_names[thing.kind, thing.value]
@@ -56,7 +56,7 @@ class Stock:
         return True
 
     def choose(self, wanted: Iterable[tuple[str, int]]) -> tuple[GenericResource, ...]:
-        """Return what a task would be given: the first free names of a kind, or a number.  `has` must hold for each."""
+        """Return what a task would be given: the first free names of a kind, or a number.  There must be enough."""
         chosen: list[GenericResource] = []
         for kind, count in wanted:
             if kind in self._names:

@@ -48,6 +48,7 @@ _ROLES = "vault.cli.commands.node_roles:"
         "ls": (_HERE + "ls", "List nodes in the swarm"),
         "promote": (_ROLES + "promote", "Promote one or more nodes to manager in the swarm"),
         "ps": (_HERE + "ps", "List tasks running on one or more nodes, defaults to current node"),
+        "rebalance": ("vault.cli.commands.node_rebalance:rebalance", "Move tasks until nodes have their share of them"),
         "rm": (_ROLES + "rm", "Remove one or more nodes from the swarm"),
         "update": (_HERE + "update", "Update a node"),
     },

@@ -18,7 +18,7 @@ from vault.cli.shared_options import pass_client
 from vault.cli.values.container import with_environment
 from vault.cli.values.references import without
 
-_BESIDE_ROLLBACK = ("rollback", "detach", "quiet")
+_BESIDE = ("detach", "quiet")
 
 
 @command("[OPTIONS] SERVICE", name="update", text="Update a service")
@@ -27,13 +27,13 @@ _BESIDE_ROLLBACK = ("rollback", "detach", "quiet")
 @pass_client
 def update(client: Client, /, reference: str, **given: Any) -> None:
     """Change a service and wait until its tasks follow."""
-    if given["rollback"] and any(
-        value not in (None, (), False) for name, value in given.items() if name not in _BESIDE_ROLLBACK
-    ):
-        raise CommandError("other flags may not be combined with --rollback")
-    if given["rollback"]:
-        roll_back(client, reference, detach=given["detach"], quiet=given["quiet"])
-        return
+    for alone, act in (("rollback", roll_back), ("rebalance", rebalance)):
+        if given[alone]:
+            others = [name for name in given if name not in (alone, *_BESIDE)]
+            if any(given[name] not in (None, (), False) for name in others):
+                raise CommandError(f"other flags may not be combined with --{alone}")
+            act(client, reference, detach=given["detach"], quiet=given["quiet"])
+            return
 
     def post(found: dict[str, Any]) -> Any:
         spec = _changed(client, found["Spec"], given)
@@ -53,6 +53,22 @@ def update(client: Client, /, reference: str, **given: Any) -> None:
         from vault.cli.services.progress import wait_for
 
         wait_for(client, reference, before=edited.before, quiet=given["quiet"])
+
+
+def rebalance(client: Client, reference: str, *, detach: bool, quiet: bool) -> None:
+    """Spread a service evenly again, and wait unless told not to.  Docker has nothing like it."""
+    from vault.cli.rebalancing import move_lines, node_names
+
+    answer = client.post(f"/vault/v1/services/{reference}/rebalance")
+    click.echo(reference)
+    if not answer["Moves"]:
+        click.echo("no task moves: it is spread as evenly as can be")
+        return
+    click.echo("\n".join(move_lines(answer, node_names(client))))
+    if not detach:
+        from vault.cli.services.progress import wait_for
+
+        wait_for(client, reference, quiet=quiet)
 
 
 def _changed(client: Client, before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

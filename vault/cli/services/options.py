@@ -260,6 +260,7 @@ UPDATE: list[Declaration] = [
     option("--placement-pref-rm", kind=PREFERENCE, many=True, text="Remove a placement preference"),
     option("--publish-add", kind=PORT, many=True, text="Add or update a published port"),
     option("--publish-rm", kind=PORT, many=True, text="Remove a published port by its target port"),
+    switch("--rebalance", text="Move as few tasks as it takes to spread the service evenly again"),
     switch("--rollback", text="Rollback to previous specification"),
     option("--secret-add", kind=SECRET, many=True, text="Add or update a secret on a service"),
     option("--secret-rm", kind=kinds.LIST, many=True, text="Remove a secret"),
