@@ -56,15 +56,10 @@ def endpoint(*ports: dict[str, Any], mode: str = "vip") -> dict[str, Any]:
 
 
 SECRETS = [
-    ({}, 400, BAD + "name must be provided"),
-    (secret(""), 400, BAD + "name must be provided"),
     *[
         (secret(name), 400, NAME_RULE)
         for name in ("bad name", "a/b", "..", ".", "a!", ".a", "-a", "_a", "a_", "a" * 65, "a\0b", "а", "a%2Fb", "a\n")
     ],
-    (secret("empty", ""), 400, SIZE_RULE),
-    ({"Name": "none"}, 400, SIZE_RULE),
-    (secret("big", "A" * 4 * 170_667), 400, SIZE_RULE),
     (secret("taken"), 409, "rpc error: code = AlreadyExists desc = secret taken already exists"),
     (secret("TAKEN"), 409, "rpc error: code = AlreadyExists desc = secret TAKEN already exists"),
     (secret("x", "not base64!"), 400, "illegal base64 data at input byte 3"),
@@ -75,7 +70,6 @@ SECRETS = [
     ({"Name": "x", "Labels": {"a": 1}}, 400, "invalid request body: Expected str, got int at $.Labels[...]"),
     ([], 400, "invalid request body: Expected object, got array at $"),
     ({"Name": "x", "Driver": {"Name": "vault"}}, 400, 'plugin "vault" not found: there is only safe'),
-    ({"Name": "x", "Driver": {}}, 400, BAD + "secret driver must have a name"),
     (
         {"Name": "x", "Driver": {"Name": "safe"}, "Data": "eA=="},
         400,
@@ -113,15 +107,11 @@ def test_a_body_that_is_no_json_is_refused_in_gos_words(daemon: Daemon, body: by
 
 
 SERVICES = [
-    (service("bad name"), 400, DNS_RULE),
-    (service("a" * 64), 400, DNS_RULE),
-    (service("-" * 60), 400, DNS_RULE),
     (
         service("web"),
         409,
         "rpc error: code = AlreadyExists desc = name conflicts with an existing object: service web already exists",
     ),
-    ({"Name": "new"}, 400, BAD + "ContainerSpec: image reference must be provided"),
     (
         service("new", Env=["A={{.Service.Labels.tier}}"]),
         400,
@@ -136,14 +126,11 @@ SERVICES = [
         service("new", Mounts=[{"Type": "bind", "Source": "data/{{.Task.Slot}}", "Target": "/{{.Service.Name}}"}]),
         *(400, BAD + "invalid bind mount source, must be an absolute path: data/1"),
     ),
-    (service("new") | {"Mode": {"Replicated": {}, "Global": {}}}, 400, "must specify only one service mode"),
-    (service("new") | {"Mode": {"Replicated": {"Replicas": -1}}}, 400, BAD + "Replicas must be between 0 and 1000000"),
     (
         service("new") | {"Mode": {"Replicated": {"Replicas": 2**64}}},
         400,
         "invalid request body: a number is out of range",
     ),
-    (task(Resources={"Limits": {"NanoCPUs": 1}}), 400, BAD + "invalid cpu value 1e-09: Must be at least 0.001"),
     (task(Resources={"Limits": {"MemoryBytes": 5}}), 400, BAD + "invalid memory value 5: Must be at least 4MiB"),
     (
         task(Resources={"Limits": {"MemoryBytes": 1 << 23}, "Reservations": {"MemoryBytes": 1 << 24}}),
@@ -151,7 +138,6 @@ SERVICES = [
         BAD + "a memory reservation of 16777216 bytes is more than the limit of 8388608: "
         "lower the one or raise the other",
     ),
-    (task(Resources={"SwapBytes": 5}), 400, "memory swap provided, but no memory-limit was set"),
     (
         task(Resources={"Limits": {"MemoryBytes": 1 << 23}, "SwapBytes": -2}),
         400,
@@ -162,13 +148,6 @@ SERVICES = [
         400,
         BAD + "invalid memory swappiness value 101: valid range is 0-100",
     ),
-    (task(RestartPolicy={"Delay": -1}), 400, BAD + "TaskSpec: restart-delay cannot be negative"),
-    (
-        task(RestartPolicy={"Condition": "maybe"}),
-        400,
-        BAD + 'unrecognized restart condition: "maybe": use none, on-failure or any',
-    ),
-    (task(Placement={"Constraints": ["node.id"]}), 400, BAD + "constraint expected one operator from ==, !="),
     (task(Placement={"Constraints": ["no de==x"]}), 400, BAD + "key 'no de' is invalid"),
     *[
         (
@@ -195,12 +174,6 @@ SERVICES = [
         400,
         BAD + "duplicate generic-resource `gpu` for service task",
     ),
-    (task(Networks=[{"Target": "nosuch"}]), 404, "network nosuch not found"),
-    (
-        task(Networks=[{"Target": "ingress"}]),
-        400,
-        BAD + "Service cannot be explicitly attached to the ingress network ingress",
-    ),
     (
         service("new", Mounts=[{"Type": "tmpfs", "Target": "/a"}, {"Type": "volume", "Target": "/a/"}]),
         400,
@@ -217,17 +190,6 @@ SERVICES = [
         BAD + "unknown log opt 'colour' for json-file log driver",
     ),
     (task(LogDriver={"Options": {"max-file": "0"}}), 400, BAD + "max-file cannot be less than 1"),
-    (endpoint(PORT, PORT), 400, BAD + "EndpointSpec: duplicate published ports provided"),
-    (
-        endpoint(PORT, PORT | {"PublishMode": "host"}),
-        400,
-        BAD + "EndpointSpec: duplicate published ports provided",
-    ),
-    (
-        endpoint(PORT, mode="dnsrr"),
-        400,
-        BAD + "EndpointSpec: port published with ingress mode can't be used with dnsrr mode",
-    ),
     (endpoint({"TargetPort": 70_000}), 400, BAD + "EndpointSpec: a port must be between 1 and 65535"),
     (
         endpoint(PORT),
@@ -251,17 +213,6 @@ SERVICES = [
         400,
         BAD + "EndpointSpec: the old task of each node holds host port 9, so no new one could start before it has "
         "stopped: use update-order stop-first, or publish the port in ingress mode",
-    ),
-    (service("new", Secrets=[{"SecretName": "taken"}]), 400, BAD + "malformed secret reference"),
-    (
-        service("new", Secrets=[{"SecretName": "taken", "SecretID": SECRET_ID}]),
-        400,
-        BAD + "malformed secret reference, no target provided",
-    ),
-    (
-        service("new", Secrets=[{"SecretName": "taken", "SecretID": SECRET_ID, "File": {}}]),
-        400,
-        BAD + "malformed file secret reference, invalid target file name provided",
     ),
     (
         service("new", Secrets=[reference("taken"), reference("taken")]),
@@ -328,6 +279,10 @@ RUNTIME = " is not offered: a service runs containers, leave the runtime out or 
             service("new", Privileges={"CredentialSpec": {"File": "x"}}),
             "ContainerSpec.Privileges.CredentialSpec" + WINDOWS,
         ),
+        (
+            service("new", Configs=[{"ConfigID": "c", "ConfigName": "c", "Runtime": {}}]),
+            "ContainerSpec.Configs.Runtime" + WINDOWS,
+        ),
         (service("new", Isolation="hyperv"), "ContainerSpec.Isolation hyperv" + WINDOWS),
         (
             service("new", Mounts=[{"Type": "npipe", "Source": "v", "Target": "/a"}]),
@@ -356,10 +311,7 @@ def test_an_update_may_not_rename_or_change_the_mode(daemon: Daemon) -> None:
 @pytest.mark.parametrize(
     ("method", "url", "posted", "status", "message"),
     [
-        ("GET", "/secrets/nosuch", None, 404, "secret nosuch not found"),
-        ("DELETE", "/secrets/nosuch", None, 404, "secret nosuch not found"),
         ("DELETE", "/secrets/taken", None, 400, BAD + "secret 'taken' is in use by the following service: web"),
-        ("POST", "/secrets/taken/update?version=1", secret("taken"), 500, SEQUENCE),
         (
             "POST",
             "/secrets/taken/update?version=x",
@@ -374,14 +326,8 @@ def test_an_update_may_not_rename_or_change_the_mode(daemon: Daemon) -> None:
             400,
             "invalid service version '': strconv.ParseUint: parsing \"\": invalid syntax",
         ),
-        ("POST", "/services/nosuch/update?version=1", service(), 404, "service nosuch not found"),
-        ("DELETE", "/services/nosuch", None, 404, "service nosuch not found"),
         ("GET", "/tasks/nosuch", None, 404, "task nosuch not found"),
         ("GET", "/nodes/self", None, 404, "node self not found"),
-        ("GET", "/networks/nosuch", None, 404, "network nosuch not found"),
-        ("GET", "/configs/nosuch", None, 404, "config nosuch not found"),
-        ("POST", "/configs/create", {"Name": "c", "Data": "A" * 4 * 341_334}, 400, CONFIG_SIZE_RULE),
-        ("POST", "/configs/create", {"Name": "c"}, 400, CONFIG_SIZE_RULE),
         ("POST", "/networks/create", {"Name": "ingress"}, 409, "network with name ingress already exists"),
         (
             "POST",
@@ -428,7 +374,7 @@ def test_an_update_may_not_rename_or_change_the_mode(daemon: Daemon) -> None:
         ),
         ("POST", "/networks/create", {"Name": "host"}, 403, "operation is not permitted on predefined host network"),
         ("POST", "/swarm/init", {"Availability": "lazy"}, 400, 'invalid Availability: "lazy"'),
-        ("POST", "/swarm/init", {"Spec": {"Name": "x"}}, 400, BAD + 'swarm spec must be named "default"'),
+        ("POST", "/swarm/init", {"Spec": {"Name": "x"}}, 400, 'swarm spec must be named "default"'),
         ("POST", "/swarm/init", {"ListenAddr": "a b:1"}, 400, 'invalid ListenAddr "a b:1": use <ip|interface>[:port]'),
         (
             "POST",
@@ -489,15 +435,6 @@ def test_an_update_may_not_rename_or_change_the_mode(daemon: Daemon) -> None:
             400,
             "invalid swarm version '': strconv.ParseUint: parsing \"\": invalid syntax",
         ),
-        (
-            "POST",
-            "/swarm/update?version=1",
-            {"Name": "default", "CAConfig": {"NodeCertExpiry": 5}},
-            400,
-            BAD + "minimum certificate expiry time is: 1h0m0s",
-        ),
-        ("POST", "/swarm/update?version=9", {"Name": "default"}, 500, SEQUENCE),
-        ("POST", "/nodes/vm/update?version=1", {"Role": "king"}, 400, 'invalid Role: "king"'),
         (
             "POST",
             "/nodes/vm/update?version=1",

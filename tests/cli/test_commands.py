@@ -417,6 +417,7 @@ def test_help_is_dockers(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
         "Create a secret from a file or STDIN as content\n"
         "\n"
         "Options:\n"
+        "  -d, --driver string            Secret driver\n"
         "  -l, --label list               Secret labels\n"
         "      --template-driver string   Template driver\n"
     )

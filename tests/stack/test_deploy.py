@@ -132,8 +132,7 @@ RULE = "rpc error: code = InvalidArgument desc = "
         ),
         (
             service("deploy: {restart_policy: {condition: sometimes}}"),
-            f"failed to create service demo_web: {RULE}"
-            'unrecognized restart condition: "sometimes": use none, on-failure or any',
+            'failed to create service demo_web: invalid RestartCondition: "sometimes"',
         ),
         (
             service("secrets: [{source: s, target: x}, {source: t, target: /run/secrets/x}]")

@@ -39,6 +39,16 @@ class FailedPrecondition(VaultError):
         self.description = description
 
 
+class PermissionDenied(VaultError):
+    """Reserved for the cluster itself; the text is `rpc error: code = PermissionDenied desc = …`."""
+
+    status = HTTPStatus.FORBIDDEN
+
+    def __init__(self, description: str) -> None:
+        super().__init__(f"rpc error: code = PermissionDenied desc = {description}")
+        self.description = description
+
+
 class BadRequest(VaultError):
     """A request that Docker answers with 400 and a plain sentence."""
 

@@ -7,7 +7,7 @@ from vault.model.errors import InvalidArgument
 SECRET_MAX_BYTES = 511_999
 CONFIG_MAX_BYTES = 1_023_999
 _OBJECT_NAME = re.compile(r"[a-zA-Z0-9]+(?:[a-zA-Z0-9-_.]*[a-zA-Z0-9])?")
-_DNS_NAME = re.compile(r"[a-zA-Z0-9](?:[-_]*[A-Za-z0-9]+)*")
+_DNS_NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9_-]*[a-zA-Z0-9])?")  # Docker's, but read in linear time.
 
 
 def check_object_name(name: str) -> None:
@@ -24,10 +24,11 @@ def check_object_name(name: str) -> None:
 def check_service_name(name: str) -> None:
     """Raise `InvalidArgument` unless `name` may name a service or a network (1 to 63 characters)."""
     if not name:
-        raise InvalidArgument("name must be provided")
-    # The length comes first: the DNS rule backtracks badly on long input.
-    if len(name) > 63 or _DNS_NAME.fullmatch(name) is None:
+        raise InvalidArgument("meta: name must be provided")
+    if _DNS_NAME.fullmatch(name) is None:
         raise InvalidArgument("name must be valid as a DNS name component")
+    if len(name) > 63:
+        raise InvalidArgument("name must be 63 characters or fewer")
 
 
 def check_secret_size(size_bytes: int) -> None:

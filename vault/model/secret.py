@@ -63,9 +63,14 @@ class SecretReference(Shape, frozen=True, kw_only=True):
     secret_name: str = always("")
 
 
+class RuntimeTarget(Shape, frozen=True, kw_only=True):
+    """That a config is for the runtime, and no file of the task; Windows has such."""
+
+
 class ConfigReference(Shape, frozen=True, kw_only=True):
     """A service's claim on a config."""
 
     file: FileTarget | None = None
+    runtime: RuntimeTarget | None = None
     config_id: str = msgspec.field(name="ConfigID", default_factory=lambda: "")
     config_name: str = always("")

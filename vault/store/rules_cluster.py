@@ -37,11 +37,13 @@ def merged(spec: ClusterSpec, current: ClusterSpec) -> ClusterSpec:
     The name, if given, must be "default".  A root CA's key is left out: no spec that is kept has one.
     """
     if spec.name not in ("", "default"):
-        raise InvalidArgument('swarm spec must be named "default"')
+        raise BadRequest('swarm spec must be named "default"')
     if 0 < spec.ca_config.node_cert_expiry < MIN_CERT_EXPIRY_NS or spec.ca_config.node_cert_expiry < 0:
         raise InvalidArgument("minimum certificate expiry time is: 1h0m0s")
-    if spec.dispatcher.heartbeat_period < 0 or spec.raft.snapshot_interval < 0:
-        raise InvalidArgument("a heartbeat or snapshot interval cannot be negative")
+    if spec.dispatcher.heartbeat_period < 0:
+        raise InvalidArgument("heartbeat time period cannot be a negative duration")
+    if spec.raft.snapshot_interval < 0:
+        raise InvalidArgument("a snapshot interval cannot be negative")
     if spec.ca_config.external_cas:
         raise InvalidArgument("external CAs are not supported")
     if spec.ca_config.signing_ca_key and not spec.ca_config.signing_ca_cert:
@@ -62,8 +64,6 @@ def updated(snapshot: Snapshot, spec: ClusterSpec, *, version: int) -> Cluster:
     """Return the cluster object with other settings; the caller adds rotated tokens and keys and puts it."""
     found = snapshot.cluster
     cluster = at_version(found, Kind.CLUSTER, "" if found is None else found.id, version)
-    if spec.name != "default":
-        raise InvalidArgument('swarm spec must be named "default"')
     return msgspec.structs.replace(cluster, spec=merged(spec, cluster.spec))
 
 

@@ -10,7 +10,15 @@ from typing import Final
 import msgspec
 
 from vault.model.base import EPOCH
-from vault.model.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, VaultError
+from vault.model.errors import (
+    AlreadyExists,
+    Conflict,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    VaultError,
+)
 from vault.model.ids import Kind, NewID
 from vault.model.names import check_service_name
 from vault.model.network import Network, NetworkSpec
@@ -63,6 +71,12 @@ def new_network(snapshot: Snapshot, network_id: str, spec: NetworkSpec) -> Put:
     check_service_name(spec.name)
     if spec.name in PREDEFINED:
         raise Predefined(f"operation is not permitted on predefined {spec.name} network")
+    if PREDEFINED_LABEL in spec.labels:
+        raise PermissionDenied(
+            f"label {PREDEFINED_LABEL} is for internally created predefined networks and cannot be applied by users"
+        )
+    if spec.ingress and spec.attachable:
+        raise InvalidArgument("ingress network cannot be attachable")
     if snapshot.by_name(Kind.NETWORK, spec.name) is not None:
         raise Conflict(f"network with name {spec.name} already exists")
     if spec.config_only:
@@ -74,8 +88,9 @@ def new_network(snapshot: Snapshot, network_id: str, spec: NetworkSpec) -> Put:
     check_network_spec(spec)
     _check_overlap(snapshot, spec)
     _check_vxlan_id(snapshot, spec)
-    if spec.ingress and any(network.spec.ingress for network in snapshot.networks.values()):
-        raise Conflict("ingress network is already present")
+    present = next((network for network in snapshot.networks.values() if network.spec.ingress), None)
+    if spec.ingress and present is not None:
+        raise AlreadyExists(f"ingress network ({present.id}) is already present")
     _check_encryption(snapshot, spec)
     options = spec.driver_configuration.options if spec.driver_configuration else {}
     stored = msgspec.structs.replace(spec, driver_configuration=Driver(name=driver, options=options), scope="swarm")

@@ -32,6 +32,8 @@ def check_offered(spec: ServiceSpec) -> None:
 def _elsewhere(container: ContainerSpec) -> Iterator[tuple[str, str]]:
     if container.privileges is not None and container.privileges.credential_spec is not None:
         yield "ContainerSpec.Privileges.CredentialSpec", WINDOWS
+    if any(reference.runtime is not None for reference in container.configs):
+        yield "ContainerSpec.Configs.Runtime", WINDOWS
     if container.isolation.lower() not in ("", "default"):
         yield f"ContainerSpec.Isolation {container.isolation}", WINDOWS
     for mount in container.mounts:

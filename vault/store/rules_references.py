@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vault.model.container import ContainerSpec
-from vault.model.errors import InvalidArgument
+from vault.model.errors import BadRequest, InvalidArgument
 from vault.model.ids import Kind
 from vault.model.secret import Config, ConfigReference, FileTarget, Secret, SecretReference
 from vault.store.snapshot import Snapshot
@@ -57,6 +57,8 @@ def _check_targets(kind: Kind, claims: Sequence[Claim], base: str, taken: dict[s
     for claim in claims:
         if not claim.id or not claim.name:
             raise InvalidArgument(f"malformed {kind} reference")
+        if claim.file is None and kind is Kind.CONFIG:
+            raise BadRequest("invalid Config: either File or Runtime should be set")
         if claim.file is None:
             raise InvalidArgument(f"malformed {kind} reference, no target provided")
         if not claim.file.name:

@@ -213,7 +213,8 @@ def _with_id(snapshot: Snapshot, attachment: NetworkAttachmentConfig) -> Network
 def _check_ports(snapshot: Snapshot, spec: ServiceSpec, service_id: str) -> None:
     """Raise `InvalidArgument` when a published port belongs to another service.
 
-    Two services may publish one port in host mode: the scheduler keeps them on different nodes.
+    Two services may publish one port in host mode: the scheduler keeps them on different nodes.  Raises
+    `FailedPrecondition` for a port of the mesh when there is none.
     """
     for port in _published(spec.endpoint_spec):
         for other in snapshot.services_publishing(port.published_port, port.protocol):
@@ -221,6 +222,9 @@ def _check_ports(snapshot: Snapshot, spec: ServiceSpec, service_id: str) -> None
                 continue
             for theirs in (*_published(other.spec.endpoint_spec), *other.endpoint.ports):
                 _check_port(port, theirs, other)
+    meshed = any(port.publish_mode == "ingress" for port in _published(spec.endpoint_spec))
+    if meshed and not any(network.spec.ingress for network in snapshot.networks.values()):
+        raise FailedPrecondition("service needs ingress network, but no ingress network is present")
 
 
 def _check_port(port: PortConfig, theirs: PortConfig, other: Service) -> None:

@@ -156,7 +156,7 @@ def _check_restart(policy: RestartPolicy | None) -> None:
     if policy is None:
         return
     if policy.condition not in CONDITIONS:
-        raise InvalidArgument(f'unrecognized restart condition: "{policy.condition}": use none, on-failure or any')
+        raise BadRequest(f'invalid RestartCondition: "{policy.condition}"')
     if (policy.delay or 0) < 0:
         raise InvalidArgument("TaskSpec: restart-delay cannot be negative")
     if (policy.window or 0) < 0:
@@ -251,18 +251,18 @@ def _check_update(config: UpdateConfig | None) -> None:
     if config.monitor < 0:
         raise InvalidArgument("TaskSpec: update-monitor cannot be negative")
     if not 0 <= config.max_failure_ratio <= 1:
-        raise InvalidArgument("TaskSpec: update-maxfailureratio must be between 0 and 1")
+        raise InvalidArgument("TaskSpec: update-maxfailureratio cannot be less than 0 or bigger than 1")
     if config.failure_action not in ACTIONS:
-        raise InvalidArgument(f'unrecognized update failure action "{config.failure_action}"')
+        raise BadRequest(f"unrecognized update failure action {config.failure_action}")
     if config.order not in ORDERS:
-        raise InvalidArgument(f'unrecognized update order "{config.order}"')
+        raise BadRequest(f"unrecognized update order {config.order}")
 
 
 def _check_endpoint(endpoint: EndpointSpec | None) -> None:
     if endpoint is None:
         return
     if endpoint.mode not in ("", "vip", "dnsrr"):
-        raise InvalidArgument(f'invalid endpoint mode "{endpoint.mode}": use vip or dnsrr')
+        raise BadRequest(f'invalid resolution mode: "{endpoint.mode}"')
     published = set()
     for port in endpoint.ports:
         if port.protocol not in PROTOCOLS or port.publish_mode not in ("ingress", "host"):
