@@ -8,6 +8,7 @@ from vault.model.cluster import DEFAULT_SPEC, Cluster, Orchestration
 from vault.model.service import RestartPolicy, Service
 from vault.model.task import State, Task
 from vault.store.changes import Put
+from vault.store.snapshot import Snapshot
 
 AT_ONCE = RestartPolicy(condition="any", delay=0)
 NEVER = RestartPolicy(condition="none")
@@ -361,3 +362,52 @@ def test_a_task_of_a_former_run_that_never_stops_is_waited_for_only_so_long() ->
     assert (stuck.slot, world.wanted()) == (1, [])
     world.wait(61)
     assert [task.slot for task in world.wanted()] == [0]
+
+
+def test_tasks_that_the_store_refused_are_made_again() -> None:
+    world = World()
+    world.create(job(4, at_a_time=2))
+    first, second = begin(world)
+    world.observe(first, State.COMPLETE, settle=False)
+    world.observe(second, State.COMPLETE, settle=False)
+    world.decide(refused=True)
+    world.settle()
+    assert [task.slot for task in world.wanted() if not task.done] == [2, 3]
+    finish(world)
+    assert completed(world) == [0, 1, 2, 3]
+
+
+def test_a_look_at_one_slot_of_a_large_job_reads_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    world.create(job(300, at_a_time=200))
+    task = begin(world)[7]
+    read: list[str] = []
+    monkeypatch.setattr(Snapshot, "tasks_of", lambda _snap, service_id: read.append(service_id) or ())
+    world.observe(task, State.COMPLETE)
+    assert [one.slot for one in world.wanted() if one.state is State.ASSIGNED] == [200]
+    assert read == []
+
+
+def test_many_that_complete_at_once_make_room_for_as_many() -> None:
+    world = World(nodes=4)
+    world.create(job(600, at_a_time=200))
+    for task in begin(world):
+        world.observe(task, State.COMPLETE, settle=False)
+    world.settle()
+    assert [task.slot for task in world.wanted() if not task.done] == list(range(200, 400))
+
+
+def test_a_run_with_fewer_at_a_time_begins_as_those_of_the_former_one_end() -> None:
+    world = World()
+    world.create(job(3, at_a_time=3))
+    old = begin(world)
+    world.update(job(3, at_a_time=1, force=1))
+    assert world.wanted() == []
+    world.observe(old[0], State.SHUTDOWN)
+    assert world.wanted() == []
+    world.observe(old[1], State.SHUTDOWN)
+    assert [(task.slot, task.desired_state) for task in world.wanted()] == [(2, State.READY)]  # It waits for the last.
+    world.observe(old[2], State.SHUTDOWN)
+    assert [(task.slot, task.desired_state) for task in world.wanted()] == [(2, State.COMPLETE)]
+    finish(world)
+    assert completed(world) == [0, 1, 2]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.orchestrator.world import World, availability, job, state
 from vault.model.service import RestartPolicy, ServiceSpec
 from vault.model.task import State, Task
+from vault.orchestrator.work import STOP_LIMIT_S
 
 TOTAL, AT_A_TIME = 6, 2
 POLICY = RestartPolicy(condition="any", delay=10**9)
@@ -28,6 +29,7 @@ EVENTS = (
     "wait",
     "leader",
     "anew",
+    "refuse",
 )
 
 
@@ -38,13 +40,14 @@ class Story:
         self.world = World(nodes=3)
         self.total = total
         self.forces = 0
+        self.at_a_time = AT_A_TIME
         self.written_off: set[str] = set()  # Tasks whose node was given up: they may go on unseen.
         self.done: dict[int, set[int | str]] = {}  # Run -> slots, or nodes, that were seen completed.
         self.world.create(self.spec())
         self.check()
 
     def spec(self) -> ServiceSpec:
-        return job(self.total, at_a_time=AT_A_TIME, restart=POLICY, force=self.forces)
+        return job(self.total, at_a_time=self.at_a_time, restart=POLICY, force=self.forces)
 
     @property
     def run(self) -> int:
@@ -88,8 +91,11 @@ class Story:
                 world.wait(0.5 + choice % 3)
             case "leader":
                 world.forget()
+            case "refuse":
+                world.refusals = 1 + choice % 3
             case "anew":
                 self.forces += 1
+                self.at_a_time = 1 + choice % 3
                 world.update(self.spec())
         self.check()
 
@@ -100,16 +106,21 @@ class Story:
         elif task.state is not State.RUNNING and (task.state is not State.READY or task.released):
             self.world.observe(task, ORDER[ORDER.index(task.state) + 1])
 
+    def is_unseen(self, task: Task) -> bool:
+        """Whether nobody waits for the task any more, though it may run: its node was lost, or it does not stop."""
+        asked = task.stop_asked_at
+        too_long = asked is not None and self.world.now_s - asked.timestamp() >= STOP_LIMIT_S
+        return task.id in self.written_off or too_long
+
     def check(self) -> None:
         """Check what must always hold."""
-        tasks = self.world.tasks()
-        alive = [task for task in self.live() if task.state >= State.STARTING and task.id not in self.written_off]
-        if self.total is not None:
-            assert len(alive) <= AT_A_TIME, self.world.shown()
+        tasks, iteration = self.world.tasks(), self.world.snap.services["web"].job_iteration
+        alive = [task for task in self.live() if task.state >= State.STARTING and not self.is_unseen(task)]
+        if self.total is not None and any(task.job_iteration == iteration for task in alive):
+            assert len(alive) <= self.at_a_time, self.world.shown()
         wanted = [task for task in tasks if task.wanted]
         assert len({task.slot_key for task in wanted}) == len(wanted), "two tasks of one slot are wanted"
         assert all(task.job_iteration is not None and task.job_iteration.index == self.run for task in wanted)
-        iteration = self.world.snap.services["web"].job_iteration
         now_done = {task.slot_key for task in tasks if task.done and task.job_iteration == iteration}
         before = self.done.setdefault(self.run, set())
         assert before <= now_done, f"forgotten: {before - now_done}"
@@ -120,6 +131,7 @@ class Story:
 
     def heal(self) -> None:
         """End all trouble, and let what is left of the job happen."""
+        self.world.refusals = 0
         for node_id in ("n1", "n2", "n3"):
             self.world.set_node(node_id, state("ready"))
             self.world.set_node(node_id, availability("active"))

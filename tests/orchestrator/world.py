@@ -83,6 +83,7 @@ class World:
         self.snap = Snapshot()
         self.again_s: float | None = None
         self.forgetful = forgetful  # Every decision is another leader's.
+        self.refusals = 0  # Of so many decisions the store refuses every second change.
         self._control = new_control()
         self._before: Snapshot | None = None
         self._ids = (f"t{number:024d}" for number in count(1))
@@ -103,8 +104,11 @@ class World:
         after = self.snap
         decision = self._control(self._before, after, now_s=self.now_s, new_id=lambda: next(self._ids))
         self._before, self.again_s = after, decision.ask_again_s
-        if decision.changes and not refused:
-            self.snap = after.apply(decision.changes, index=after.index + 1, now_s=self.now_s)
+        accepted = () if refused else decision.changes
+        if accepted and self.refusals:
+            self.refusals, accepted = self.refusals - 1, accepted[self.refusals % 2 :: 2]
+        if accepted:
+            self.snap = after.apply(accepted, index=after.index + 1, now_s=self.now_s)
         return decision
 
     def settle(self) -> None:

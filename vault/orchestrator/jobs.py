@@ -5,7 +5,6 @@ job is another run of it, named by its iteration.  How far a run is, is in its t
 """
 
 from collections.abc import Iterator
-from itertools import chain
 
 from msgspec.structs import replace
 
@@ -14,13 +13,17 @@ from vault.model.service import Service
 from vault.model.task import State, Task
 from vault.orchestrator import restart
 from vault.orchestrator.global_ import eligible
+from vault.orchestrator.job_slots import JobBook, begin
 from vault.orchestrator.replicated import MAX_NEW
 from vault.orchestrator.work import SlotKey, Work, asked_to_stop
 from vault.scheduler.constraint import parse_stored
 
 
-def reconcile(work: Work) -> None:
-    """Bring a job's present run nearer to its end."""
+def reconcile(work: Work, books: dict[str, JobBook]) -> None:
+    """Bring a job's present run nearer to its end.
+
+    books: what earlier looks at jobs of slots found, by service; kept up to date.  A look at the whole begins anew.
+    """
     end_earlier_runs(work)
     done = {key for key in work.slots if has_completed(work, key)}
     for key in done:
@@ -31,7 +34,11 @@ def reconcile(work: Work) -> None:
         _fill_nodes(work, done)
     else:
         restart.restart_ended(work)
-        _fill_slots(work, done)
+        if work.keys is None:
+            books[work.service.id] = JobBook()
+        book = books[work.service.id]
+        book.note(work, done)
+        begin(work, book)
     restart.release_held(work)
 
 
@@ -62,44 +69,6 @@ def _stop(work: Work, key: SlotKey) -> None:
     for task in work.wanted(key):
         if not task.done:
             work.put(asked_to_stop(task, work.now))
-
-
-def _fill_slots(work: Work, done: set[SlotKey]) -> None:
-    """Begin as many tasks as may run beside those that do; new ones take the lowest free slots.
-
-    A slot counts while any task in it is to run, waits for its restart, or may still be running: also one of an
-    earlier run, so that no more than the allowed number ever run together.
-    """
-    job = work.service.spec.mode.replicated_job
-    assert job is not None, "a job that is not global has slots"
-    at_a_time, total = job.max_concurrent or 0, job.total_completions or 0
-    busy = {key for key in work.slots if _is_busy(work, key)}
-    filled = done | {key for key in work.slots if work.filled(key)}
-    # First the slots whose former task is on its way out: another task there waits for it, and is none the more.
-    left = sorted(key for key in busy - filled if isinstance(key, int) and key < total)
-    created = 0
-    for slot in chain(left, (slot for slot in range(total) if slot not in busy)):
-        if slot in filled:
-            continue
-        if len(busy | {slot}) > at_a_time:
-            break
-        if created == MAX_NEW:
-            work.again(work.now)
-            break
-        busy.add(slot)
-        work.put(work.new_task(slot))
-        created += 1
-
-
-def _is_busy(work: Work, key: SlotKey) -> bool:
-    """Whether a task of a slot is to run or may still be running; asks to look again when that will be over."""
-    busy = any(not task.done for task in work.wanted(key))
-    for task in work.tasks(key):
-        if not task.wanted and work.may_run(task):
-            busy = True
-            if task.stop_asked_at is not None:
-                work.again(work.given_up_at(task.stop_asked_at, task))
-    return busy
 
 
 def _leave_nodes(work: Work) -> None:

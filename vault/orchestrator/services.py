@@ -13,6 +13,7 @@ from vault.model.ids import Kind, NewID
 from vault.model.service import Service
 from vault.model.task import State
 from vault.orchestrator import depends, exchange, global_, jobs, judge, replicated, restart, update
+from vault.orchestrator.job_slots import JobBook
 from vault.orchestrator.progress import Progress
 from vault.orchestrator.work import SlotKey, Work, asked_to_stop
 from vault.store.changes import Atomic, Change, Put
@@ -32,11 +33,12 @@ class Services:
         self._empty: dict[str, deque[int]] = {}  # Service -> slots to fill, without another look at all of it.
         self._waiting = depends.Waiting()
         self._updates = update.Updates()
+        self._books: dict[str, JobBook] = {}  # Job -> which of its slots have room.
 
     def __call__(self, snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
         """Return what brings the services concerned nearer to their specs."""
         if changed is None:
-            self._empty = {}
+            self._empty, self._books = {}, {}
             self._updates = update.Updates()
             self._due_s = {service_id: {None: now_s} for service_id in {*snap.services, *snap.by_service}}
         else:
@@ -59,12 +61,13 @@ class Services:
             if service is None:
                 self._empty.pop(service_id, None)
                 self._updates.forget(service_id)
+                self._books.pop(service_id, None)
                 stopped = _remove_tasks(snap, service_id, now_s)
                 changes.extend(stopped)
                 if len(stopped) < MAX_STOPPED:
                     del self._due_s[service_id]
             else:
-                work = look(Work(snap, service, keys, now_s=now_s, new_id=new_id), self._updates)
+                work = look(Work(snap, service, keys, now_s=now_s, new_id=new_id), self._updates, self._books)
                 changes.extend(work.changes())
                 self._note(work, now_s)
                 if work.keys is None and service_id in filling:
@@ -78,8 +81,9 @@ class Services:
         return Decision(changes=tuple(changes), ask_again_s=min(asks, default=None))
 
     def _is_whole(self, service: Service, due: list[SlotKey | None]) -> bool:
-        """Whether a service must be looked at as a whole; a job's next tasks are about all of its slots."""
-        return None in due or not self._updates.knows(service) or (service.is_job and not service.is_global)
+        """Whether a service must be looked at as a whole: it changed, or earlier looks did not find what is known."""
+        is_new_job = service.spec.mode.replicated_job is not None and service.id not in self._books
+        return None in due or not self._updates.knows(service) or is_new_job
 
     def _fill(self, snap: Snapshot, service_id: str, now_s: float, new_id: NewID) -> tuple[Change | Atomic, ...]:
         """Make tasks for some of the slots that are empty; after the last of them the whole is looked at again."""
@@ -123,12 +127,15 @@ def concerned(snap: Snapshot, changed: set[Key]) -> Iterable[tuple[str, SlotKey 
             yield from ((service.id, object_id) for service in snap.services.values() if service.is_global)
 
 
-def look(work: Work, updates: update.Updates) -> Work:
-    """Decide about a service, or about some of its slots; return what was decided."""
+def look(work: Work, updates: update.Updates, books: dict[str, JobBook]) -> Work:
+    """Decide about a service, or about some of its slots; return what was decided.
+
+    books: of the jobs of slots, by id; looked up and kept up to date.
+    """
     work.waits_for = depends.unmet(work.snap, work.service)
     depends.note_met(work)
     if work.service.is_job:
-        jobs.reconcile(work)
+        jobs.reconcile(work, books)
         depends.tell(work)
         work.unsure = work.keys is None and work.decided
         return work
@@ -144,7 +151,7 @@ def look(work: Work, updates: update.Updates) -> Work:
             replicated.reconcile(work)
     begins = not work.waits_for  # Or old tasks would make way to new ones that may not start.
     if work.keys is not None and needs_whole(work, progress, begins=begins):
-        return look(work.as_whole(), updates)
+        return look(work.as_whole(), updates, books)
     work.unsure = work.keys is None and work.decided
     if begins and (work.keys is None or progress is not None):
         update.advance(work, progress)
