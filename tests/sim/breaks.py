@@ -27,14 +27,14 @@ class Break:
 
 
 def listed() -> list[Break]:
-    """Return every break, in the order of the list."""
+    """Return every break, in the order of the list; what comes before the first file is for readers."""
     breaks, path = [], ""
     for part in LIST.read_text().split("\n\n"):
         lines = part.splitlines()
-        marks = [line[:2] for line in lines]
-        if marks == ["@ "]:
+        mark = lines[0][0]
+        if mark == "@" and len(lines) == 1:
             path = lines[0][2:]
-        elif marks[:1] == ["# "]:
-            old, new = ("\n".join(line[2:] for line in lines if line[:2] == mark) for mark in ("- ", "+ "))
+        elif mark == "#":
+            old, new = ("\n".join(line[2:] for line in lines if line[0] == one) for one in "-+")
             breaks.append(Break(lines[0][2:], path, old, new))
     return breaks
