@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.network.hosts import ask, inside, scratch_host, sh
-from tests.network.overlay_nodes import BACK, FRONT, VIP, Cluster, Node, endpoints_of, nodes, service, task_of
+from tests.network.overlay_nodes import BACK, FRONT, VIP, Cluster, Node, endpoints_of, full_id, nodes, service, task_of
 from tests.network.servers import backend
-from vault.model.overlay import OverlayChange
+from vault.model.overlay import OverlayChange, OverlayEndpoint
 from vault.network import node as node_module
 from vault.network.kernel import namespaces, netlink, nftables
 from vault.network.kernel.links import Netlink
@@ -177,6 +177,21 @@ def test_a_kernel_without_vxlan_is_said_in_one_sentence_and_nothing_is_left(
     with pytest.raises(NetworkFailed, match=words):
         node.create(task_of("w1", (ONE,)))
     node.run(node.networks.settle())
+    assert traces(node) == []
+
+
+def test_a_link_to_other_nodes_that_somebody_deleted_is_made_again_with_the_next_change(node: Node) -> None:
+    here = task_of("w1", ("10.0.1.11",))
+    node.tell(OverlayChange(full=True, put_networks=(FRONT,), put_endpoints=endpoints_of(node, here)))
+    node.create(here)
+    inside(node.overlay(FRONT), lambda: sh("ip link delete vxlan0"))
+    far = OverlayEndpoint(
+        network_id=FRONT.id, task_id=full_id("far"), node_id="other", node_addr="10.9.0.9", addresses=("10.0.1.99",)
+    )
+    node.tell(OverlayChange(put_endpoints=(far,)))
+    assert "10.0.1.99" in inside(node.overlay(FRONT), lambda: sh("ip neigh show dev vxlan0"))
+    node.run(node.networks.remove(here.id))
+    node.tell(OverlayChange(full=True))
     assert traces(node) == []
 
 

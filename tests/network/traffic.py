@@ -108,6 +108,8 @@ class Talk:
         self._ended.set()
         self._threads[0].join()
         self._client.close()
+        with contextlib.suppress(OSError):  # The client's end may not have come through.
+            self._server.shutdown(socket.SHUT_RDWR)
         self._threads[1].join()
         self._server.close()
         self._listener.close()

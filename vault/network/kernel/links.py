@@ -23,7 +23,7 @@ _IFF_UP: Final = 1
 _CARRIES_S: Final = 3.0
 _OPERATIONAL: Final = 6  # RFC 2863: up.
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_OPERSTATE, _IFLA_LINKINFO = 1, 3, 4, 16, 18
-_IFLA_AF_SPEC, _IFLA_NET_NS_FD = 26, 28
+_IFLA_AF_SPEC, _IFLA_NET_NS_FD, _IFLA_EXT_MASK, _SKIP_STATS = 26, 28, 29, 8
 _INFO_KIND, _INFO_DATA, _VETH_PEER, _INET6_ADDR_GEN_MODE = 1, 2, 1, 8
 _ADDR_GEN_NONE: Final = 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
@@ -115,15 +115,15 @@ class Netlink(NetlinkSocket):
 
     def index(self, link: str) -> int:
         """Return the number of a link."""
-        return self.look(link).number
+        return int(_LINK.unpack_from(self.describe(link))[2])
 
     def look(self, link: str) -> Link:
         """Return a link."""
         return _link(self.describe(link))
 
     def describe(self, link: str) -> bytes:
-        """Return all the kernel says of a link."""
-        return self.ask(_GETLINK, 0, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _name(link))
+        """Return all the kernel says of a link, but for what it has counted."""
+        return self.ask(_GETLINK, 0, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _name(link) + _NO_COUNTS)
 
     def links(self) -> list[Link]:
         """Return every link."""
@@ -225,6 +225,7 @@ def _name(link: str) -> bytes:
     return attribute(_IFLA_IFNAME, link.encode() + b"\0")
 
 
+_NO_COUNTS: Final = attribute(_IFLA_EXT_MASK, struct.pack("=I", _SKIP_STATS))
 _NO_IPV6: Final = attribute(
     _IFLA_AF_SPEC, attribute(socket.AF_INET6, attribute(_INET6_ADDR_GEN_MODE, bytes((_ADDR_GEN_NONE,))))
 )

@@ -18,7 +18,7 @@ from typing import Final, Self
 
 from vault.model.endpoint_options import LINK
 from vault.network.kernel.flows import Flows
-from vault.network.kernel.links import Address, Interface, Netlink, address, route, up
+from vault.network.kernel.links import LOOPBACK, Address, Interface, Netlink, address, route, up, without_ipv6
 from vault.network.kernel.namespaces import drop_namespace, enter, enter_new, is_namespace, set_here
 from vault.network.kernel.netlink import Request
 from vault.network.kernel.nftables import Nftables
@@ -77,6 +77,7 @@ class OverlayNamespace:
         self.path = path
         self._name = name
         self._node = node
+        self._device = 0  # Its number, once it is there.
         with contextlib.ExitStack() as undo:
             self._links = undo.enter_context(Netlink())
             self._flows = undo.enter_context(Flows())
@@ -103,11 +104,11 @@ class OverlayNamespace:
         """Have the VXLAN link, the namespace's own addresses, and the ways to its subnets."""
         with _told(self._name, DEVICE):
             self._ensure_device(spec)
-            device, loopback = self._links.index(DEVICE), self._links.index("lo")
+            self._device = device = self._links.index(DEVICE)
             self._all(
                 [
-                    up(loopback),
-                    *(address(loopback, ip_interface(own)) for own in spec.own),
+                    up(LOOPBACK),
+                    *(address(LOOPBACK, ip_interface(own)) for own in spec.own),
                     up(device),
                     *(route(device, one.subnet) for one in spec.ranges),
                 ]
@@ -135,7 +136,7 @@ class OverlayNamespace:
         """Change the entries of neighbours and nodes."""
         if change.removed_neighbours or change.neighbours or change.removed_nodes or change.nodes:
             with _told(self._name, "its neighbours"):
-                self._program(self._links.index(DEVICE), change)
+                self._program(self._device, change)
 
     def forget(self, answerers: Iterable[str]) -> None:
         """Forget the UDP flows that a service's address led to these."""
@@ -151,7 +152,7 @@ class OverlayNamespace:
             self._add_pair(link, namespace)
             near, far = self._links.index(link.name), task.index(link.device)
             _set(link)
-            _all(task, _task_side(far, link, ranges))
+            task.carry_out(_task_side(far, link, ranges))
             self._all(_overlay_side(near, link))
             task.until_carrying(link.device)
             self._links.until_carrying(link.name)
@@ -248,7 +249,7 @@ class OverlayNamespace:
         removals += [entries.no_forwarding(device, mac) for mac in change.removed_nodes]
         additions = [entries.forwarding(device, mac, ip_address(to), port_of(to)) for mac, to in change.nodes.items()]
         additions += [entries.neighbour(device, ip_address(a), mac) for a, mac in change.neighbours.items()]
-        self._all([*removals, *additions], but=_GONE)
+        self._all([*removals, *additions], but=(errno.ENOENT, errno.ESRCH))  # Not that the device is gone.
 
     def _neighbours(self, family: int) -> list[bytes]:
         return self._links.dump(entries.GETNEIGH, entries.every(family))
@@ -285,7 +286,8 @@ def _overlay_side(near: int, link: TaskLink) -> list[Request]:
 
 def _task_side(far: int, link: TaskLink, ranges: tuple[Range, ...]) -> list[Request]:
     """Return what a task has of a link: all of the network is behind one hop, so there is nobody to be asked for."""
-    requests = [*(address(far, own) for own in link.addresses), up(far)]
+    # Not by a switch of the namespace: writing that tries again and again while anybody changes links.
+    requests = [without_ipv6(far), *(address(far, own) for own in link.addresses), up(far)]
     for own in link.addresses:
         home = next((one.gateway for one in ranges if own.ip in one.subnet), None)
         hop: Address | None = NEXT_HOP.ip if own.version == 6 else home

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vault.model.overlay import OverlayChange, OverlayNetwork
 from vault.network.kernel.links import LOOPBACK, Netlink, up, without_ipv6
-from vault.network.kernel.namespaces import drop_namespace, enter, enter_new, in_thread, is_namespace, set_here
+from vault.network.kernel.namespaces import drop_namespace, enter, enter_new, in_thread, is_namespace
 from vault.network.kernel.programs import NetworkFailed
 from vault.network.overlay.device import OverlayNamespace, TaskLink
 from vault.network.overlay.names import FILE_PREFIX, Range, file_name, interfaces, link_name, ranges, task_mac
@@ -249,8 +249,6 @@ def _make_task(path: Path, plan: Plan) -> None:
             path.unlink(missing_ok=True)
             enter_new(path)
         with Netlink() as task, path.open("rb") as namespace:
-            with contextlib.suppress(FileNotFoundError):  # The kernel has no IPv6.
-                set_here("ipv6/conf/default/addr_gen_mode", "1")  # No address that nobody asked for.
             task.carry_out([without_ipv6(LOOPBACK), up(LOOPBACK)])
             for network, link, found in plan:
                 network.attach(link, found, task, namespace.fileno())
