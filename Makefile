@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 
-.PHONY: help setup images demo demo-wordpress test lint bench bench-cluster bench-network bench-scale faults
+.PHONY: help setup images demo demo-wordpress test lint bench bench-cluster bench-network bench-scale faults simulate mutations
 
 help:
 	@echo 'make setup   install Debian packages and .venv/bin/vault, .venv/bin/vaultd (as root)'
@@ -15,6 +15,8 @@ help:
 	@echo 'make bench-cluster  the same for three managers and a worker: creates, fail-over, dead workers, drains'
 	@echo 'make bench-network  the same for overlay networks: requests along each way, names, starts'
 	@echo 'make bench-scale  the scheduler alone; a manager with a thousand simulated nodes: tasks assigned, nodes lost, memory'
+	@echo 'make simulate  play 1,000 seeded histories of a cluster against the real deciders (docs/reliability.md)'
+	@echo 'make mutations break each decider on purpose and see that the simulator notices'
 	@echo 'make faults  break clusters in every way there is, by seed; goes on where it stopped (docs/reliability.md)'
 
 setup:
@@ -53,3 +55,9 @@ bench-scale: setup images
 
 faults: setup images
 	$(BIN)/python -m tests.cluster.campaign
+
+simulate: setup
+	$(BIN)/python -m tests.sim --histories 1000
+
+mutations: setup
+	$(BIN)/python -m tests.sim.mutations

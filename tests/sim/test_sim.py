@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.sim.breaks import listed
 from tests.sim.history import play
 from tests.sim.story import LINES, Violation
 from vault.orchestrator import restart
 
+VAULT = Path(__file__).parents[2] / "vault"
 SEEDS = int(os.environ.get("VAULT_SIM_SEEDS", "60"))
 
 
@@ -51,3 +53,9 @@ def test_a_violation_tells_its_seed_and_what_led_to_it(monkeypatch: pytest.Monke
     assert "slot s" in lines[0]
     assert lines[1].startswith("seed ")
     assert 5 < len(lines) <= LINES + 3
+
+
+def test_every_break_of_the_mutation_check_fits_the_code_as_it_is() -> None:
+    """Who changes a decider changes the list with it: `make mutations` plays them."""
+    for one in listed():
+        one.applied((VAULT / one.path).read_text())
