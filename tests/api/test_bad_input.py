@@ -190,6 +190,58 @@ SERVICES = [
         BAD + "unknown log opt 'colour' for json-file log driver",
     ),
     (task(LogDriver={"Options": {"max-file": "0"}}), 400, BAD + "max-file cannot be less than 1"),
+    (
+        task(Resources={"Limits": {"NanoCPUs": 10**9}, "Reservations": {"NanoCPUs": 2 * 10**9}}),
+        400,
+        BAD + "a reservation of 2 CPUs is more than the limit of 1: lower the one or raise the other",
+    ),
+    *[
+        (
+            service("new", Secrets=[reference("taken")], Mounts=[{"Type": "tmpfs", "Target": target}]),
+            400,
+            BAD + f"mount target {target} is in the way of {what}",
+        )
+        for target, what in (
+            ("/run/secrets/taken", "'taken' at /run/secrets/taken: move one of them"),
+            ("/run/secrets/taken/x", "'taken' at /run/secrets/taken: move one of them"),
+            ("/run/secrets", "the secrets in /run/secrets: choose another"),
+            ("/run/secrets/other", "the secrets in /run/secrets: choose another"),
+        )
+    ],
+    (
+        service("new", Secrets=[reference("taken"), reference("taken", "taken/x")]),
+        400,
+        BAD + "'taken' cannot be at /run/secrets/taken/x: 'taken' is a file at /run/secrets/taken",
+    ),
+    (
+        task(Networks=[{"Target": "host"}, {"Target": "none"}]),
+        400,
+        BAD + "a task on network host can be on no other: leave one of them out",
+    ),
+    *[
+        (
+            task(Networks=[{"Target": network}]) | {"EndpointSpec": {"Ports": [port]}},
+            400,
+            BAD + f"port 80 cannot be published for a task on network {network}: leave it out, "
+            "or choose another network",
+        )
+        for network, port in (
+            ("host", {"TargetPort": 80}),
+            ("host", {"TargetPort": 80, "PublishedPort": 81, "PublishMode": "host"}),
+            ("none", {"TargetPort": 80, "PublishMode": "host"}),
+        )
+    ],
+    (
+        {
+            "Name": "new",
+            "TaskTemplate": {
+                "ContainerSpec": {"Image": "busybox", "Sysctls": {"net.core.somaxconn": "1"}},
+                "Networks": [{"Target": "host"}],
+            },
+        },
+        400,
+        BAD + "sysctl 'net.core.somaxconn' is not allowed on network host: it is the node's",
+    ),
     (endpoint({"TargetPort": 70_000}), 400, BAD + "EndpointSpec: a port must be between 1 and 65535"),
     (
         endpoint(PORT),

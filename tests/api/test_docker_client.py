@@ -7,18 +7,16 @@ Takes 20 s.
 import os
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from tests.api.fakes import MemoryManager, MemoryNode, check_driver
+from tests.api.served import served
 from vault.api.app import create_app
 from vault.crypto.ids import new_id
 
@@ -102,22 +100,11 @@ def docker(request: pytest.FixtureRequest) -> Iterator[Docker]:
     if request.param == "path" and len(found) == 1:
         pytest.xfail("there is no newer docker on PATH")
     with tempfile.TemporaryDirectory(prefix="va-", dir="/tmp") as place:
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(f"{place}/api.sock")
-        listener.listen(16)
         app = create_app(MemoryManager(new_id), MemoryNode(), check_driver=check_driver, new_id=new_id)
-        settings = uvicorn.Config(app, http="httptools", lifespan="off", log_config=None, server_header=False)
-        server = uvicorn.Server(settings)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
+        with served(app, Path(place) / "api.sock"):
             client = Docker(found[request.param == "path"], Path(place))
             client("swarm", "init")
             yield client
-        finally:
-            server.should_exit = True
-            thread.join()
-            listener.close()
 
 
 def test_the_client_agrees_on_a_version(docker: Docker) -> None:

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from tests.executor.conftest import FakeConfig
 from vault.agent.executors.oci.process import (
-    ALL_CAPABILITIES,
     DEFAULT_CAPABILITIES,
     DEFAULT_PATH,
     Accounts,
@@ -18,10 +17,10 @@ from vault.agent.executors.oci.process import (
     merge_env,
 )
 from vault.agent.executors.oci.runtime import explain
-from vault.agent.executors.oci.stopping import signal_number
 from vault.agent.executors.port import TaskRejected
 from vault.model.container import ContainerSpec
 from vault.model.errors import BadRequest
+from vault.model.kernel_words import ALL_CAPABILITIES, signal_number
 
 ACCOUNTS = Accounts(
     passwd="root:x:0:0:root:/root:/bin/sh\n# comment\n"

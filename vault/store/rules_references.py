@@ -4,10 +4,10 @@ Called by `vault.store.rules_service`.  Texts are Docker's where it has one.
 """
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from vault.model.container import ContainerSpec
+from vault.model.container import ContainerSpec, Mount
 from vault.model.errors import BadRequest, InvalidArgument
 from vault.model.ids import Kind
 from vault.model.secret import Config, ConfigReference, FileTarget, Secret, SecretReference
@@ -39,6 +39,7 @@ def check_targets(container: ContainerSpec) -> None:
     taken: dict[str, str] = {}
     _check_targets(Kind.SECRET, _claims(container.secrets), SECRETS_DIR, taken)
     _check_targets(Kind.CONFIG, _claims(container.configs), "/", taken)
+    _check_apart(taken, container.mounts)
 
 
 def _claims(references: Sequence[SecretReference | ConfigReference]) -> list[Claim]:
@@ -70,6 +71,30 @@ def _check_targets(kind: Kind, claims: Sequence[Claim], base: str, taken: dict[s
                 f"{kind} references '{taken[path]}' and '{claim.name}' have a conflicting target: '{claim.file.name}'"
             )
         taken[path] = claim.name
+
+
+def _check_apart(taken: Mapping[str, str], mounts: Sequence[Mount]) -> None:
+    """Refuse a place that cannot be: below a file, or where a mount would hide a file or be hidden by it."""
+    for path, name in taken.items():
+        if above := next((one for one in _above(path) if one in taken), None):
+            raise InvalidArgument(f"'{name}' cannot be at {path}: '{taken[above]}' is a file at {above}")
+    has_secrets = any(SECRETS_DIR in _above(path) for path in taken)
+    for target in (posixpath.normpath(mount.target) for mount in mounts):
+        places = (target, *_above(target))
+        if hidden := next((one for one in places if one in taken), None):
+            raise InvalidArgument(
+                f"mount target {target} is in the way of '{taken[hidden]}' at {hidden}: move one of them"
+            )
+        if has_secrets and SECRETS_DIR in places:
+            raise InvalidArgument(
+                f"mount target {target} is in the way of the secrets in {SECRETS_DIR}: choose another"
+            )
+
+
+def _above(path: str) -> Iterator[str]:
+    """Yield the directories that a path is in."""
+    while (path := posixpath.dirname(path)) != "/" and path:
+        yield path
 
 
 def _check_file(kind: Kind, name: str, file: FileTarget) -> None:

@@ -3,6 +3,8 @@
 Called by `vault.api` inside `Store.submit`, against the proposed snapshot.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from vault.model.base import Version, from_s
@@ -153,6 +155,7 @@ def prepared(snapshot: Snapshot, posted: ServiceSpec) -> ServiceSpec:
     targets = tuple(_with_id(snapshot, attachment) for attachment in task.networks)
     if len({target.target for target in targets}) < len(targets):
         raise InvalidArgument("a network is given twice: name each network once")
+    _check_own_network(posted, [snapshot.networks[target.target] for target in targets])
     return msgspec.structs.replace(
         posted,
         task_template=msgspec.structs.replace(task, container_spec=container, networks=targets, runtime="container"),
@@ -208,6 +211,28 @@ def _with_id(snapshot: Snapshot, attachment: NetworkAttachmentConfig) -> Network
             f"invalid endpoint settings:\nnetwork {network.spec.name} is the node's own: leave its driver options out"
         )
     return msgspec.structs.replace(attachment, target=network.id)
+
+
+def _check_own_network(spec: ServiceSpec, networks: Sequence[Network]) -> None:
+    """Refuse what contradicts a network of the node's own: a task is on `host` or `none` alone.
+
+    On `host` its ports are the node's, so a published one can only say which; on `none` it has none.
+    """
+    own = next((network.spec.name for network in networks if network.driver in ("host", "null")), None)
+    if own is None:
+        return
+    if len(networks) > 1:
+        raise InvalidArgument(f"a task on network {own} can be on no other: leave one of them out")
+    for port in _published(spec.endpoint_spec):
+        named = port.publish_mode == "host" and port.published_port in (0, port.target_port)
+        if own != "host" or not named:
+            raise InvalidArgument(
+                f"port {port.target_port} cannot be published for a task on network {own}: leave it out, "
+                "or choose another network"
+            )
+    for name in spec.task_template.container_spec.sysctls:
+        if own == "host" and name.startswith("net."):
+            raise InvalidArgument(f"sysctl '{name}' is not allowed on network host: it is the node's")
 
 
 def _check_ports(snapshot: Snapshot, spec: ServiceSpec, service_id: str) -> None:

@@ -28,6 +28,7 @@ from vault.model.service import (
 )
 from vault.model.task import Task
 from vault.store.expand import SAMPLE_NODE, expanded
+from vault.store.rules_container import check_container
 from vault.store.rules_health import check_healthcheck
 from vault.store.rules_mounts import check_mounts
 from vault.store.rules_offered import check_offered
@@ -59,7 +60,7 @@ def check_spec(spec: ServiceSpec) -> None:
     if task.resources is not None:
         _check_resources(task.resources.limits)
         _check_resources(task.resources.reservations)
-        _check_memory(task.resources)
+        _check_amounts(task.resources)
     _check_restart(task.restart_policy)
     _check_placement(task.placement)
     _check_container(_as_run(spec))
@@ -136,7 +137,7 @@ def _check_generic(resources: tuple[GenericResource, ...]) -> None:
         kinds.add(asked.kind)
 
 
-def _check_memory(resources: Resources) -> None:
+def _check_amounts(resources: Resources) -> None:
     """Refuse what contradicts itself: swap without a limit, and more kept free for a task than it may use."""
     limits, reservations = resources.limits or Limit(), resources.reservations or Reservation()
     if resources.swap_bytes is not None and not limits.memory_bytes:
@@ -149,6 +150,11 @@ def _check_memory(resources: Resources) -> None:
         raise InvalidArgument(
             f"a memory reservation of {reservations.memory_bytes} bytes is more than the limit of "
             f"{limits.memory_bytes}: lower the one or raise the other"
+        )
+    if limits.nano_cpus and reservations.nano_cpus > limits.nano_cpus:
+        raise InvalidArgument(
+            f"a reservation of {reservations.nano_cpus / 1e9:g} CPUs is more than the limit of "
+            f"{limits.nano_cpus / 1e9:g}: lower the one or raise the other"
         )
 
 
@@ -209,8 +215,7 @@ def _check_container(container: ContainerSpec) -> None:
         raise InvalidArgument("ContainerSpec: image reference must be provided")
     if len(container.image) > 512 or _REFERENCE.fullmatch(container.image) is None:
         raise InvalidArgument(f'ContainerSpec: "{container.image}" is not a valid repository/tag')
-    if (container.stop_grace_period or 0) < 0:
-        raise InvalidArgument("ContainerSpec: stop-grace-period cannot be negative")
+    check_container(container)
     check_mounts(container.mounts)
     check_privileges(container.privileges)
     check_healthcheck(container.healthcheck)

@@ -25,7 +25,6 @@ from vault.agent.executors.oci.record import Record, open_process, read_record
 from vault.agent.executors.oci.runtime import Runtime, RuntimeFailed
 from vault.agent.executors.oci.seccomp import FilterNotLoaded, Profile, kernel_version
 from vault.agent.executors.oci.session import Session
-from vault.agent.executors.oci.stopping import signal_number
 from vault.agent.executors.oci.streams import until_exit
 from vault.agent.executors.oci.threads import Threads, Turns
 from vault.agent.executors.port import (
@@ -51,6 +50,7 @@ from vault.agent.volumes import VolumeStore
 from vault.crypto.plaintext import Plaintext
 from vault.model.errors import VaultError
 from vault.model.ids import ConfigID, SecretID, TaskID
+from vault.model.kernel_words import signal_number
 from vault.model.task import ContainerStatus, Task
 from vault.tmpfs.kernel import KernelMemoryFiles
 from vault.tmpfs.port import MemoryFiles

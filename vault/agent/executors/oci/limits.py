@@ -9,15 +9,13 @@ from typing import Any, Final
 
 from vault.agent.executors.port import TaskRejected
 from vault.model.container import Ulimit
+from vault.model.kernel_words import rlimit
 from vault.model.service import Resources
 
 CPU_PERIOD_US: Final = 100_000
 _CPU_QUOTA_LEAST_US: Final = 1_000  # The kernel takes no less.
 _UNLIMITED: Final = (1 << 64) - 1
 _SOFT_FILES: Final = 1024  # What systemd gives Docker's containers: programs that loop over all descriptors stay quick.
-_RLIMITS: Final = {"as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile"} | {
-    *("nproc", "rss", "rtprio", "rttime", "sigpending", "stack")
-}
 # null, zero, full, tty, random, urandom, console, ptmx.  Source: runc's allowed devices, which Docker uses.
 _DEVICES: Final = ((1, 3), (1, 5), (1, 7), (5, 0), (1, 8), (1, 9), (5, 1), (5, 2))
 
@@ -70,8 +68,7 @@ def rlimits_of(ulimits: Sequence[Ulimit], host: HostLimits) -> list[dict[str, An
         "nofile": (_SOFT_FILES, host.hard["nofile"]),
     }
     for ulimit in ulimits:
-        name = ulimit.name.lower().removeprefix("rlimit_")
-        if name not in _RLIMITS:
+        if (name := rlimit(ulimit.name)) is None:
             raise TaskRejected(f"invalid ulimit type: {ulimit.name}")
         if _amount(ulimit.soft) > _amount(ulimit.hard):
             raise TaskRejected(

@@ -43,7 +43,6 @@ from vault.agent.executors.oci.mounts import (
 from vault.agent.executors.oci.namespace import Hierarchy
 from vault.agent.executors.oci.paths import TaskPaths
 from vault.agent.executors.oci.process import (
-    ALL_CAPABILITIES,
     capabilities_of,
     command_of,
     environment_of,
@@ -51,13 +50,13 @@ from vault.agent.executors.oci.process import (
 )
 from vault.agent.executors.oci.record import Record, boot_id, write_record, write_task
 from vault.agent.executors.oci.seccomp import Profile
-from vault.agent.executors.oci.stopping import signal_number
 from vault.agent.executors.port import Image, NetworkView, TaskRejected
 from vault.agent.logdrivers.attributes import Logged
 from vault.agent.volumes import VolumeStore
 from vault.crypto.plaintext import Plaintext
 from vault.model.base import SECOND_NS
 from vault.model.ids import ConfigID, SecretID
+from vault.model.kernel_words import ALL_CAPABILITIES, signal_number
 from vault.model.service import DEFAULT_STOP_GRACE_NS
 from vault.model.task import Task
 from vault.tmpfs.port import MemoryFiles

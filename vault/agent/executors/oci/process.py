@@ -10,6 +10,7 @@ from typing import Final
 
 from vault.agent.executors.port import ImageConfig, TaskRejected
 from vault.model.container import ContainerSpec
+from vault.model.kernel_words import ALL_CAPABILITIES, capability
 
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 INIT_PATH: Final = "/sbin/docker-init"  # Where Docker binds tini.
@@ -31,50 +32,6 @@ DEFAULT_CAPABILITIES: Final[tuple[str, ...]] = (
     "CAP_SYS_CHROOT",
     "CAP_KILL",
     "CAP_AUDIT_WRITE",
-)
-# In the order of their numbers.  Source: <linux/capability.h>.
-ALL_CAPABILITIES: Final[tuple[str, ...]] = (
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_DAC_READ_SEARCH",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETPCAP",
-    "CAP_LINUX_IMMUTABLE",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_BROADCAST",
-    "CAP_NET_ADMIN",
-    "CAP_NET_RAW",
-    "CAP_IPC_LOCK",
-    "CAP_IPC_OWNER",
-    "CAP_SYS_MODULE",
-    "CAP_SYS_RAWIO",
-    "CAP_SYS_CHROOT",
-    "CAP_SYS_PTRACE",
-    "CAP_SYS_PACCT",
-    "CAP_SYS_ADMIN",
-    "CAP_SYS_BOOT",
-    "CAP_SYS_NICE",
-    "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME",
-    "CAP_SYS_TTY_CONFIG",
-    "CAP_MKNOD",
-    "CAP_LEASE",
-    "CAP_AUDIT_WRITE",
-    "CAP_AUDIT_CONTROL",
-    "CAP_SETFCAP",
-    "CAP_MAC_OVERRIDE",
-    "CAP_MAC_ADMIN",
-    "CAP_SYSLOG",
-    "CAP_WAKE_ALARM",
-    "CAP_BLOCK_SUSPEND",
-    "CAP_AUDIT_READ",
-    "CAP_PERFMON",
-    "CAP_BPF",
-    "CAP_CHECKPOINT_RESTORE",
 )
 
 
@@ -164,11 +121,7 @@ def capabilities_of(add: Sequence[str], drop: Sequence[str], *, available: Itera
 
 
 def _capability(name: str) -> str:
-    known = name.upper()
-    if known == "ALL":
-        return known
-    known = known if known.startswith("CAP_") else "CAP_" + known
-    if known not in ALL_CAPABILITIES:
+    if (known := capability(name)) is None:
         raise TaskRejected(f'invalid capability: "{name}"')
     return known
 

@@ -13,9 +13,9 @@ from typing import Final
 from vault.agent.executors.oci import terminal
 from vault.agent.executors.oci.execs import Begun
 from vault.agent.executors.oci.runtime import explain
-from vault.agent.executors.oci.stopping import signal_number
 from vault.agent.executors.oci.streams import read_some, until_exit, write_all
 from vault.agent.executors.port import Channel
+from vault.model.kernel_words import signal_number
 
 NOT_FOUND, NOT_RUNNABLE = 127, 126
 _AFTER_EXIT_S: Final = 0.5  # For output of a command whose children keep its streams open.
