@@ -3,7 +3,15 @@
 import pytest
 
 from tests.stack.builders import service, stack
-from vault.model.container import HealthConfig
+from vault.model.container import (
+    AppArmorOpts,
+    HealthConfig,
+    Mount,
+    Privileges,
+    SeccompOpts,
+    SELinuxContext,
+    TmpfsOptions,
+)
 from vault.model.generic import discrete
 from vault.model.network import IPAMOptions
 from vault.model.secret import Driver
@@ -17,6 +25,7 @@ from vault.model.service import (
     ServiceMode,
     SpreadOver,
 )
+from vault.stack.beyond import SHM
 from vault.stack.convert import convert
 from vault.stack.errors import NotOffered, StackError
 
@@ -314,3 +323,65 @@ def test_a_job_s_replicas_are_how_many_there_are_and_how_many_run_at_a_time(depl
 def test_a_healthcheck_is_the_tasks(keys: str, check: HealthConfig) -> None:
     (spec,) = convert(stack(service(f"healthcheck: {keys}")), "demo").services
     assert spec.task_template.container_spec.healthcheck == check
+
+
+def test_memory_that_a_service_asks_for_is_mounted() -> None:
+    keys = "shm_size: 1gb\ntmpfs: [/run, '/tmp:size=64m,mode=1770,exec', '/ro:ro,nosuid,rw']\nvolumes: [/v]"
+    (spec,) = convert(stack(service(keys)), "demo").services
+    anonymous, *memory = spec.task_template.container_spec.mounts
+    assert anonymous.target == "/v"
+    assert memory == [
+        Mount(type="tmpfs", target="/run"),
+        Mount(
+            type="tmpfs",
+            target="/tmp",
+            tmpfs_options=TmpfsOptions(size_bytes=64 << 20, mode=0o1770, options=(("exec",),)),
+        ),
+        Mount(type="tmpfs", target="/ro", read_only=True),
+        Mount(type="tmpfs", target=SHM, tmpfs_options=TmpfsOptions(size_bytes=1 << 30, mode=0o1777)),
+    ]
+
+
+def test_what_confines_a_service_is_as_its_file_says() -> None:
+    keys = (
+        "security_opt: ['no-new-privileges', 'seccomp:unconfined', 'apparmor=unconfined', 'label:user:u', "
+        "'label=level:s0:c1,c2']"
+    )
+    (spec,) = convert(stack(service(keys)), "demo").services
+    assert spec.task_template.container_spec.privileges == Privileges(
+        no_new_privileges=True,
+        seccomp=SeccompOpts(mode="unconfined"),
+        apparmor=AppArmorOpts(mode="disabled"),
+        selinux_context=SELinuxContext(user="u", level="s0:c1,c2"),
+    )
+    keys = "security_opt: ['no-new-privileges:false', 'seccomp=builtin', 'apparmor:docker-default', 'label:disable']"
+    (spec,) = convert(stack(service(keys)), "demo").services
+    assert spec.task_template.container_spec.privileges == Privileges(
+        seccomp=SeccompOpts(mode="default"),
+        apparmor=AppArmorOpts(mode="default"),
+        selinux_context=SELinuxContext(disable=True),
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ("tmpfs: '/t:uid=5'", "tmpfs option 'uid=5' cannot be honoured: use size, mode, exec, noexec or ro"),
+        ("tmpfs: '/t:mode=9'", "tmpfs option 'mode=9' cannot be honoured: use size, mode, exec, noexec or ro"),
+        ("tmpfs: '/t:size=much'", "invalid size: 'much'"),
+        ("shm_size: much", "invalid size: 'much'"),
+        (
+            "security_opt: ['seccomp:./p.json']",
+            "security_opt seccomp:./p.json: a stack cannot bring a profile, use unconfined or builtin",
+        ),
+        ("security_opt: ['apparmor:mine']", "security_opt apparmor:mine: use docker-default or unconfined"),
+        *(
+            (f"security_opt: ['{option}']", f'invalid security_opt: "{option}"')
+            for option in ("x", "label:x:y", "label:user:")
+        ),
+    ],
+)
+def test_what_cannot_be_honoured_of_them_is_refused(keys: str, told: str) -> None:
+    with pytest.raises(StackError) as raised:
+        convert(stack(service(keys)), "demo")
+    assert str(raised.value) == f"service web: {told}"

@@ -80,11 +80,10 @@ def test_ignored_keys_are_named_once_in_dockers_words() -> None:
         links: [a]
         restart: always
         container_name: c
-        tmpfs: /t
         networks: {default: {ipv4_address: 1.2.3.4}}
     """
     assert stack(service(keys)).warnings == (
-        "Ignoring unsupported options: build, ipv4_address, links, restart, tmpfs\n",
+        "Ignoring unsupported options: build, ipv4_address, links, restart\n",
         "Ignoring deprecated options:\n\ncontainer_name: Setting the container name is not supported.\n",
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from vault.model.container import ContainerSpec, DNSConfig, HealthConfig, Privileges, Ulimit
+from vault.model.container import ContainerSpec, DNSConfig, HealthConfig, Ulimit
 from vault.model.generic import discrete
 from vault.model.secret import ConfigReference, Driver, FileTarget, SecretReference
 from vault.model.service import (
@@ -32,6 +32,7 @@ from vault.model.service import (
     UpdateConfig,
 )
 from vault.stack import document as doc
+from vault.stack.beyond import memory_mounts, privileges
 from vault.stack.convert_mounts import mounts
 from vault.stack.deadlines import ROLLBACK_DEADLINE, UPDATE_DEADLINE, deadline_of
 from vault.stack.dependencies import waiting_label
@@ -89,13 +90,13 @@ def _container(namespace: Namespace, service: doc.Service, document: doc.Documen
         env=tuple(sorted(key if value is None else f"{key}={value}" for key, value in service.environment.items())),
         dir=service.working_dir,
         user=service.user,
-        privileges=Privileges(),
+        privileges=privileges(service.security_opt),
         init=service.init,
         stop_signal=service.stop_signal,
         tty=service.tty,
         open_stdin=service.stdin_open,
         read_only=service.read_only,
-        mounts=mounts(namespace, service.volumes, document.volumes),
+        mounts=(*mounts(namespace, service.volumes, document.volumes), *memory_mounts(service)),
         stop_grace_period=service.stop_grace_period,
         healthcheck=_healthcheck(service.healthcheck),
         hosts=tuple(f"{address} {host}" for host, _, address in (line.partition(":") for line in service.extra_hosts)),

@@ -8,7 +8,7 @@ from typing import Any
 
 from vault.stack.errors import StackError
 
-# The last two Docker ignores without a word.
+# The last one Docker ignores without a word; `tmpfs`, `shm_size` and `security_opt`, too, which we honour.
 _IGNORED = frozenset(
     [
         "build",
@@ -24,10 +24,7 @@ _IGNORED = frozenset(
         "pid",
         "privileged",
         "restart",
-        "security_opt",
-        "shm_size",
         "userns_mode",
-        "tmpfs",
     ]
 )
 _IGNORED_ON_NETWORKS = frozenset(("ipv4_address", "ipv6_address"))
