@@ -1,7 +1,7 @@
 """Keys that Docker's swarm passes over and a node can honour all the same: `tmpfs`, `shm_size`, `security_opt`.
 
-Pure; called by `vault.stack.convert_service`.  They mean what they mean to `docker run`; what of them cannot be honoured
-is refused, since nobody would want to do without it unknowingly.
+Pure; called by `vault.stack.convert_service`.  They mean what they mean to `docker run`; what cannot be honoured is
+refused, since nobody would want to do without it unknowingly.
 """
 
 from collections.abc import Iterator
