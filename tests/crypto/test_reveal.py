@@ -61,8 +61,8 @@ ALLOWED = {
     "store.trust:begun",
     "store.trust:with_peer_authority",
     # A node's WireGuard key, on its way to the kernel, or to the process that is one.
-    "network.wireguard_messages:set_device",
-    "network.wireguard_uapi:set_device",
+    "network.wireguard.messages:set_device",
+    "network.wireguard.uapi:set_device",
     # The key of an etcd peer, on its way to etcd: a file in memory.
     "raftstore.engines.etcd_process:_in_memory",
     # A registry's password, on its way to the process that pulls.

@@ -87,6 +87,9 @@ class FakeStore:
         self.committed = snapshot
         self.leads = True
 
+    def now_s(self) -> float:
+        return NOW.timestamp()
+
     async def submit(self, build: Callable[[Snapshot], Sequence[Change]]) -> int:
         if not self.leads:
             raise NotLeading
