@@ -150,7 +150,12 @@ class FakeNetworks:
         addresses = tuple(a.partition("/")[0] for one in task.networks_attachments for a in one.addresses)
         if not addresses and not task.host_ports:
             return None
-        return TaskNetwork(namespace=Path("/run/netns") / task.id, addresses=addresses, resolver=bool(addresses))
+        return TaskNetwork(
+            namespace=Path("/run/netns") / task.id,
+            addresses=addresses,
+            resolver=bool(addresses),
+            gateway="172.20.0.1" if task.id in self.made else "",
+        )
 
     async def create(self, task: Task) -> TaskNetwork | None:
         if self.meanwhile is not None:

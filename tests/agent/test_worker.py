@@ -213,6 +213,18 @@ def test_host_ports_get_a_namespace_that_goes_with_the_task() -> None:
     run(story)
 
 
+def test_a_task_that_names_its_node_is_prepared_once_it_is_known_where_that_is() -> None:
+    async def story(world: World) -> None:
+        made = task(host_ports=(PortConfig(target_port=80),))
+        container = msgspec.structs.replace(made.spec.container_spec, hosts=("host-gateway node",))
+        spec = msgspec.structs.replace(made.spec, container_spec=container)
+        await world.assign(msgspec.structs.replace(made, spec=spec))
+        await world.until("t1", State.RUNNING)
+        assert world.executor.prepared["t1"][2].gateway == "172.20.0.1"
+
+    run(story)
+
+
 def test_a_task_on_overlay_networks_has_its_namespace_its_own_address_and_the_resolver_there() -> None:
     async def story(world: World) -> None:
         network = Network(id="net", spec=NetworkSpec(name="front"))

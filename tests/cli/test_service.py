@@ -224,6 +224,14 @@ def test_create_takes_every_option(swarm: FakeDaemon, vault: Vault, tmp_path: Pa
             "invalid generic resource specification: could not parse GenericResource: malformed expression "
             "'gpu=[1 2]': give one number, or names that differ\n",
         ),
+        (
+            ["--credential-spec", "file://x", "busybox"],
+            125,
+            'invalid argument "file://x" for "--credential-spec" flag: '
+            "it needs Windows nodes, and all nodes here run Linux: leave it out\n"
+            "\nUsage:  vault service create [OPTIONS] IMAGE [COMMAND] [ARG...]\n"
+            "\nRun 'vault service create --help' for more information\n",
+        ),
         (["--mode", "x", "busybox"], 1, "unknown mode: x, only replicated and global supported\n"),
         (["--env-file", "/no/such", "busybox"], 1, "open /no/such: no such file or directory\n"),
         (

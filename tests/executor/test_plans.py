@@ -399,6 +399,15 @@ def test_hosts_has_the_services_entries_and_the_containers_addresses() -> None:
         hosts_text(ContainerSpec(hosts=("db 1.2.3.4",)), view, hostname="x")
 
 
+def test_host_gateway_is_where_the_task_reaches_its_node() -> None:
+    spec = ContainerSpec(hosts=("host-gateway host.docker.internal",))
+    text = hosts_text(spec, NetworkView(gateway="172.20.160.1"), hostname="x")
+    assert "172.20.160.1\thost.docker.internal\n" in text
+    assert "127.0.0.1\thost.docker.internal\n" in hosts_text(spec, HOST_NETWORK, hostname="x")
+    with pytest.raises(TaskRejected, match="put it on a network that is not internal"):
+        hosts_text(spec, LOOPBACK_ONLY, hostname="x")
+
+
 @pytest.mark.parametrize(
     ("dns", "view", "host", "wanted"),
     [

@@ -107,6 +107,19 @@ def test_a_task_reaches_the_world_under_the_hosts_address(run_root: Path) -> Non
     with_network(run_root, test)
 
 
+def test_a_task_reaches_its_node_at_the_address_that_is_told(run_root: Path) -> None:
+    async def test(network: NodeNetwork) -> None:
+        assert network.gateway(A) == ""
+        path = await network.create(A, ports=())
+        with (
+            socket.create_server(("0.0.0.0", 8081)) as own,
+            inside(path, lambda: socket.create_connection((network.gateway(A), 8081), 2)) as task,
+        ):
+            assert own.accept()[1][0] == task.getsockname()[0]
+
+    with_network(run_root, test)
+
+
 def test_a_task_cannot_send_to_what_listens_on_the_hosts_loopback(run_root: Path) -> None:
     """`localhost:PORT` works by route_localnet on the link, which without our rule would let tasks in as well."""
 

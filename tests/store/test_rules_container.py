@@ -22,7 +22,7 @@ FINE = ContainerSpec(
     sysctls={"net.core.somaxconn": "9", "kernel.shmmax": "1", "fs.mqueue.msg_max": "5", "kernel.domainname": "x"},
     ulimits=(Ulimit(name="nofile", soft=5, hard=-1), Ulimit(name="RLIMIT_CORE", soft=-1, hard=-1)),
     oom_score_adj=-1000,
-    hosts=("10.0.0.1 db", "::1 a b"),
+    hosts=("10.0.0.1 db", "::1 a b", "host-gateway host.docker.internal"),
     dns_config=DNSConfig(nameservers=("1.1.1.1", "fd00::1"), search=("example.com", "."), options=("ndots:2",)),
 )
 

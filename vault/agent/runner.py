@@ -27,6 +27,7 @@ from vault.agent.health import Health, HealthStatus, KeptHealth, check_of
 from vault.agent.machine import Machine
 from vault.agent.probing import Monitor, part_of
 from vault.agent.step import UNHEALTHY, Action, Local, adopted, ending, next_action
+from vault.model.container import HOST_GATEWAY
 from vault.model.errors import VaultError
 from vault.model.ids import TaskID
 from vault.model.service import PortConfig
@@ -136,9 +137,12 @@ class Runner:
         for name in _mounted_images(filled):
             self.mounted[name] = await machine.images.ensure(name)
         secrets, configs = machine.values.for_task(task, machine.node)
+        linking = [self._link(task)]
+        if any(entry.startswith(HOST_GATEWAY) for entry in task.spec.container_spec.hosts):
+            await linking.pop()  # That address alone is not known before.
         # At once: each takes some 10 ms, and it is known before what the network will be.
-        linked, prepared = await asyncio.gather(
-            self._link(task),
+        *linked, prepared = await asyncio.gather(
+            *linking,
             machine.executor.prepare(
                 filled,
                 image=image,
@@ -149,7 +153,7 @@ class Runner:
             ),
             return_exceptions=True,
         )
-        for result in (linked, prepared):
+        for result in (*linked, prepared):
             if isinstance(result, BaseException):
                 raise result
         assert isinstance(prepared, ContainerStatus)
@@ -174,6 +178,7 @@ class Runner:
         return NetworkView(
             namespace=planned.namespace,
             hosts=tuple(HostEntry(address=address) for address in planned.addresses),
+            gateway=planned.gateway,
             nameservers=(RESOLVER,) if planned.resolver else (),
             options=("ndots:0",) if planned.resolver else (),
         )

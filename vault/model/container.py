@@ -1,5 +1,7 @@
 """What runs in a task: the container part of a task's spec, in Docker's shape."""
 
+from typing import Final
+
 import msgspec
 
 from vault.model.base import Shape, always
@@ -23,6 +25,9 @@ class VolumeOptions(Shape, frozen=True, kw_only=True):
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     driver_config: Driver | None = None
     subpath: str = ""
+
+
+HOST_GATEWAY: Final = "host-gateway"  # In a host entry, for the address of the node that the task runs on.
 
 
 class TmpfsOptions(Shape, frozen=True, kw_only=True):

@@ -42,6 +42,7 @@ class TaskNetwork:
     namespace: Path
     addresses: tuple[str, ...] = ()  # Its own on overlay networks, for /etc/hosts.
     resolver: bool = False  # Names are answered at 127.0.0.11.
+    gateway: str = ""  # Where it reaches this node, if it can; known once it is made.
 
 
 class NodeNetworks:
@@ -113,8 +114,15 @@ class NodeNetworks:
         """Return what `create` makes for a task, which need not be there yet."""
         record = self._record(task)
         if not record.links:
-            return TaskNetwork(namespace=self._links.namespace(task.id)) if _is_outward(task, record) else None
-        return TaskNetwork(namespace=self._namespaces / task.id, addresses=_own_addresses(record), resolver=True)
+            if not _is_outward(task, record):
+                return None
+            return TaskNetwork(namespace=self._links.namespace(task.id), gateway=self._links.gateway(task.id))
+        return TaskNetwork(
+            namespace=self._namespaces / task.id,
+            addresses=_own_addresses(record),
+            resolver=True,
+            gateway=self._links.gateway(task.id),
+        )
 
     async def create(self, task: Task) -> TaskNetwork | None:
         """Make a task's namespace with all its links and ports; None when it has neither networks nor ports.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Final
 
-from vault.model.container import ContainerSpec, DNSConfig, Ulimit
+from vault.model.container import HOST_GATEWAY, ContainerSpec, DNSConfig, Ulimit
 from vault.model.errors import InvalidArgument
 from vault.model.kernel_words import capability, is_own_setting, rlimit, signal_number
 
@@ -81,7 +81,7 @@ def _check_hosts(hosts: tuple[str, ...]) -> None:
         address, *names = entry.split()[:2] or [""]
         if not names:
             raise InvalidArgument(f'bad format for add-host: "{entry}": write an address and a name')
-        if not _is_address(address):
+        if address != HOST_GATEWAY and not _is_address(address):
             raise InvalidArgument(f'invalid IP address in add-host: "{address}"')
 
 

@@ -114,6 +114,7 @@ class NetworkView:
     host: bool = False
     namespace: Path | None = None
     hosts: tuple[HostEntry, ...] = ()
+    gateway: str = ""  # Where it reaches the node; "" = nowhere.
     nameservers: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -122,7 +123,7 @@ class NetworkView:
 RESOLVER = "127.0.0.11"  # Where names are answered for a task on overlay networks, in its own namespace; Docker's.
 LOOPBACK_ONLY = NetworkView()
 NOTHING_MOUNTED: Mapping[str, Image] = MappingProxyType({})
-HOST_NETWORK = NetworkView(host=True)
+HOST_NETWORK = NetworkView(host=True, gateway="127.0.0.1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

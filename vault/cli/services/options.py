@@ -48,6 +48,11 @@ def common(*, defaults: bool) -> list[Declaration]:
     return [
         option("--cap-add", kind=kinds.LIST, many=True, text="Add Linux capabilities"),
         option("--cap-drop", kind=kinds.LIST, many=True, text="Drop Linux capabilities"),
+        option(
+            "--credential-spec",
+            kind=kinds.CREDENTIAL_SPEC,
+            text="Credential spec for managed service account (Windows only: all nodes run Linux)",
+        ),
         switch("-d", "--detach", text="Exit immediately instead of waiting for the service to converge"),
         option("--endpoint-mode", shown=shown('"vip"'), text="Endpoint mode (vip or dnsrr)"),
         option("--entrypoint", kind=kinds.COMMAND, text="Overwrite the default ENTRYPOINT of the image"),

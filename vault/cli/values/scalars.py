@@ -19,6 +19,13 @@ _DECIMAL = r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?(/\d+)?"
 MAX_INT64 = (1 << 63) - 1
 
 
+def no_credential_spec(text: str) -> str:
+    """Return "", which asks for none; raise `ValueError` for any other."""
+    if text:
+        raise ValueError("it needs Windows nodes, and all nodes here run Linux: leave it out")
+    return text
+
+
 def duration(text: str) -> int:
     """Return nanoseconds of a Go duration such as `1m30s`, `500ms`, `0`."""
     from fractions import Fraction

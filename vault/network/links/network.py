@@ -88,6 +88,10 @@ class NodeNetwork:
         held = self._held.get(task_id)
         return "" if held is None else held.attachment.address
 
+    def gateway(self, task_id: str) -> str:
+        """Return the address at which a task reaches this node; empty for one without a link."""
+        return str(rules.gateway(self._subnet)) if self._subnet is not None and task_id in self._held else ""
+
     async def create(self, task_id: str, *, ports: tuple[PortConfig, ...], device: str = "eth0") -> Path:
         """Make a link, and a namespace if the task has none yet, whose ports answer on the host; return its file.
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from vault.agent.executors.oci.mounts import bind_entry
 from vault.agent.executors.oci.paths import TaskPaths
 from vault.agent.executors.port import HostEntry, NetworkView, TaskRejected
-from vault.model.container import ContainerSpec, DNSConfig
+from vault.model.container import HOST_GATEWAY, ContainerSpec, DNSConfig
 
 _LOCAL: Final = """\
 127.0.0.1\tlocalhost
@@ -27,12 +27,21 @@ _FALLBACK: Final = ("8.8.8.8", "8.8.4.4")  # Docker's, when the host has only re
 
 def hosts_text(spec: ContainerSpec, network: NetworkView, *, hostname: str) -> str:
     """Return /etc/hosts: the usual names, the service's own entries, then the container's addresses."""
-    extra = [_line(*entry.split()) for entry in spec.hosts if len(entry.split()) >= 2]
+    extra = [_extra(entry.split(), network) for entry in spec.hosts if len(entry.split()) >= 2]
     called = (hostname, hostname.partition(".")[0]) if "." in hostname else (hostname,)
     own = [_line(entry.address, *(entry.names or called)) for entry in network.hosts]
     # So that a program which looks up its own name does not wait for a resolver.
     own = own or [] if network.host else own or [_line("127.0.1.1", hostname)]
     return _LOCAL + "".join(extra) + "".join(own)
+
+
+def _extra(entry: list[str], network: NetworkView) -> str:
+    """Return the line of an entry of the service, in which `host-gateway` stands for the node."""
+    if entry[0] != HOST_GATEWAY:
+        return _line(*entry)
+    if not network.gateway:
+        raise TaskRejected(f"{HOST_GATEWAY}: the task cannot reach its node, put it on a network that is not internal")
+    return _line(network.gateway, *entry[1:])
 
 
 def _line(address: str, *names: str) -> str:
