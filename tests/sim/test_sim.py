@@ -16,7 +16,7 @@ from tests.sim.story import LINES, Violation
 from vault.orchestrator import restart
 
 VAULT = Path(__file__).parents[2] / "vault"
-SEEDS = int(os.environ.get("VAULT_SIM_SEEDS", "60"))
+SEEDS = int(os.environ.get("VAULT_SIM_SEEDS", "40"))
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
