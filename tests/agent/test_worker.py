@@ -149,6 +149,20 @@ def test_what_the_driver_of_a_secret_said_instead_of_a_value_is_why_the_task_is_
     run(story)
 
 
+def test_a_value_that_was_given_is_kept_when_the_driver_is_asked_again_in_vain() -> None:
+    async def story(world: World) -> None:
+        world.images.slow = asyncio.Event()
+        given = value("s1.t1")
+        refused = msgspec.structs.replace(given, payload=b"", error="the safe is away")
+        await world.assign(task(secrets=("s1",)), put_values=(given,))
+        await world.assign(task(secrets=("s1",)), full=True, put_values=(refused,))
+        world.images.slow.set()
+        await world.until("t1", State.RUNNING)
+        assert world.executor.prepared["t1"][0]["s1"].reveal() == b"s1.t1"
+
+    run(story)
+
+
 @pytest.mark.parametrize("image", ["missing", "busybox"])
 def test_what_cannot_be_prepared_is_rejected_and_nothing_is_left(image: str) -> None:
     async def story(world: World) -> None:

@@ -66,7 +66,8 @@ class Values:
         if message.full:
             self._named = set()
         for sealed in message.put_values:
-            self._kept[(sealed.kind, sealed.id)] = Kept.of(sealed, message, self._open)
+            if not (sealed.error and (sealed.kind, sealed.id) in self._kept):  # What was given once is still good.
+                self._kept[(sealed.kind, sealed.id)] = Kept.of(sealed, message, self._open)
         for key in message.remove_values:
             self._kept.pop(key, None)
         if self._named is not None:
