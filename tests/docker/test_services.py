@@ -206,7 +206,7 @@ def test_an_update_that_fails_beside_the_old_tasks_is_taken_back_and_they_never_
         ),
         (
             ("service", "create", "--detach", "--update-order", "sideways", "busybox"),
-            *(1, 'unrecognized update order "sideways"'),
+            *(1, "unrecognized update order sideways"),
         ),
         (("service", "ps", "nosuch"), 1, "no such service: nosuch"),
         (("service", "inspect", "nosuch"), 1, "no such service: nosuch"),

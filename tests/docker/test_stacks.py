@@ -181,8 +181,7 @@ def test_several_files_are_merged_and_a_new_secret_updates_what_uses_it(small: D
         ),
         (
             "version: '3.8'\nservices: {a: {image: busybox, deploy: {restart_policy: {condition: x}}}}",
-            "failed to create service bad_a: Error response from daemon: rpc error: code = InvalidArgument desc = "
-            'unrecognized restart condition: "x": use none, on-failure or any',
+            'failed to create service bad_a: Error response from daemon: invalid RestartCondition: "x"',
         ),
     ],
 )
