@@ -161,7 +161,7 @@ def spread_of(snap: Snapshot, service: Service) -> Spread:
     return Spread(paths, total)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=40)
 @given(crowded(), st.booleans())
 def test_every_move_is_to_a_node_that_will_do_while_the_old_task_is_still_there(snap: Snapshot, whole: bool) -> None:
     moves = planned(snap, whole=whole).moves
@@ -173,7 +173,7 @@ def test_every_move_is_to_a_node_that_will_do_while_the_old_task_is_still_there(
         snap = begun(snap, move)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=40)
 @given(crowded(), st.booleans())
 def test_no_task_is_left_that_had_better_be_elsewhere(snap: Snapshot, whole: bool) -> None:
     """Nor is there one that could have moved to a node that has two of its service less, or a branch that has."""
@@ -188,14 +188,14 @@ def test_no_task_is_left_that_had_better_be_elsewhere(snap: Snapshot, whole: boo
                 assert not any(seen.improves(task.node_id, target.id) for task in mine)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=40)
 @given(roomy(), st.booleans())
 def test_a_second_rebalance_moves_nothing(snap: Snapshot, whole: bool) -> None:
     after = done(snap, planned(snap, whole=whole).moves)
     assert planned(after, whole=whole).moves == ()
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=40)
 @given(crowded(), st.data())
 def test_only_the_nodes_that_were_named_get_tasks(snap: Snapshot, data: st.DataObject) -> None:
     named = data.draw(st.frozensets(st.sampled_from(sorted(snap.nodes)))) if snap.nodes else frozenset()
@@ -206,7 +206,7 @@ def test_only_the_nodes_that_were_named_get_tasks(snap: Snapshot, data: st.DataO
         snap = begun(snap, move)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=40)
 @given(crowded())
 def test_moves_between_nodes_make_no_service_less_even(snap: Snapshot) -> None:
     """What evens out nodes comes after what evens out services, and leaves that as it is."""
@@ -243,6 +243,60 @@ def test_services_of_one_task_move_as_few_tasks_as_levelling_needs(counts: list[
     after = Counter(task.node_id for task in done(snap, moves).tasks.values() if task.wanted)
     carried = [after[f"n{n}"] for n in range(len(counts))]
     assert max(carried) - min(carried) <= 1
+
+
+def placed(service_id: str, counts: dict[str, int], **spec: object) -> list[Task]:
+    """Return tasks of a service on nodes."""
+    return [
+        on(pending(f"{service_id}-{node_id}-{n}", service_id, **spec), node_id, State.ASSIGNED)
+        for node_id, count in counts.items()
+        for n in range(count)
+    ]
+
+
+def targets(snap: Snapshot, *, whole: bool = False) -> list[tuple[str, str, str]]:
+    """Return service, source and target of each move."""
+    moves = planned(snap, whole=whole).moves
+    return sorted((move.task.service_id, move.task.node_id, move.to) for move in moves)
+
+
+def test_a_node_where_the_service_keeps_failing_gets_none() -> None:
+    tasks = placed("web", {"a": 4})
+    failed = [on(pending(f"f{n}", "web"), "b", State.FAILED) for n in range(5)]
+    snap = running(tasks, [node("a"), node("b"), node("c")])
+    snap = snap.apply([Put(task) for task in failed], index=snap.index + 1, now_s=NOW_S)
+    assert targets(snap) == [("web", "a", "c")] * 2
+    assert targets(snap, whole=True) == [("web", "a", "c")] * 2
+
+
+def test_levelling_leaves_out_a_node_where_a_service_keeps_failing() -> None:
+    tasks = [task for number in range(4) for task in placed(f"s{number}", {"a": 1})]
+    failed = [on(pending(f"f{s}-{n}", f"s{s}"), "b", State.FAILED) for s in range(4) for n in range(5)]
+    snap = running(tasks, [node("a"), node("b")])
+    assert len(targets(snap, whole=True)) == 2
+    snap = snap.apply([Put(task) for task in failed], index=snap.index + 1, now_s=NOW_S)
+    assert targets(snap, whole=True) == []
+
+
+def test_a_limit_that_was_lowered_holds_as_far_as_there_is_room_elsewhere() -> None:
+    tasks = placed("web", {"a": 3}, placement=spread(most=1))
+    assert targets(running(tasks, [node("a"), node("b"), node("c")])) == [("web", "a", "b"), ("web", "a", "c")]
+    assert targets(running(tasks, [node("a"), node("b")])) == [("web", "a", "b")]
+
+
+def test_what_a_task_leaves_behind_is_given_to_nobody_before_it_has_ended() -> None:
+    one_each = reserve(cpus=1)
+    tasks = [*placed("s1", {"a": 4}, resources=one_each), *placed("s2", {"b": 4}, resources=one_each)]
+    snap = running(tasks, [node("a", cpus=4), node("b", cpus=8)])
+    assert targets(snap) == [("s1", "a", "b")] * 2
+    assert targets(done(snap, planned(snap, whole=False).moves)) == [("s2", "b", "a")] * 2
+
+
+def test_levelling_stays_within_a_branch_of_the_preferences() -> None:
+    zones = spread("node.labels.zone")
+    tasks = [task for number in range(4) for task in placed(f"s{number}", {"a": 1}, placement=zones)]
+    assert targets(running(tasks, [node("a", zone="x"), node("b", zone="y")]), whole=True) == []
+    assert len(targets(running(tasks, [node("a", zone="x"), node("b", zone="x")]), whole=True)) == 2
 
 
 def test_a_snapshot_without_nodes_or_services_has_nothing_to_move() -> None:

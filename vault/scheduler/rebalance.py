@@ -13,7 +13,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from vault.model.task import State, Task
-from vault.scheduler.filters import PASSES, READY
+from vault.scheduler.filters import PASSES
 from vault.scheduler.fleet import Fit, Fleet
 from vault.scheduler.load import Load
 from vault.scheduler.needs import Needs
@@ -108,10 +108,7 @@ def _places(fit: Fit, tasks: Sequence[Task], now: datetime, onto: Collection[str
 
 def _most(fit: Fit, load: Load, has: int, *, closed: bool) -> int:
     """Return how many tasks of the service a node may have that has some.  closed: no more than these."""
-    fixed = fit.fixed(load)
-    if fixed == READY:
-        return has  # Paused: it takes none, and gives none away.
-    if fixed != PASSES:
+    if fit.fixed(load) != PASSES:
         return 0
     most = has if closed else has + load.room(fit.needs)
     return min(most, fit.needs.max_replicas or most)
