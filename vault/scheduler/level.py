@@ -12,7 +12,7 @@ from datetime import datetime
 from heapq import heapify, heappop, heappush
 
 from vault.model.task import Task
-from vault.scheduler.filters import PASSES, READY
+from vault.scheduler.filters import PASSES
 from vault.scheduler.fleet import Fit, Fleet
 from vault.scheduler.rebalance import Move, apply, worth
 from vault.scheduler.tree import Tree
@@ -22,7 +22,7 @@ MAX_TRIES = 500_000  # Looks at a service and two nodes, about a second; what is
 
 @dataclass(frozen=True, slots=True)
 class Movable:
-    """A service and those of its tasks that may be moved."""
+    """A service and those of its tasks that may be moved: none on a node that takes no new ones."""
 
     fit: Fit
     tasks: Sequence[Task]
@@ -84,7 +84,6 @@ class Search:
             fit.same(target) < fit.same(source)
             and branch[target] == branch[source]
             and target not in self._failing[service_id]
-            and fit.fixed(self._fleet.loads[source]) != READY
             and fit.first_failed(self._fleet.loads[target]) == PASSES
         )
 
