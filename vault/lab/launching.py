@@ -10,7 +10,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ START_LIMIT_S: Final = 60.0
 _PING_LIMIT_S: Final = 2.0
 _LOOK_AGAIN_S: Final = 0.02
 _OURS: Final = (signal.SIGPIPE, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)  # Ignored here, perhaps, but not there.
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _BEGIN: Final = 'echo $$ >"$1" && cat /proc/$$/stat >"$2.new" && mv "$2.new" "$2" && shift 2 && cd / && exec "$@"'
 
 
@@ -39,7 +41,28 @@ def installed(program: str) -> Path:
 def launch(
     words: Sequence[str | Path], *, pid_file: Path, cgroup: Path, log: Path, environment: Mapping[str, str]
 ) -> Process:
-    """Start a process and return it.  cgroup: the file that moves it there.  Raises `ProgramFailed`."""
+    """Start a process and return it.  cgroup: the file that moves it there.  Raises `ProgramFailed`.
+
+    A signal that ends this command waits meanwhile: who cleans up after it would find the process nowhere, and it would
+    enter its cgroup later.
+    """
+    with _undisturbed() as before:
+        return _launch(words, pid_file, cgroup, log, environment, mask=before)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[set[int]]:
+    """Hold back the signals that would end this command; yield those that were held back already."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield before
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _launch(
+    words: Sequence[str | Path], pid_file: Path, cgroup: Path, log: Path, environment: Mapping[str, str], mask: set[int]
+) -> Process:
     pid_file.unlink(missing_ok=True)
     command = ["setsid", "--fork", "sh", "-c", _BEGIN, "vault-lab", str(cgroup), str(pid_file), *map(str, words)]
     files = [
@@ -48,7 +71,9 @@ def launch(
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
     try:
-        pid = os.posix_spawnp("setsid", command, dict(environment), file_actions=files, setsigdef=_OURS)
+        pid = os.posix_spawnp(
+            "setsid", command, dict(environment), file_actions=files, setsigdef=_OURS, setsigmask=mask
+        )
     except FileNotFoundError:
         raise ProgramFailed("setsid", "not installed: install the package util-linux") from None
     os.waitpid(pid, 0)
