@@ -202,6 +202,23 @@ def test_the_last_manager_is_never_demoted_and_another_is() -> None:
     )
 
 
+def test_a_change_of_a_node_stands_though_its_status_changed_meanwhile_but_not_its_spec() -> None:
+    read = world(node("n"))
+    version = read.nodes[ident("n")].version.index
+    drained = NodeSpec(availability="drain")
+    beaten = after(read, Put(msgspec.structs.replace(read.nodes[ident("n")], status=NodeStatus(state="down"))))
+    (put,) = updated_node(beaten, ident("n"), drained, version=version, now_s=0.0)
+    assert isinstance(put, Put)
+    assert isinstance(put.obj, Node)
+    assert (put.obj.spec, put.obj.status.state) == (drained, "down")
+    overtaken = after(
+        beaten, *updated_node(beaten, ident("n"), NodeSpec(labels={"a": "b"}), version=version, now_s=0.0)
+    )
+    for stale in (version, beaten.nodes[ident("n")].version.index, overtaken.index + 1):
+        with pytest.raises(OutOfSequence):
+            updated_node(overtaken, ident("n"), drained, version=stale, now_s=0.0)
+
+
 @pytest.mark.parametrize(
     ("role", "state", "force", "text"),
     [

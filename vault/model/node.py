@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from vault.model.base import EPOCH, Object, Shape, always, no_labels
+from vault.model.base import EPOCH, Object, Shape, Version, always, no_labels
 from vault.model.generic import GenericResource
 
 
@@ -133,6 +133,7 @@ class Node(Object, frozen=True, kw_only=True):
     encryption: NodeEncryption | None = None  # In no answer either.
     drained_at: datetime | None = None  # When its availability became drain, while it is that; in no answer either.
     attachments: tuple[NodeAttachment, ...] = ()  # To the ingress network, by the allocator; in no answer either.
+    spec_version: Version | None = None  # Commit index of the last change of `spec`; in no answer either.
 
     @property
     def is_manager(self) -> bool:

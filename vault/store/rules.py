@@ -12,12 +12,14 @@ from vault.model.base import Version
 from vault.model.errors import AlreadyExists, InUse, InvalidArgument, NotFound, OutOfSequence
 from vault.model.ids import Kind
 from vault.model.names import check_config_size, check_object_name, check_secret_size
+from vault.model.node import Node
 from vault.model.secret import Config, ConfigSpec, Secret, SecretSpec
 from vault.model.service import Service
 from vault.store.changes import AnyObject, Change, Delete, Put
 from vault.store.snapshot import Snapshot
 
 ObjectT = TypeVar("ObjectT", bound=AnyObject)
+PlannedT = TypeVar("PlannedT", Node, Service)
 TEMPLATE_DRIVERS = ("", "golang")
 ONLY_LABELS = "only updates to Labels are allowed"
 
@@ -117,5 +119,18 @@ def at_version(obj: ObjectT | None, kind: Kind, reference: str, version: int) ->
     if obj is None:
         raise NotFound(kind, reference)
     if obj.version != Version(index=version):
+        raise OutOfSequence()
+    return obj
+
+
+def with_spec_of(obj: PlannedT | None, kind: Kind, reference: str, version: int) -> PlannedT:
+    """Return `obj`, whose spec the caller read as `version`; raise `NotFound`, or `OutOfSequence` for a newer spec.
+
+    What managers and nodes write of an object meanwhile, its status say, does not stand against a change of its spec.
+    """
+    if obj is None:
+        raise NotFound(kind, reference)
+    changed = obj.spec_version or obj.version
+    if not changed.index <= version <= obj.version.index:
         raise OutOfSequence()
     return obj

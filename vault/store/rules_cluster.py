@@ -22,7 +22,7 @@ from vault.model.errors import (
 from vault.model.ids import Kind
 from vault.model.node import Node, NodeSpec
 from vault.store.changes import Change, Delete, Put
-from vault.store.rules import at_version
+from vault.store.rules import at_version, with_spec_of
 from vault.store.snapshot import Snapshot
 
 PartT = TypeVar("PartT", bound=msgspec.Struct)
@@ -72,7 +72,7 @@ def updated_node(snapshot: Snapshot, node_id: str, spec: NodeSpec, *, version: i
 
     Raises `FailedPrecondition` for a demotion that would leave no manager, or too few that are to be reached.
     """
-    old = at_version(snapshot.nodes.get(node_id), Kind.NODE, node_id, version)
+    old = with_spec_of(snapshot.nodes.get(node_id), Kind.NODE, node_id, version)
     if spec.role not in ROLES:
         raise BadRequest(f'invalid Role: "{spec.role}"')
     if spec.availability not in AVAILABILITIES:

@@ -9,7 +9,7 @@ import msgspec
 
 from vault.model.base import Version, from_s
 from vault.model.depends import DEPENDS_LABEL
-from vault.model.errors import FailedPrecondition, InvalidArgument, NotFound, OutOfSequence, Unimplemented
+from vault.model.errors import FailedPrecondition, InvalidArgument, NotFound, Unimplemented
 from vault.model.ids import Kind
 from vault.model.network import Network
 from vault.model.service import (
@@ -27,7 +27,7 @@ from vault.model.service import (
 )
 from vault.model.task import State, Task
 from vault.store.changes import Change, Delete, Put
-from vault.store.rules import check_name_free
+from vault.store.rules import check_name_free, with_spec_of
 from vault.store.rules_network_config import NotForServices
 from vault.store.rules_references import check_references
 from vault.store.rules_spec import check_spec
@@ -55,7 +55,7 @@ def updated_service(snapshot: Snapshot, service_id: str, posted: ServiceSpec, *,
     version: the index the caller read.  It fits while the *spec* has not changed since, so that the cluster's own
     writes (progress, addresses) refuse nobody.  now_s: seconds since 1970; a job runs again from then.
     """
-    old = _at_version(snapshot, service_id, version)
+    old = with_spec_of(snapshot.services.get(service_id), Kind.SERVICE, service_id, version)
     spec = prepared(snapshot, with_deadlines(posted, old.spec))
     if spec.name != old.spec.name:
         raise Unimplemented("renaming services is not supported")
@@ -83,7 +83,7 @@ def _still_met(old: Service, spec: ServiceSpec) -> bool:
 
 def rolled_back(snapshot: Snapshot, service_id: str, *, version: int, now_s: float) -> Put:
     """Return the change that swaps a service's spec and its previous one; a job runs again, as it did before."""
-    old = _at_version(snapshot, service_id, version)
+    old = with_spec_of(snapshot.services.get(service_id), Kind.SERVICE, service_id, version)
     check_rollback(snapshot, old)
     status = UpdateStatus(
         state=UpdateState.ROLLBACK_STARTED, started_at=from_s(now_s), message="manually requested rollback"
@@ -164,17 +164,6 @@ def prepared(snapshot: Snapshot, posted: ServiceSpec) -> ServiceSpec:
         rollback_config=stored_config(posted.rollback_config),
         endpoint_spec=_with_mode(posted.endpoint_spec),
     )
-
-
-def _at_version(snapshot: Snapshot, service_id: str, version: int) -> Service:
-    """Return the service; raise `OutOfSequence` when its spec changed after `version`."""
-    service = snapshot.services.get(service_id)
-    if service is None:
-        raise NotFound(Kind.SERVICE, service_id)
-    changed = service.spec_version or service.version
-    if not changed.index <= version <= service.version.index:
-        raise OutOfSequence()
-    return service
 
 
 def _with_numbers(mode: ServiceMode) -> ServiceMode:

@@ -290,14 +290,13 @@ class Draft:
 
 
 def stamp(obj: AnyObject, old: AnyObject | None, index: int, now_s: float) -> AnyObject:
-    """Return `obj` as commit `index` stores it: version, times, and a service's spec version."""
+    """Return `obj` as commit `index` stores it: version, times, and the spec version of a service or node."""
     now = from_s(now_s)
     created = now if old is None else old.created_at
     new = msgspec.structs.replace(obj, version=Version(index=index), created_at=created, updated_at=now)
-    if isinstance(new, Service):
-        if isinstance(old, Service) and old.spec == new.spec and old.spec_version is not None:
-            return msgspec.structs.replace(new, spec_version=old.spec_version)
-        return msgspec.structs.replace(new, spec_version=Version(index=index))
+    if isinstance(new, Service | Node):
+        in_force = old.spec_version if isinstance(old, Service | Node) and old.spec == new.spec else None
+        return msgspec.structs.replace(new, spec_version=in_force or Version(index=index))
     return new
 
 
