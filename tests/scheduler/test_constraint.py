@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vault.model.constraint import parse
 from vault.model.errors import InvalidArgument
 from vault.model.node import Engine, Node, NodeDescription, NodeSpec, NodeStatus, Platform
-from vault.scheduler.constraint import node_matches, parse
+from vault.scheduler.constraint import node_matches
 
 NODE = Node(
     id="7fc8lzkfa6wkzj4fpikb07cfp",

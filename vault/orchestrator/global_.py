@@ -3,10 +3,11 @@
 Pure.  Makes one step of a task's life, (nothing) -> NEW.  Called by `services` for one service at a time.
 """
 
+from vault.model.constraint import Constraint
 from vault.model.node import Node
 from vault.orchestrator.replicated import MAX_NEW, remove_slot
 from vault.orchestrator.work import Work, asked_to_stop
-from vault.scheduler.constraint import Constraint, node_matches, parse_stored
+from vault.scheduler.constraint import node_matches, parse_stored
 
 
 def reconcile(work: Work) -> None:

@@ -5,6 +5,7 @@ Called by `vault.store.rules_service`.  Texts are SwarmKit's where it has one.
 
 import re
 
+from vault.model.constraint import parse
 from vault.model.container import ContainerSpec
 from vault.model.depends import DEPENDS_LABEL, dependencies_of
 from vault.model.endpoint_options import endpoint_options
@@ -43,10 +44,7 @@ CONDITIONS = ("", "none", "on-failure", "any")
 ACTIONS = ("", "pause", "continue", "rollback")
 ORDERS = ("", "stop-first", "start-first")
 PROTOCOLS = ("tcp", "udp", "sctp")
-OPERATORS = ("==", "!=")
 SPREAD_OVER = ("node.labels.", "engine.labels.")  # SwarmKit ignores a preference for anything else; we say so.
-_CONSTRAINT_KEY = re.compile(r"(?i)[a-z_][a-z0-9\-_.]+")
-_CONSTRAINT_VALUE = re.compile(r"(?i)[a-z0-9:\-_\s.*()?+\[\]\\^$|/]+")
 _REFERENCE = re.compile(r"[a-zA-Z0-9][\w.\-:/\[\]]*(?:@[A-Za-z][A-Za-z0-9+.\-_]*:[0-9a-fA-F]{32,})?")
 
 
@@ -182,15 +180,7 @@ def _check_placement(placement: Placement | None) -> None:
             raise InvalidArgument(
                 f"placement preference '{label}' is invalid: spread over node.labels.NAME or engine.labels.NAME"
             )
-    for expression in placement.constraints:
-        operator = next((op for op in OPERATORS if op in expression), None)
-        if operator is None:
-            raise InvalidArgument(f"constraint expected one operator from {', '.join(OPERATORS)}")
-        key, value = (part.strip() for part in expression.split(operator, 1))
-        if _CONSTRAINT_KEY.fullmatch(key) is None:
-            raise InvalidArgument(f"key '{key}' is invalid")
-        if _CONSTRAINT_VALUE.fullmatch(value) is None:
-            raise InvalidArgument(f"value '{value}' is invalid")
+    parse(placement.constraints)
 
 
 def _as_run(spec: ServiceSpec) -> ContainerSpec:
