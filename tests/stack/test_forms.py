@@ -6,13 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vault.model.durations import go_duration, parse_duration
+from vault.model.sizes import parse_size
 from vault.stack.forms import (
-    format_duration,
     number_text,
     parse_cpus,
-    parse_duration,
     parse_port,
-    parse_size,
     split_command,
 )
 from vault.stack.image_name import tagged
@@ -40,7 +39,7 @@ S = 1_000 * MS
 )
 def test_a_duration_is_read_and_printed_as_in_go(text: str, duration_ns: int, printed: str) -> None:
     assert parse_duration(text) == duration_ns
-    assert format_duration(duration_ns) == printed
+    assert go_duration(duration_ns) == printed
 
 
 @pytest.mark.parametrize("text", ["", "5", "5x", "1d", "s", "1h1", "1 s", "2562048h", "--1s", "1e3s"])
@@ -51,7 +50,7 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 
 @given(st.integers(-(2**62), 2**62))
 def test_a_printed_duration_reads_as_itself(duration_ns: int) -> None:
-    assert parse_duration(format_duration(duration_ns)) == duration_ns
+    assert parse_duration(go_duration(duration_ns)) == duration_ns
 
 
 @pytest.mark.parametrize(

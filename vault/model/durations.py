@@ -1,4 +1,41 @@
-"""Durations in words: nanoseconds as Go, and so Docker, prints them.  Pure."""
+"""Durations in words: nanoseconds as Go, and so Docker, reads and prints them.  Pure."""
+
+import re
+
+# Texts, not compiled patterns: the commands that only print durations need not wait for them.
+_PART = r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)"
+_DURATION = rf"[-+]?(?:{_PART})+"
+_UNITS_NS = {
+    "ns": 1,
+    "us": 1_000,
+    "µs": 1_000,
+    "μs": 1_000,
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+}
+_MAX_INT64 = 2**63 - 1
+_MAX_TEXT = 256  # No duration is longer.
+
+
+def parse_duration(text: str) -> int:
+    """Return a duration such as `1m30s` or `500ms` in nanoseconds.  Raises `ValueError` with Go's text."""
+    if text in ("0", "+0", "-0"):
+        return 0
+    if len(text) > _MAX_TEXT or re.fullmatch(_DURATION, text) is None:
+        raise ValueError(f'time: invalid duration "{text[:_MAX_TEXT]}"')
+    total = sum(_times(number, _UNITS_NS[unit]) for number, unit in re.findall(_PART, text))
+    if total > _MAX_INT64:
+        raise ValueError(f'time: invalid duration "{text}"')
+    return -total if text[0] == "-" else total
+
+
+def _times(number: str, unit_ns: int) -> int:
+    """Return how many nanoseconds `1.5` of a unit are; what is less than one is cut off."""
+    whole, _, fraction = number.partition(".")
+    parts: int = 10 ** len(fraction)
+    return int(whole or "0") * unit_ns + int(fraction or "0") * unit_ns // parts
 
 
 def go_duration(nanoseconds: int) -> str:

@@ -7,10 +7,10 @@ Docker's; a driver that is not known here is the business of the nodes, which ma
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Final
 
 from vault.model.log_syslog import SYSLOG_OPTIONS, SyslogServer, syslog_server
+from vault.model.sizes import parse_size
 
 BUILT_IN: Final = ("json-file", "local", "syslog", "journald")  # And `none`, which is not to have one.
 DEFAULT_DRIVER: Final = "json-file"
@@ -27,8 +27,6 @@ _CACHE: Final = "cache-"  # Options of the copy that is kept here of what goes e
 _EVERYWHERE: Final = ("mode", "max-buffer-size", "cache-disabled", *(f"{_CACHE}{name}" for name in _FILES))
 _TRUE: Final = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE: Final = ("0", "f", "F", "FALSE", "false", "False")
-_SIZE: Final = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+) ?([a-zA-Z]*)")
-_SUFFIX: Final = re.compile(r"b|([kmgtp])(?:b|ib)?", re.IGNORECASE)
 _MAX_TEXT: Final = 256
 _MAX_BYTES: Final = 1 << 60
 
@@ -176,21 +174,7 @@ def _said(option: str, text: str, parse: Callable[[str], int]) -> int:
 
 
 def _size(text: str, unit: int) -> int:
-    """Return the bytes of `10m` or `1.5GB`; unit: 1000, or 1024."""
-    found = _SIZE.fullmatch(text) if len(text) <= _MAX_TEXT else None
-    if found is None:
-        raise ValueError(f"invalid size: '{text[:_MAX_TEXT]}'")
-    number, suffix = found.groups()
-    power = 0
-    if suffix:
-        known = _SUFFIX.fullmatch(suffix)
-        if known is None:
-            raise ValueError(f"invalid suffix: '{suffix.lower()}'")
-        power = "kmgtp".index(known[1].lower()) + 1 if known[1] else 0
-    size_bytes = int(Fraction(number) * unit**power)
-    if size_bytes > _MAX_BYTES:
-        raise ValueError(f"invalid size: '{text}'")
-    return size_bytes
+    return parse_size(text, unit=unit, most_bytes=_MAX_BYTES)
 
 
 def _count(text: str) -> int:

@@ -8,10 +8,10 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from vault.model.durations import parse_duration
 from vault.model.service import ServiceSpec, UpdateConfig
 from vault.stack import document as doc
 from vault.stack.errors import StackError
-from vault.stack.forms import parse_duration
 
 UPDATE_DEADLINE: Final = "x-update-deadline"
 ROLLBACK_DEADLINE: Final = "x-rollback-deadline"

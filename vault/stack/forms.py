@@ -1,8 +1,8 @@
-"""How values are written in a stack file: durations, sizes, CPUs, command lines, ports, pairs.
+"""How values are written in a stack file: CPUs, numbers, command lines, ports.
 
 Pure; each function turns a text into what it means, raises `ValueError` with the reason, and is called by
-`vault.stack.load`, `vault.stack.convert` and the schema.  The rules are those of Docker's client (Go's `ParseDuration`,
-go-units' RAM sizes, shlex).
+`vault.stack.load`, `vault.stack.convert` and the schema.  The rules are those of Docker's client (shlex for words).
+Durations and sizes are read by `vault.model.durations` and `vault.model.sizes`.
 """
 
 import ipaddress
@@ -11,59 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-_UNITS_NS = {
-    "ns": 1,
-    "us": 1_000,
-    "µs": 1_000,
-    "μs": 1_000,
-    "ms": 1_000_000,
-    "s": 1_000_000_000,
-    "m": 60_000_000_000,
-    "h": 3_600_000_000_000,
-}
-_DURATION = re.compile(r"[-+]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+")
-_DURATION_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
-_SIZE = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+) ?([a-z]*)", re.IGNORECASE)
-_SIZE_SUFFIX = re.compile(r"b|([kmgtp])(?:b|ib)?", re.IGNORECASE)
+from vault.model.durations import parse_duration
+
 _CPUS = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+|[0-9]+/[0-9]+)")
 _MAX_INT64 = 2**63 - 1
-_MAX_TEXT = 256  # No duration, size or port is longer.
+_MAX_TEXT = 256  # No number of CPUs or port is longer.
 _PORT = re.compile(r"[0-9]{1,5}")
-
-
-def parse_duration(text: str) -> int:
-    """Return a duration such as `1m30s` or `500ms` in nanoseconds."""
-    if text in ("0", "+0", "-0"):
-        return 0
-    if len(text) > _MAX_TEXT or _DURATION.fullmatch(text) is None:
-        raise ValueError(f'time: invalid duration "{text[:_MAX_TEXT]}"')
-    total = sum(int(Fraction(number) * _UNITS_NS[unit]) for number, unit in _DURATION_PART.findall(text))
-    if total > _MAX_INT64:
-        raise ValueError(f'time: invalid duration "{text}"')
-    return -total if text[0] == "-" else total
-
-
-def format_duration(duration_ns: int) -> str:
-    """Return a duration as Go prints it: `1m30s`, `1.5s`, `100µs`, `0s`."""
-    sign, left = ("-", -duration_ns) if duration_ns < 0 else ("", duration_ns)
-    if left == 0:
-        return "0s"
-    if left < 1_000_000_000:
-        for unit, size in (("ms", 1_000_000), ("µs", 1_000), ("ns", 1)):
-            if left >= size:
-                return f"{sign}{_decimal(Fraction(left, size))}{unit}"
-    minutes, below_ns = divmod(left, 60_000_000_000)
-    seconds = _decimal(Fraction(below_ns, 1_000_000_000))
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{sign}{hours}h{minutes}m{seconds}s"
-    return f"{sign}{minutes}m{seconds}s" if minutes else f"{sign}{seconds}s"
-
-
-def _decimal(value: Fraction) -> str:
-    whole, rest = divmod(value, 1)
-    digits = f"{int(rest * 10**9):09}".rstrip("0")
-    return f"{whole}.{digits}" if digits else str(whole)
 
 
 def is_duration(text: str) -> bool:
@@ -73,24 +26,6 @@ def is_duration(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def parse_size(text: str) -> int:
-    """Return a size such as `50M` or `1.5GiB` in bytes; units are powers of 1024, `b` may follow."""
-    match = _SIZE.fullmatch(text) if len(text) <= _MAX_TEXT else None
-    if match is None:
-        raise ValueError(f"invalid size: '{text[:_MAX_TEXT]}'")
-    number, suffix = match.groups()
-    power = 0
-    if suffix:
-        unit = _SIZE_SUFFIX.fullmatch(suffix)
-        if unit is None:
-            raise ValueError(f"invalid suffix: '{suffix.lower()}'")
-        power = "kmgtp".index(unit[1].lower()) + 1 if unit[1] else 0
-    size = int(Fraction(number) * 1024**power)
-    if size > _MAX_INT64:
-        raise ValueError(f"invalid size: '{text}'")
-    return size
 
 
 def parse_cpus(text: str) -> int:

@@ -6,8 +6,8 @@ Pure; called by `vault.stack.render` and `vault.stack.posted`.
 from collections.abc import Mapping
 from typing import Any
 
+from vault.model.durations import go_duration
 from vault.stack import document as doc
-from vault.stack.forms import format_duration
 
 _ALWAYS = frozenset(("version", "services"))
 _TEXTS = frozenset(("memory",))  # Written as strings.
@@ -57,7 +57,7 @@ def _fields(value: doc.Part, *, ordered: bool) -> dict[str, Any]:
         if elsewhere or not (name in _ALWAYS or _says_something(given, defaults.get(name))):
             continue
         if name in _DURATIONS:
-            fields[name] = format_duration(given)
+            fields[name] = go_duration(given)
         else:
             fields[name] = str(given) if name in _TEXTS else tree(given, ordered=ordered)
     fields.update(tree(getattr(value, "extensions", {}), ordered=ordered))

@@ -7,8 +7,10 @@ normal form, or raises `ValueError` with a reason; `fields` adds the place.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from vault.model.durations import parse_duration
+from vault.model.sizes import parse_size
 from vault.stack.errors import NotLoaded
-from vault.stack.forms import number_text, parse_duration, parse_size, split_command
+from vault.stack.forms import number_text, split_command
 from vault.stack.scalars import BooleanWord
 
 Reader = Callable[[Any], Any]

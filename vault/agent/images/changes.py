@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from vault.agent.images.errors import BadChange
+from vault.model.durations import parse_duration
 
 _PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TEXT_MAX: Final = 64 << 10
@@ -85,9 +86,6 @@ def _healthcheck(text: str) -> dict[str, Any]:
 
 
 def _health_value(field: str, text: str) -> int:
-    # Rarely asked for, and it takes as long to import as all the rest.
-    from vault.stack.forms import parse_duration
-
     try:
         value = int(text) if field == "Retries" else parse_duration(text)
     except ValueError:

@@ -20,7 +20,7 @@ from vault.agent.executors.oci.session import Session
 from vault.agent.executors.oci.threads import Threads
 from vault.agent.executors.port import ExecSpec, Probed
 from vault.model.base import SECOND_NS
-from vault.stack.forms import format_duration
+from vault.model.durations import go_duration
 
 OUTPUT_MAX_BYTES: Final = 4096  # Docker's.
 FAILED: Final = -1
@@ -89,7 +89,7 @@ class Probes:
                 if session.refused
                 else Probed(exit_code=code, output=output)
             )
-        late = f"Health check exceeded timeout ({format_duration(round(timeout_s * SECOND_NS))})"
+        late = f"Health check exceeded timeout ({go_duration(round(timeout_s * SECOND_NS))})"
         await asyncio.wait({ending}, timeout=KILL_LIMIT_S)
         if not ending.done():
             self._stuck[paths.task_id] = ending
