@@ -1,48 +1,17 @@
 """An encrypted network in a whole swarm, from the command line: tasks talk in secret, and keys are rotated."""
 
 import secrets
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from tests.cluster.tasks import placed
 from tests.cluster.world import World
 from tests.e2e.node import WAITS_FOR_TERM
-from tests.network.hosts import inside
-from tests.network.traffic import Datagrams, Talk
+from tests.network.traffic import Datagrams, Talk, frames_heard
 from vault.network.wireguard.plan import PORTS
 from vault.network.wireguard.process import PROGRAM
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(120)]
-
-
-@contextmanager
-def heard(world: World) -> Iterator[list[bytes]]:
-    """Yield the frames that cross the switch between the nodes."""
-    frames: list[bytes] = []
-    ended = threading.Event()
-    packets = inside(world.lab.site.switch, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)))
-    packets.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
-    packets.settimeout(0.05)
-
-    def listen() -> None:
-        while not ended.is_set():
-            try:
-                frames.append(packets.recv(65536))
-            except TimeoutError:
-                continue
-
-    thread = threading.Thread(target=listen)
-    thread.start()
-    try:
-        yield frames
-    finally:
-        ended.set()
-        thread.join()
-        packets.close()
 
 
 def epochs(world: World) -> list[int]:
@@ -62,7 +31,7 @@ def test_tasks_talk_in_secret_and_go_on_while_keys_are_rotated(cluster: World) -
         cluster.until(lambda: all(epochs(cluster)), "both nodes have met")
         first = epochs(cluster)
         with (
-            heard(cluster) as frames,
+            frames_heard(cluster.lab.site.switch) as frames,
             Datagrams.between(one.namespace, other.namespace, other.address, 5000, every_s=0.002, mark=mark) as there,
             Datagrams.between(other.namespace, one.namespace, one.address, 5000, every_s=0.002, mark=mark) as back,
             Talk(one.namespace, other.namespace, other.address, 5001) as talk,

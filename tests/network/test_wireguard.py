@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.network.hosts import sh
+from tests.network.traffic import frames_heard
 from tests.network.wireguard_nodes import Node, Stream, connect, echoes, eventually, nodes
 from vault.model.node import EncryptionMeans
 from vault.model.overlay import OverlayEncryption
@@ -56,7 +57,7 @@ def alive(pid: int) -> bool:
 def test_nodes_exchange_packets_and_the_wire_shows_none_of_them(tmp_path: Path) -> None:
     with nodes(2, tmp_path) as (wire, (one, two)):
         connect(one, two)
-        with wire.heard() as frames, Stream(one, two) as stream:
+        with frames_heard(wire.fd) as frames, Stream(one, two) as stream:
             assert one.ping(two)
             one.do(lambda: stream._out.send(PAYLOAD))
             one.sh("ip link set vx2 mtu 1300")
@@ -75,7 +76,7 @@ def test_the_search_on_the_wire_finds_what_is_not_encrypted(tmp_path: Path) -> N
                 f"ip link add vx type vxlan id 7 local {node.addr} remote {other.addr} dstport 4789"
                 f" && ip link set vx up && ip addr add {node.inner}/32 peer {other.inner} dev vx"
             )
-        with wire.heard() as frames, Stream(one, two) as stream:
+        with frames_heard(wire.fd) as frames, Stream(one, two) as stream:
             assert one.ping(two)
             one.do(lambda: stream._out.send(PAYLOAD))
             eventually(lambda: any(PAYLOAD in frame for frame in frames))
@@ -227,7 +228,7 @@ def test_nothing_leaves_unencrypted_while_there_is_no_device(tmp_path: Path, und
         assert one.ping(two)
         one.sh(f"ip route add default via {two.addr}")
         one.stop()
-        with wire.heard() as frames:
+        with frames_heard(wire.fd) as frames:
             for pid in processes(one):
                 os.kill(pid, signal.SIGKILL)
             eventually(lambda: not processes(one))

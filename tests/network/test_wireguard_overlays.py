@@ -165,20 +165,21 @@ def reached(address: str, at: Path) -> bool:
         return False
 
 
-def cluster_of(one: Encrypted) -> Cluster:
+def two_tasks(one: Encrypted) -> tuple[Path, Path]:
+    """Run a task on each of the two nodes, both on the encrypted network; return their namespaces."""
     cluster = Cluster(one.nodes, SECRET)
     for node in one.nodes:
         node.tell(OverlayChange(encryption=one.keys_for(node)))
-    return cluster
+    left, right = (
+        cluster.run(node, f"t{place}", (address,), networks=(SECRET,))
+        for place, (node, address) in enumerate(zip(one.nodes, (ONE, TWO), strict=True))
+    )
+    return left, right
 
 
 def test_tasks_on_different_nodes_reach_each_other_and_the_wire_shows_nothing_of_it(tmp_path: Path) -> None:
     with encrypted(tmp_path) as one:
-        cluster = cluster_of(one)
-        left, right = (
-            cluster.run(node, f"t{place}", (address,), networks=(SECRET,))
-            for place, (node, address) in enumerate(zip(one.nodes, (ONE, TWO), strict=True))
-        )
+        left, right = two_tasks(one)
         with backend(right), wire() as frames:
             eventually(lambda: reached(TWO, left))
             assert ask(TWO, 80, at=left) == f"t1 {ONE}"
@@ -191,11 +192,7 @@ def test_tasks_on_different_nodes_reach_each_other_and_the_wire_shows_nothing_of
 
 def test_tasks_go_on_talking_while_keys_are_rotated_and_nothing_is_lost_or_shown(tmp_path: Path) -> None:
     with encrypted(tmp_path) as one:
-        cluster = cluster_of(one)
-        left, right = (
-            cluster.run(node, f"t{place}", (address,), networks=(SECRET,))
-            for place, (node, address) in enumerate(zip(one.nodes, (ONE, TWO), strict=True))
-        )
+        left, right = two_tasks(one)
         with backend(right):
             eventually(lambda: reached(TWO, left))
         with (
@@ -256,11 +253,7 @@ def test_a_task_without_keys_is_not_started_in_the_clear(tmp_path: Path, monkeyp
 
 def test_a_restarted_vaultd_goes_on_without_managers(tmp_path: Path) -> None:
     with encrypted(tmp_path) as one:
-        cluster = cluster_of(one)
-        left, right = (
-            cluster.run(node, f"t{place}", (address,), networks=(SECRET,))
-            for place, (node, address) in enumerate(zip(one.nodes, (ONE, TWO), strict=True))
-        )
+        left, right = two_tasks(one)
         with backend(right):
             eventually(lambda: reached(TWO, left))
             one.stop(one.nodes[0])

@@ -1,7 +1,7 @@
 """Traffic that must not notice what is done to the nodes: numbered datagrams one way, and talk over one connection.
 
-Each is begun and ended by `with`, runs in threads of its own, and counts.  Sockets belong to the namespace in which
-they were made, wherever the threads are.
+Each is begun and ended by `with`, runs in threads of its own, and counts.  `frames_heard` listens to all that crosses a
+namespace.  Sockets belong to the namespace in which they were made, wherever the threads are.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import contextlib
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -136,6 +138,32 @@ class Talk:
         with contextlib.suppress(OSError):
             while data := self._server.recv(4096):
                 self._server.sendall(data)
+
+
+@contextmanager
+def frames_heard(within: Path | int) -> Iterator[list[bytes]]:
+    """Yield the frames that cross a namespace, as they come."""
+    frames: list[bytes] = []
+    ended = threading.Event()
+    packets = inside(within, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)))
+    packets.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
+    packets.settimeout(0.05)
+
+    def listen() -> None:
+        while not ended.is_set():
+            try:
+                frames.append(packets.recv(65536))
+            except TimeoutError:
+                continue
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    try:
+        yield frames
+    finally:
+        ended.set()
+        thread.join()
+        packets.close()
 
 
 def bound(address: str, port: int) -> socket.socket:

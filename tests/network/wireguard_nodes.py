@@ -219,30 +219,6 @@ class Wire(Space):
         )
         node.sh(f"ip addr add {node.addr}/24 dev up0 && ip link set up0 up")
 
-    @contextmanager
-    def heard(self) -> Iterator[list[bytes]]:
-        """Yield the frames on the wire, as they come."""
-        frames: list[bytes] = []
-        ended = threading.Event()
-        packets = self.do(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)))
-        packets.settimeout(0.02)
-
-        def listen() -> None:
-            while not ended.is_set():
-                try:
-                    frames.append(packets.recv(65536))
-                except TimeoutError:
-                    continue
-
-        thread = threading.Thread(target=listen)
-        thread.start()
-        try:
-            yield frames
-        finally:
-            ended.set()
-            thread.join()
-            packets.close()
-
 
 @contextmanager
 def nodes(count: int, tmp_path: Path) -> Iterator[tuple[Wire, list[Node]]]:

@@ -152,7 +152,7 @@ class Names:
             try:
                 update = await _compared(state, told, tasks, wanted)
                 refused = await _in_force(connection, update) if update is not None else {}
-            except BaseException:
+            except BaseException:  # Cancelled too: whoever waits must never be left behind.
                 self._waiters = waiters + self._waiters  # The next connection is told for them.
                 raise
             for task_id, why in refused.items():

@@ -202,7 +202,7 @@ class NodeNetworks:
                 await self._links.create(task.id, ports=task.host_ports, device=_outward_device(record))
             if record.links:
                 await self._tell_attached(record)
-        except Exception:
+        except Exception:  # Whatever failed, half a network must not stay; it is raised again.
             self._tell_detached(task.id)
             try:
                 await self._remove(task.id)

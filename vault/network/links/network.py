@@ -130,7 +130,7 @@ class NodeNetwork:
                 await self._ready()
                 attachment = self._hold(task_id, ports)
             await _both(self._publish(attachment), self._link(attachment, device))
-        except Exception:
+        except Exception:  # Whatever failed, half a link must not stay; it is raised again.
             try:
                 await self._remove(task_id)
                 await self._tidy()
