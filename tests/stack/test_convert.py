@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.stack.builders import service, stack
+from tests.stack.builders import DIRECTORY, service, stack
 from vault.model.container import (
     AppArmorOpts,
     HealthConfig,
@@ -363,6 +363,18 @@ def test_what_confines_a_service_is_as_its_file_says() -> None:
     )
 
 
+def test_a_service_brings_the_seccomp_profile_whose_file_it_names() -> None:
+    contents = {f"{DIRECTORY}/p.json": b'{"defaultAction":"SCMP_ACT_ALLOW"}'}
+    for option in ("seccomp:./p.json", f"seccomp={DIRECTORY}/p.json"):
+        (spec,) = convert(stack(service(f"security_opt: ['{option}']"), contents=contents), "demo").services
+        assert spec.task_template.container_spec.privileges == Privileges(
+            seccomp=SeccompOpts(mode="custom", profile="eyJkZWZhdWx0QWN0aW9uIjoiU0NNUF9BQ1RfQUxMT1cifQ==")
+        )
+    missing = stack(service("security_opt: ['seccomp:p.json']"))
+    with pytest.raises(StackError, match=r"^service web: open /stack/p.json: no such file or directory$"):
+        convert(missing, "demo")
+
+
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
@@ -370,10 +382,7 @@ def test_what_confines_a_service_is_as_its_file_says() -> None:
         ("tmpfs: '/t:mode=9'", "tmpfs option 'mode=9' cannot be honoured: use size, mode, exec, noexec or ro"),
         ("tmpfs: '/t:size=much'", "invalid size: 'much'"),
         ("shm_size: much", "invalid size: 'much'"),
-        (
-            "security_opt: ['seccomp:./p.json']",
-            "security_opt seccomp:./p.json: a stack cannot bring a profile, use unconfined or builtin",
-        ),
+        ("security_opt: ['seccomp:']", 'invalid security_opt: "seccomp:"'),
         ("security_opt: ['apparmor:mine']", "security_opt apparmor:mine: use docker-default or unconfined"),
         *(
             (f"security_opt: ['{option}']", f'invalid security_opt: "{option}"')

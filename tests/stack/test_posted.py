@@ -65,6 +65,18 @@ def test_any_services_that_load_are_the_same_services_once_posted(documents: lis
     assert convert(load_posted(over_wire(one.document), files), "demo").services == expected
 
 
+def test_a_seccomp_profile_is_posted_with_the_document() -> None:
+    profile = b'{"defaultAction":"SCMP_ACT_ALLOW"}'
+    keys = "security_opt: ['no-new-privileges', 'seccomp:p.json', 'seccomp=builtin']"
+    one = stack(service(keys), contents={f"{DIRECTORY}/p.json": profile})
+    assert files_of(one.document) == (f"{DIRECTORY}/p.json",)
+    files = {path: one.read_value(path) for path in files_of(one.document)}
+    arrived = load_posted(over_wire(one.document), files)
+    assert convert(arrived, "demo").services == convert(one, "demo").services
+    with pytest.raises(StackError, match=r"p\.json is named in the document, and its bytes are not in `files`$"):
+        convert(load_posted(over_wire(one.document), {}), "demo")
+
+
 def test_a_dollar_that_is_left_is_a_dollar() -> None:
     one = stack(service("environment: {A: 'a$$B', C: $D}"), env={"D": "${E}"})
     assert posted(one).services["web"].environment == {"A": "a$B", "C": "${E}"}

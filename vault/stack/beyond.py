@@ -4,6 +4,7 @@ Pure; called by `vault.stack.convert_service`.  They mean what they mean to `doc
 refused, since nobody would want to do without it unknowingly.
 """
 
+from binascii import b2a_base64
 from collections.abc import Iterator
 from typing import Final
 
@@ -12,6 +13,8 @@ from msgspec.structs import replace
 from vault.model.container import AppArmorOpts, Mount, Privileges, SeccompOpts, SELinuxContext, TmpfsOptions
 from vault.stack import document as doc
 from vault.stack.errors import StackError
+from vault.stack.load import ReadValue
+from vault.stack.security_opt import halves
 from vault.stack.values import size
 
 SHM: Final = "/dev/shm"  # noqa: S108 - a mount point in the container
@@ -58,27 +61,30 @@ def _size(text: str) -> int:
         raise StackError(str(error)) from None
 
 
-def privileges(options: tuple[str, ...]) -> Privileges:
-    """Return what `security_opt` asks for.  Raises `StackError` for what cannot be honoured."""
+def privileges(options: tuple[str, ...], read_value: ReadValue) -> Privileges:
+    """Return what `security_opt` asks for.
+
+    Raises `StackError` for what cannot be honoured, and what `read_value` raises for the file of a seccomp profile.
+    """
     asked = Privileges()
     for option in options:
-        name, _, value = option.partition("=" if "=" in option.partition(":")[0] else ":")
-        match name, value:
-            case "no-new-privileges", _ if value in _SWITCHES:
+        match halves(option):
+            case "no-new-privileges", value if value in _SWITCHES:
                 asked = replace(asked, no_new_privileges=_SWITCHES[value])
             case "seccomp", "unconfined":
                 asked = replace(asked, seccomp=SeccompOpts(mode="unconfined"))
             case "seccomp", "builtin":
                 asked = replace(asked, seccomp=SeccompOpts(mode="default"))
-            case "seccomp", _:
-                raise StackError(f"security_opt {option}: a stack cannot bring a profile, use unconfined or builtin")
+            case "seccomp", file if file:
+                profile = b2a_base64(read_value(file).reveal(), newline=False).decode()
+                asked = replace(asked, seccomp=SeccompOpts(mode="custom", profile=profile))
             case "apparmor", "unconfined":
                 asked = replace(asked, apparmor=AppArmorOpts(mode="disabled"))
             case "apparmor", "docker-default":
                 asked = replace(asked, apparmor=AppArmorOpts(mode="default"))
             case "apparmor", _:
                 raise StackError(f"security_opt {option}: use docker-default or unconfined")
-            case "label", _:
+            case "label", value:
                 asked = replace(asked, selinux_context=_labelled(asked.selinux_context, option, value))
             case _:
                 raise StackError(f'invalid security_opt: "{option}"')

@@ -92,7 +92,9 @@ def convert(stack: Stack, namespace: str) -> Deployment:
     check_supported(document)
     check_dependencies(document)
     used = {name: document.networks.get(name, doc.Network()) for name in _used_networks(document)}
-    services = tuple(service_spec(stack_name, service, document) for service in document.services.values())
+    services = tuple(
+        service_spec(stack_name, service, document, stack.read_value) for service in document.services.values()
+    )
     for spec in services:
         _named("service", spec.name)
     return Deployment(

@@ -39,21 +39,27 @@ from vault.stack.dependencies import waiting_label
 from vault.stack.errors import StackError
 from vault.stack.forms import parse_cpus
 from vault.stack.image_name import tagged
+from vault.stack.load import ReadValue
 from vault.stack.namespace import IMAGE_LABEL, Namespace
 
 _NOT_USER_DEFINED = frozenset(("host", "none", "bridge", "default", ""))
 _RESTART_CONDITIONS = {"always": "any", "unless-stopped": "any", "on-failure": "on-failure"}
 
 
-def service_spec(namespace: Namespace, service: doc.Service, document: doc.Document) -> ServiceSpec:
-    """Return the spec of a service.  Raises `StackError`, which names the service, for what cannot be."""
+def service_spec(
+    namespace: Namespace, service: doc.Service, document: doc.Document, read_value: ReadValue
+) -> ServiceSpec:
+    """Return the spec of a service.
+
+    Raises `StackError`, which names the service, for what cannot be, and what `read_value` raises for a profile.
+    """
     try:
-        return _spec(namespace, service, document)
+        return _spec(namespace, service, document, read_value)
     except (StackError, ValueError) as error:
         raise StackError(f"service {service.name}: {error}") from None
 
 
-def _spec(namespace: Namespace, service: doc.Service, document: doc.Document) -> ServiceSpec:
+def _spec(namespace: Namespace, service: doc.Service, document: doc.Document, read_value: ReadValue) -> ServiceSpec:
     deploy = service.deploy
     labels = {
         **namespace.label(deploy.labels),
@@ -65,7 +71,7 @@ def _spec(namespace: Namespace, service: doc.Service, document: doc.Document) ->
         name=namespace.scope(service.name),
         labels=dict(sorted(labels.items())),
         task_template=TaskSpec(
-            container_spec=_container(namespace, service, document),
+            container_spec=_container(namespace, service, document, read_value),
             resources=_resources(deploy.resources),
             restart_policy=_restart_policy(service.restart, deploy.restart_policy),
             placement=_placement(deploy.placement),
@@ -79,7 +85,9 @@ def _spec(namespace: Namespace, service: doc.Service, document: doc.Document) ->
     )
 
 
-def _container(namespace: Namespace, service: doc.Service, document: doc.Document) -> ContainerSpec:
+def _container(
+    namespace: Namespace, service: doc.Service, document: doc.Document, read_value: ReadValue
+) -> ContainerSpec:
     add, drop = _capabilities(service.cap_add, service.cap_drop)
     return ContainerSpec(
         image=tagged(service.image),
@@ -90,7 +98,7 @@ def _container(namespace: Namespace, service: doc.Service, document: doc.Documen
         env=tuple(sorted(key if value is None else f"{key}={value}" for key, value in service.environment.items())),
         dir=service.working_dir,
         user=service.user,
-        privileges=privileges(service.security_opt),
+        privileges=privileges(service.security_opt, read_value),
         init=service.init,
         stop_signal=service.stop_signal,
         tty=service.tty,

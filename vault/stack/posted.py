@@ -19,6 +19,7 @@ from vault.stack.errors import NotLoaded, StackError
 from vault.stack.ignored import forbidden, warnings_for
 from vault.stack.load import NEWEST, Stack, document_of, minor_of, version_of
 from vault.stack.schema import Items, Keys, OneOf, Plain, Type
+from vault.stack.security_opt import profile_file
 from vault.stack.services import Context
 from vault.stack.tree import tree
 
@@ -64,7 +65,9 @@ def _extra_host(line: str) -> str:
 def files_of(document: Document) -> tuple[str, ...]:
     """Return the paths of the files that go with a document, once each, in its order."""
     objects = (*document.secrets.values(), *document.configs.values())
-    return tuple(dict.fromkeys(one.file for one in objects if one.file and not one.external))
+    options = (option for service in document.services.values() for option in service.security_opt)
+    files = (*(one.file for one in objects if not one.external), *map(profile_file, options))
+    return tuple(dict.fromkeys(file for file in files if file))
 
 
 def load_posted(document: Mapping[str, Any], files: Mapping[str, Plaintext]) -> Stack:

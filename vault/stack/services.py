@@ -16,6 +16,7 @@ from vault.stack.env_file import parse_env_file
 from vault.stack.errors import NotLoaded
 from vault.stack.forms import PublishedPort, parse_port
 from vault.stack.mounts import parse_volume
+from vault.stack.security_opt import with_profile_in
 from vault.stack.values import fields
 
 MAX_PORTS = 65_536  # Of one service; ranges unfold.
@@ -53,6 +54,7 @@ def load_service(name: str, value: Mapping[str, Any], context: Context) -> doc.S
         service,
         environment=_environment(service, context),
         volumes=tuple(_resolved(volume, context, where) for volume in service.volumes),
+        security_opt=tuple(with_profile_in(option, context.path) for option in service.security_opt),
     )
 
 
