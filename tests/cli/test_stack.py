@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import FakeDaemon, Request, Vault
+from tests.cli.conftest import FakeDaemon, Vault
 
 FILE = """
 services:
@@ -208,8 +208,9 @@ def test_ls_counts_services_by_stack(daemon: FakeDaemon, vault: Vault) -> None:
 
 
 def test_nothing_found_is_said_as_docker_says_it(daemon: FakeDaemon, vault: Vault) -> None:
-    for kind in ("services", "secrets", "configs", "networks", "tasks"):
+    for kind in ("services", "tasks"):
         daemon.on("GET", f"/{kind}", [])
+    daemon.refuse("DELETE", "/vault/v1/stacks/nosuch", 404, "stack nosuch not found")
     results = [vault("stack", word, "nosuch") for word in ("ps", "services", "rm")]
     assert [(result.code, result.out, result.err) for result in results] == [
         (1, "", "nothing found in stack: nosuch\n"),
@@ -218,21 +219,11 @@ def test_nothing_found_is_said_as_docker_says_it(daemon: FakeDaemon, vault: Vaul
     ]
 
 
-def test_rm_removes_services_first_and_networks_last_and_waits_for_tasks(daemon: FakeDaemon, vault: Vault) -> None:
-    def named(*names: str) -> Any:
-        def found(request: Request) -> list[dict[str, Any]]:
-            assert request.filters == {"label": ["com.docker.stack.namespace=demo"]}
-            return [{"ID": f"id-{name}", "Spec": {"Name": name}} for name in names]
-
-        return found
-
-    daemon.on("GET", "/services", named("demo_web", "demo_db"))
-    daemon.on("GET", "/secrets", named("demo_from_file"))
-    daemon.on("GET", "/configs", named())
-    daemon.on("GET", "/networks", [{"Name": "demo_default", "Id": "net"}])
+def test_rm_removes_a_stack_in_one_step_says_what_it_was_and_waits_for_tasks(daemon: FakeDaemon, vault: Vault) -> None:
+    kinds = {"demo_db": "service", "demo_web": "service", "demo_from_file": "secret", "demo_default": "network"}
+    changes = [{"action": "remove", "kind": kind, "name": name, "id": name} for name, kind in kinds.items()]
+    daemon.on("DELETE", "/vault/v1/stacks/demo", {"name": "demo", "revision": "0", "changes": changes})
     daemon.on("GET", "/tasks", [{"ID": "t"}], [])
-    for path in ("/services/id-demo_db", "/services/id-demo_web", "/secrets/id-demo_from_file", "/networks/net"):
-        daemon.on("DELETE", path, None)
     result = vault("stack", "rm", "--detach=false", "demo")
     assert (result.code, result.err) == (0, "")
     assert result.out == (
@@ -242,3 +233,19 @@ def test_rm_removes_services_first_and_networks_last_and_waits_for_tasks(daemon:
         "Removing network demo_default\n"
     )
     assert len(daemon.asked("GET", "/tasks")) == 2
+
+
+def test_rm_goes_on_after_a_stack_that_cannot_be_removed_and_fails_then(daemon: FakeDaemon, vault: Vault) -> None:
+    daemon.refuse("DELETE", "/vault/v1/stacks/used", 400, "secret used_x is in use by other")
+    changes = [{"action": "remove", "kind": "secret", "name": "free_x", "id": "x"}]
+    daemon.on("DELETE", "/vault/v1/stacks/free", {"name": "free", "revision": "0", "changes": changes})
+    result = vault("stack", "rm", "used", "free")
+    assert (result.code, result.out) == (1, "Removing secret free_x\n")
+    assert result.err == "failed to remove stack used: secret used_x is in use by other\n"
+
+
+@pytest.mark.parametrize("name", ["''", "a/b"])
+def test_rm_refuses_a_name_that_no_stack_can_have(daemon: FakeDaemon, vault: Vault, name: str) -> None:
+    result = vault("stack", "rm", "demo", name)
+    assert (result.code, result.err) == (1, f'invalid stack name: "{name}"\n')
+    assert daemon.requests == []

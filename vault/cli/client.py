@@ -60,9 +60,9 @@ class Client:
         """Send `body` as JSON and return the JSON answer; None if there is none."""
         return self.request("POST", path, query, body, headers)
 
-    def delete(self, path: str, **query: str | int | bool | None) -> None:
-        """Remove what is at `path`."""
-        self.request("DELETE", path, query)
+    def delete(self, path: str, **query: str | int | bool | None) -> Any:
+        """Remove what is at `path`; return the answer, None where there is nothing to say."""
+        return self.request("DELETE", path, query)
 
     def request(
         self, method: str, path: str, query: Query, body: object = None, headers: Mapping[str, str] | None = None

@@ -1,6 +1,7 @@
 """`vault stack`: ls, ps, services, rm; deploy and config have a module of their own."""
 
 import time
+from http import HTTPStatus
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ from vault.cli.command import Group, argument, command, option, switch
 from vault.cli.errors import ApiError, CommandError, joined
 from vault.cli.services.listing import COLUMNS, HEADERS, service_rows
 from vault.cli.shared_options import list_options, no_trunc_option, pass_client, show
+from vault.cli.stacks.shown import lines_of
 from vault.cli.table import FORMAT_HELP, natural_key
 from vault.cli.wire import filters
 
@@ -41,6 +43,14 @@ def stack_filter(name: str) -> list[tuple[str, str]]:
     if not name.strip(" \t\r\n\v\f\"'"):
         raise CommandError(f'invalid stack name: "{name}"')
     return [("label", f"{LABEL}={name}")]
+
+
+def stack_path(name: str) -> str:
+    """Return where the API has a stack.  Raises `CommandError` for a name that is none."""
+    stack_filter(name)
+    if "/" in name:
+        raise CommandError(f'invalid stack name: "{name}"')
+    return f"/vault/v1/stacks/{name}"
 
 
 @command("[OPTIONS]", name="ls", text="List stacks", aliases=("vault stack ls", "vault stack list"))
@@ -96,38 +106,31 @@ def services(client: Client, name: str, wanted: tuple[tuple[str, str], ...], for
 @switch("-d", "--detach", default=True, shown="true", text="Do not wait for stack removal")
 @pass_client
 def rm(client: Client, names: tuple[str, ...], detach: bool) -> None:
-    """Remove stacks: services first, then what they used."""
-    for name in names:
-        stack_filter(name)
+    """Remove stacks, each in one step."""
+    paths = {name: stack_path(name) for name in names}
     errors: list[CommandError] = []
-    for name in names:
-        if not _remove(client, name):
-            errors.append(CommandError(f"failed to remove some resources from stack: {name}"))
-        elif not detach:
+    for name, path in paths.items():
+        try:
+            _remove(client, name, path)
+        except ApiError as error:
+            errors.append(CommandError(f"failed to remove stack {name}: {error.message}"))
+            continue
+        if not detach:
             wait_for_tasks(client, name)
     joined(errors)
 
 
-def _remove(client: Client, name: str) -> bool:
-    query = filters(stack_filter(name))
-    found = [
-        (kind, sorted((item["Spec"]["Name"], item["ID"]) for item in client.get(f"/{kind}s", filters=query)))
-        for kind in ("service", "secret", "config")
-    ]
-    found.append(("network", sorted((item["Name"], item["Id"]) for item in client.get("/networks", filters=query))))
-    if not any(objects for _, objects in found):
+def _remove(client: Client, name: str, path: str) -> None:
+    """Remove a stack, all of it or nothing, and say what was removed."""
+    try:
+        answer = client.delete(path)
+    except ApiError as error:
+        if error.status != HTTPStatus.NOT_FOUND:
+            raise
         click.echo(f"Nothing found in stack: {name}", err=True)
-        return True
-    complete = True
-    for kind, objects in found:
-        for full_name, identifier in objects:
-            click.echo(f"Removing {kind} {full_name}")
-            try:
-                client.delete(f"/{kind}s/{identifier}")
-            except ApiError as error:
-                complete = False
-                click.echo(f"Failed to remove {kind} {identifier}: {error}", err=True)
-    return complete
+        return
+    for line in lines_of(answer["changes"]):
+        click.echo(line)
 
 
 def wait_for_tasks(client: Client, name: str) -> None:

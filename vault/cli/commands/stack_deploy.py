@@ -14,7 +14,7 @@ import click
 from vault.cli.client import Client
 from vault.cli.command import Kind, argument, command, option, switch
 from vault.cli.commands.service_create import auth_headers
-from vault.cli.commands.stack import stack_filter
+from vault.cli.commands.stack import stack_path
 from vault.cli.errors import ApiError, CommandError
 from vault.cli.shared_options import pass_client
 from vault.cli.stacks.request import request_of
@@ -121,11 +121,9 @@ def deploy(client: Client, /, name: str, files: tuple[str, ...], detach: bool | 
 
 def _post(client: Client, name: str, body: dict[str, Any]) -> Any:
     """Return the daemon's answer; what it has against the stack is said as a stack file's fault is."""
-    stack_filter(name)
-    if "/" in name:
-        raise CommandError(f'invalid stack name: "{name}"')
+    path = stack_path(name)
     try:
-        return client.post(f"/vault/v1/stacks/{name}", body)
+        return client.post(path, body)
     except ApiError as error:
         raise CommandError(error.message) if error.status in JUDGED else error from None
 
