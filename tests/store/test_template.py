@@ -3,11 +3,13 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from vault.crypto import Plaintext
 from vault.model.container import ContainerSpec
 from vault.model.service import TaskSpec
 from vault.model.task import Task
+from vault.store.expand import expanded
 from vault.store.template import MAX_BYTES, Context, TemplateFailed, render
 
 TASK = Task(
@@ -114,8 +116,25 @@ def test_a_template_is_filled_in(template: bytes, text: bytes) -> None:
         ("x{{end}}", "1: unexpected {{end}}"),
         ("{{else}}", "1: unexpected {{else}}"),
         ("{{if true}}{{else}}{{else}}{{end}}", "1: unexpected {{else}}"),
-        ("{{range .Service.Labels}}x{{end}}", "1: range is not supported: use if and with"),
-        ("{{$x := 1}}", "1: unexpected ':' in operand"),
+        (
+            "{{range .Task.Slot}}x{{end}}",
+            '1:8: executing "expansion" at <.Task.Slot>: range can\'t iterate over a value of type string',
+        ),
+        (
+            "{{range $i, $n := 3}}x{{end}}",
+            '1:18: executing "expansion" at <3>: a range over a number has one variable, not two',
+        ),
+        ('{{define "x"}}{{end}}', "1: define is not supported: use if, with and range"),
+        ("{{$x}}", '1: undefined variable "$x"'),
+        ("{{$x = 1}}", '1: undefined variable "$x"'),
+        ("{{if true}}{{$x := 1}}{{end}}{{$x}}", '1: undefined variable "$x"'),
+        ("{{.x := 1}}", "1: only a variable takes a value"),
+        ("{{$x, $y := 1}}", "1: can't give argument to non-function"),
+        ("".join(f"{{{{$x{number} := 1}}}}" for number in range(100)), "1: more than 100 variables"),
+        ("{{break}}", "1: {{break}} outside {{range}}"),
+        ("{{range 1}}{{else}}{{continue}}{{end}}", "1: {{continue}} outside {{range}}"),
+        ("{{range 1}}{{break 1}}{{end}}", "1: {{break}} outside {{range}}"),
+        ("{{range 1}}x", "1: unexpected EOF"),
         ('{{"\\z"}}', "1: a string has an unknown escape"),
         ("{{" + "(" * 200 + "1" + ")" * 200 + "}}", "1: parentheses are nested too deeply"),
         ("{{if 1}}" * 200, "1: branches are nested too deeply"),
@@ -150,6 +169,59 @@ def test_an_error_in_the_text_of_a_secret_says_only_where_it_is(template: bytes)
     assert "hunter2" not in error.value.message
 
 
+LABELLED = Context(task=replace(TASK, service_labels={"b": "2", "a": "1", "c": "3"}), node=NODE)
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        (b"{{range .Service.Labels}}<{{.}}>{{end}}", b"<1><2><3>"),
+        (b"{{range $value := .Service.Labels}}{{$value}}{{end}}", b"123"),
+        (b"{{range $key, $value := .Service.Labels}}{{$key}}={{$value}};{{end}}", b"a=1;b=2;c=3;"),
+        (b"{{range $i := 3}}{{$i}}{{.}} {{end}}{{range 0}}x{{else}}none{{end}}", b"00 11 22 none"),
+        (b"{{range len .Service.Labels}}{{$.Task.Slot}}{{else}}none{{end}}", b"222"),
+        (b"{{range 3}}{{range 2}}{{.}}{{end}}|{{end}}", b"01|01|01|"),
+        (b"{{range 9}}{{if eq . 1}}{{continue}}{{end}}{{if eq . 3}}{{break}}{{end}}{{.}}{{end}}!", b"02!"),
+        (b"{{range 2}}{{range 9}}{{if eq . 1}}{{break}}{{end}}{{.}}{{end}}-{{end}}", b"0-0-"),
+        (b"{{$last := 0}}{{range 3}}{{$last = .}}{{$inside := .}}{{end}}{{$last}}", b"2"),
+        (b"{{$x := 1}}{{if true}}{{$x := 2}}{{$x}}{{end}}{{$x}}", b"21"),
+        (b"{{$x := 1}}{{if true}}{{$x = 2}}{{end}}{{$x}}", b"2"),
+        (b"{{$s := .Service}}{{$s.Name}} {{$s.Labels.b}} {{with $x := .Node}}{{$x.ID}}{{.ID}}{{end}}", b"web 2 n1n1"),
+        (b"{{if $x := .Task.Slot}}{{$x}}{{else}}{{$x}}none{{end}}", b"2"),
+        (b"{{$s := `?`}}{{range $k, $v := .Service.Labels}}{{$s}}{{$k}}={{$v}}{{$s = `&`}}{{end}}", b"?a=1&b=2&c=3"),
+        (b"{{$i := 7}}{{range $i = 2}}{{end}}{{$i}}", b"1"),
+    ],
+)  # fmt: skip
+def test_a_range_repeats_its_text_for_each_value_in_the_order_of_the_keys(template: bytes, text: bytes) -> None:
+    assert filled(template, LABELLED) == text
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        b"{{range 1000000000}}{{end}}",
+        b"{{range 1000}}{{range 1000}}{{end}}{{end}}",
+        b'{{range 100000}}{{if eq (config "c") "x"}}{{end}}{{end}}',
+        b"{{range 100000}}{{range $.Service.Labels}}{{break}}{{end}}{{end}}",
+        b"{{range 999999}}{{continue}}{{end}}",
+    ],
+)
+def test_a_range_that_would_take_long_is_refused_after_a_moment(template: bytes) -> None:
+    labels = {str(number): "" for number in range(5_000)}
+    context = Context(task=replace(TASK, service_labels=labels), configs={"c": Plaintext(b"x" * 500_000)}, payload=True)
+    with pytest.raises(TemplateFailed, match="it would take too long: use fewer or shorter ranges"):
+        render(Plaintext(template), context)
+
+
+def test_the_templates_of_a_spec_share_what_they_may_cost() -> None:
+    variables = tuple(f"V{number}={{{{range 2000}}}}{{{{end}}}}" for number in range(3))
+    spec = TaskSpec(container_spec=ContainerSpec(env=variables[:2]))
+    assert expanded(replace(TASK, spec=spec), NODE).spec.container_spec.env == ("V0=", "V1=")
+    spec = TaskSpec(container_spec=ContainerSpec(env=variables))
+    with pytest.raises(TemplateFailed, match='expanding env "V2": template: expansion: it would take too long'):
+        expanded(replace(TASK, spec=spec), NODE)
+
+
 def test_a_value_that_is_quoted_again_and_again_has_its_bounds() -> None:
     context = Context(task=TASK, configs={"c": Plaintext(b"x" * 500_000)}, payload=True)
     with pytest.raises(TemplateFailed, match="it would become larger than 8 MiB"):
@@ -158,7 +230,8 @@ def test_a_value_that_is_quoted_again_and_again_has_its_bounds() -> None:
 
 PARTS = st.sampled_from(
     ["{{", "}}", "if ", "else", "end", "with ", ".Task.Slot", ".Service", "$", "(", ")", "|", '"', "`", "eq ", "1", " ",
-     "- ", " -", "\n", "true", "printf", "\\", "/*", "*/", "x"]
+     "- ", " -", "\n", "true", "range ", "$x", ":=", ",", "break", "continue", "printf", "\\", "/*", "*/", "x",
+     ".Service.Labels"]
 )  # fmt: skip
 
 
@@ -174,7 +247,20 @@ def test_any_template_is_filled_in_or_refused(text: bytes) -> None:
 
 @pytest.mark.parametrize(
     "part",
-    ["{{", '{{"', "{{(", "{{ .A ", "{{if 1}}", "{{true}}", "{{9", "{{-", "{{/*"],
+    [
+        "{{",
+        '{{"',
+        "{{(",
+        "{{ .A ",
+        "{{if 1}}",
+        "{{true}}",
+        "{{9",
+        "{{-",
+        "{{/*",
+        "{{range 1}}",
+        "{{$x := 1}}",
+        "{{$x, ",
+    ],
     ids=lambda part: part.strip("{"),
 )
 def test_what_is_long_and_wrong_is_refused_without_looking_at_it_again_and_again(part: str) -> None:

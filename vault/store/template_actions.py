@@ -1,10 +1,10 @@
 """One action of a template: its tokens, and what they say.
 
-Pure.  Used by `vault.store.template_syntax`.  Understood are pipelines of fields, functions and constants.
+Pure.  Used by `vault.store.template_syntax`.  Understood are pipelines of fields, variables, functions and constants.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from vault.store.template_values import TemplateFailed
@@ -13,9 +13,10 @@ MAX_DEPTH: Final = 100  # Of parentheses and of branches in one another.
 SPACE: Final = b" \t\r\n"
 _BLANK = re.compile(rb"[ \t\r\n]*")
 _TOKEN = re.compile(
-    rb"""(?:(?P<string>"(?:\\.|[^"\\])*"|`[^`]*`)|(?P<field>\$?(?:\.[A-Za-z_]\w*)+|\$|\.(?![\w.]))"""
-    rb"""|(?P<word>[A-Za-z_]\w*)|(?P<number>[-+]?\d{1,18}(?![\w.]))|(?P<sign>[|()]))"""
+    rb"""(?:(?P<string>"(?:\\.|[^"\\])*"|`[^`]*`)|(?P<field>\$\w*(?:\.[A-Za-z_]\w*)*|(?:\.[A-Za-z_]\w*)+|\.(?![\w.]))"""
+    rb"""|(?P<word>[A-Za-z_]\w*)|(?P<number>[-+]?\d{1,18}(?![\w.]))|(?P<sign>:=|[|(),=]))"""
 )
+_VARIABLE = re.compile(rb"\$[A-Za-z_]\w*")
 _ESCAPES = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b'"': b'"', b"\\": b"\\"}
 _KEYWORDS = frozenset(
     (b"if", b"with", b"else", b"end", b"range", b"define", b"template", b"block", b"break", b"continue")
@@ -46,7 +47,18 @@ class Source:
 
     def _shown(self, at: int, end: int) -> str:
         start = at  # A chain of fields is placed at its second part, and shown as a whole.
-        while start and self.text[start - 1 : start] not in (b" ", b"\t", b"\r", b"\n", b"(", b"|", b"{", b"-", b""):
+        while start and self.text[start - 1 : start] not in (
+            b" ",
+            b"\t",
+            b"\r",
+            b"\n",
+            b"(",
+            b"|",
+            b"{",
+            b"-",
+            b"=",
+            b"",
+        ):
             start -= 1
         return f"<{self.text[start:end].decode(errors='replace')}>"
 
@@ -60,10 +72,10 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Fields of the dot, of `$`, or of what a parenthesis gives."""
+    """Fields of the dot, of a variable, or of what a parenthesis gives."""
 
-    of: "Pipeline | None"  # None: the dot.
-    of_root: bool
+    of: "Pipeline | None"  # None: the dot, or the variable.
+    variable: str  # "$", "$x"; "" = none.
     names: tuple[str, ...]
     at: int
     end: int
@@ -86,6 +98,8 @@ class Pipeline:
     commands: tuple["Operand", ...]
     at: int
     end: int
+    sets: tuple[str, ...] = ()  # Variables that take the value; it is not printed then.
+    declares: bool = False  # They are new (`:=`), else they are there already (`=`).
 
 
 Operand = Constant | Fields | Call | Pipeline
@@ -120,12 +134,26 @@ class Action:
             return self._tokens.pop()[1]
         return None
 
-    def pipeline(self) -> Pipeline:
-        """Take all that is left."""
-        found = self._pipeline()
+    def pipeline(self, most_variables: int = 1) -> Pipeline:
+        """Take all that is left: a pipeline, and the variables that take its value."""
+        sets, declares = self._variables(most_variables)
+        found = replace(self._pipeline(), sets=sets, declares=declares)
         if self._tokens:
             raise self._source.parse_error(self._tokens[-1][2], "unexpected right paren")
         return found
+
+    def _variables(self, most: int) -> tuple[tuple[str, ...], bool]:
+        """Take `$x :=`, `$x =`, or for a range `$key, $value :=`; nothing when something else comes next."""
+        for count in range(1, most + 1):
+            tokens = [token[1] for token in self._tokens[: -2 * count - 1 : -1]]
+            names, signs = tokens[::2], tokens[1::2]
+            if len(signs) < count or signs[-1] not in (b":=", b"=") or signs[:-1] != [b","] * (count - 1):
+                continue
+            if not all(_VARIABLE.fullmatch(name) for name in names):
+                raise self._source.parse_error(self._place(), "only a variable takes a value")
+            del self._tokens[-2 * count :]
+            return tuple(name.decode() for name in names), signs[-1] == b":="
+        return (), False
 
     def _pipeline(self) -> Pipeline:
         at = self._place()
@@ -163,8 +191,8 @@ class Action:
             case "word":
                 return Call(text.decode(), (), at, end)
             case "field":
-                names = tuple(name.decode() for name in text.removeprefix(b"$").split(b".") if name)
-                return Fields(None, text.startswith(b"$"), names, _place_of(text, at), end)
+                first, *names = text.decode().split(".")
+                return Fields(None, first, tuple(name for name in names if name), _place_of(text, at), end)
         if text != b"(":
             raise self._source.parse_error(at, f"unexpected {text.decode()!r} in operand")
         self._depth += 1
@@ -179,7 +207,7 @@ class Action:
             _, chain, at, end = self._tokens[-1]
             if self._source.text[at - 1 : at] == b")" and chain != b".":
                 self._tokens.pop()
-                return Fields(inner, False, tuple(chain.decode().split(".")[1:]), at, end)
+                return Fields(inner, "", tuple(chain.decode().split(".")[1:]), at, end)
         return inner
 
     def _next_is(self, *signs: bytes) -> bool:

@@ -1,12 +1,13 @@
 """How a template is written: text with actions in braces, in the form Go's text/template gives them.
 
-Pure.  Used by `vault.store.template`.  Understood are actions that print, `if` and `with` with `else`, comments and
-trim marks; anything else is refused by name, never left in the text.
+Pure.  Used by `vault.store.template`.  Understood are actions that print or set a variable, `if`, `with` and `range`
+with `else`, comments and trim marks; anything else is refused by name, never left in the text.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
 from vault.store.template_actions import MAX_DEPTH, SPACE, Action, Pipeline, Source
@@ -18,25 +19,40 @@ _ACTION = re.compile(
 _COMMENT = re.compile(rb"/\*.*?\*/", re.DOTALL)
 
 
+class Word(StrEnum):
+    """What begins a branch."""
+
+    IF = "if"
+    WITH = "with"  # Like `if`, with the dot moved.
+    RANGE = "range"  # Once for each value there is, with the dot moved.
+
+
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """`if` or `with`: one part or the other."""
+    """One part or the other."""
 
+    word: Word
     condition: Pipeline
-    moves_dot: bool
     then: "tuple[Node, ...]"
     otherwise: "tuple[Node, ...]"
 
 
-Node = bytes | Pipeline | Branch
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """`break` or `continue`: the rest of a turn of the innermost range is left out."""
+
+    goes_on: bool  # With the next turn.
+
+
+Node = bytes | Pipeline | Branch | Leave
 
 
 @dataclass(slots=True)
 class _Open:
     """A branch that has yet to end."""
 
+    word: Word
     condition: Pipeline
-    moves_dot: bool
     at: int
     chained: bool  # It is the `else if` of the one below, and ends with it.
     then: list[Node] = field(default_factory=list)
@@ -49,7 +65,7 @@ class _Open:
 
     def branch(self) -> Branch:
         """Return it, ended."""
-        return Branch(self.condition, self.moves_dot, tuple(self.then), tuple(self.otherwise or ()))
+        return Branch(self.word, self.condition, tuple(self.then), tuple(self.otherwise or ()))
 
 
 def parse(source: Source) -> tuple[Node, ...]:
@@ -64,10 +80,12 @@ def parse(source: Source) -> tuple[Node, ...]:
             here.append(piece)
             continue
         match piece.keyword():
-            case b"if" | b"with" as word:
-                if len(stack) == MAX_DEPTH:
-                    raise source.parse_error(piece.at, "branches are nested too deeply")
-                stack.append(_Open(piece.pipeline(), word == b"with", piece.at, chained=False))
+            case b"if" | b"with" | b"range" as word:
+                _begin(source, stack, piece, Word(word.decode()))
+            case b"break" | b"continue" as word:
+                if not piece.is_done or all(one.word is not Word.RANGE or one.otherwise is not None for one in stack):
+                    raise source.parse_error(piece.at, f"{{{{{word.decode()}}}}} outside {{{{range}}}}")
+                here.append(Leave(word == b"continue"))
             case b"else":
                 _else(source, stack, piece)
             case b"end":
@@ -81,10 +99,17 @@ def parse(source: Source) -> tuple[Node, ...]:
             case None:
                 here.append(piece.pipeline())
             case word:
-                raise source.parse_error(piece.at, f"{word.decode()} is not supported: use if and with")
+                raise source.parse_error(piece.at, f"{word.decode()} is not supported: use if, with and range")
     if stack:
         raise source.parse_error(len(source.text), "unexpected EOF")
     return tuple(top)
+
+
+def _begin(source: Source, stack: list[_Open], piece: Action, word: Word, *, chained: bool = False) -> None:
+    if len(stack) == MAX_DEPTH:
+        raise source.parse_error(piece.at, "branches are nested too deeply")
+    condition = piece.pipeline(most_variables=2 if word is Word.RANGE else 1)
+    stack.append(_Open(word, condition, piece.at, chained=chained))
 
 
 def _else(source: Source, stack: list[_Open], piece: Action) -> None:
@@ -92,9 +117,7 @@ def _else(source: Source, stack: list[_Open], piece: Action) -> None:
         raise source.parse_error(piece.at, "unexpected {{else}}")
     stack[-1].otherwise = []
     if (word := piece.keyword()) in (b"if", b"with"):
-        if len(stack) == MAX_DEPTH:
-            raise source.parse_error(piece.at, "branches are nested too deeply")
-        stack.append(_Open(piece.pipeline(), word == b"with", piece.at, chained=True))
+        _begin(source, stack, piece, Word(word.decode()), chained=True)
     elif word is not None or not piece.is_done:
         raise source.parse_error(piece.at, "unexpected operand after {{else}}")
 

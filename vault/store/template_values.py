@@ -3,7 +3,7 @@
 Pure.  Used by `vault.store.template` and `template_functions`.  Strings are bytes: a secret may be anything.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Protocol
@@ -29,6 +29,27 @@ class Struct:
 
     type: str
     fields: Mapping[str, "Value"]
+
+
+class Budget:
+    """How much work templates may make in all, since a range repeats what is written once."""
+
+    def __init__(self, units: int) -> None:
+        """units: each is a value worked out, or a kibibyte or an entry of one."""
+        self._left = units
+
+    def spend(self, value: "Value") -> None:
+        """Take what a value costs.  Raises `TemplateFailed` when nothing is left."""
+        match value:
+            case bytes():
+                size = len(value) >> 10
+            case Mapping():
+                size = len(value)
+            case _:
+                size = 0
+        self._left -= 1 + size
+        if self._left < 0:
+            raise TemplateFailed("template: expansion: it would take too long: use fewer or shorter ranges")
 
 
 Value = bytes | int | bool | Struct | Mapping[str, str]
@@ -116,6 +137,16 @@ def field_of(value: Value, name: str) -> Value:
                 raise Refused(f'map has no entry for key "{name}"')
             return value[name].encode()
     raise Refused(f"can't evaluate field {name} in type {type_of(value)}")
+
+
+def turns_of(value: Value) -> Iterable[tuple[Value | None, Value]]:
+    """Return what a range goes through: keys, where there are some, and values.  Raises `Refused`."""
+    match value:
+        case Mapping():
+            return [(key.encode(), value[key].encode()) for key in sorted(value)]
+        case int() if not isinstance(value, bool):
+            return ((None, number) for number in range(value))
+    raise Refused(f"range can't iterate over a value of type {type_of(value)}")
 
 
 def type_of(value: Value) -> str:
