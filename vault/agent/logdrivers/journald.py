@@ -50,10 +50,10 @@ def entry(origin: Origin, line: LogLine) -> bytes:
     """Return one line as the journal's datagram."""
     at = datetime.fromtimestamp(line.at_ns // _SECOND_NS, UTC)
     fields = {
+        **{name: value.encode() for name, value in origin.fields.items()},  # A label may be called MESSAGE, too.
         "MESSAGE": line.data.removesuffix(b"\n"),
         "PRIORITY": _ERROR if line.stream == "stderr" else _INFO,
         "SYSLOG_TIMESTAMP": f"{at:%Y-%m-%dT%H:%M:%S}.{line.at_ns % _SECOND_NS:09d}Z".encode(),
-        **{name: value.encode() for name, value in origin.fields.items()},
     }
     return b"".join(_field(name.encode(), value) for name, value in fields.items())
 
