@@ -48,7 +48,7 @@ class Judge:
         self.addresses.committed(changes)
         self.containers.committed(who, before, after, changes)
         self.waiting.committed(changes)
-        self.updates.committed(who, changes)
+        self.updates.committed(who, before, after, changes)
         self.restarts.committed(who, before, after, changes)
 
     def decided(self, before: Snapshot | None, after: Snapshot, decision: Decision) -> None:

@@ -9,6 +9,7 @@ from tests.sim.judge import departures, oracle, placement
 from tests.sim.judge.depends import waits
 from tests.sim.judge.jobs import check_job
 from tests.sim.judge.restarts import STARTED
+from tests.sim.judge.updates import BACK, status_of
 from tests.sim.story import slot_of
 from vault.model.service import Service
 from vault.model.task import State, Task
@@ -125,6 +126,8 @@ def check_new(world: World, draft: Draft, task: Task) -> None:
     inherits = any(old.beside == task.beside for old in slot)
     if task.beside and not inherits and not world.judge.updates.starts_first(draft.service(service.id) or service):
         raise world.story.fail(f"{slot_of(task)} would run beside another, and its order forbids it", *about)
+    if any(map(oracle.is_wanted, slot)):
+        check_rollback(world, draft, task, slot)
     if service.is_global:
         node = draft.snap.nodes.get(str(task.slot_key))
         restarts = any(oracle.is_wanted(old) and old.state.terminal for old in slot)
@@ -132,6 +135,23 @@ def check_new(world: World, draft: Draft, task: Task) -> None:
             raise world.story.fail(f"{slot_of(task)} is made for a node that takes no new task", *about)
     elif service.spec.mode.replicated is not None and not slot:
         check_lowest(world, draft, task)
+
+
+def check_rollback(world: World, draft: Draft, task: Task, slot: list[Task]) -> None:
+    """What a rollback goes back from is not restarted when it ends: the rollback exchanges it in its turn."""
+    service = draft.service(task.service_id)
+    status = status_of(service) if service is not None else None
+    if status is None or status.state is not BACK or task.update_started_at == status.started_at:
+        return
+    if any(is_to_go_back(draft, old) for old in slot):
+        raise world.story.fail(f"{slot_of(task)} is restarted though a rollback is to come to it", slot_of(task))
+
+
+def is_to_go_back(draft: Draft, task: Task) -> bool:
+    """Whether a task has ended by itself, and is not what its service is to be."""
+    service = draft.service(task.service_id)
+    ended = oracle.is_wanted(task) and task.state.terminal
+    return ended and service is not None and oracle.outdated(draft.snap, service, task)
 
 
 def check_lowest(world: World, draft: Draft, task: Task) -> None:

@@ -184,6 +184,16 @@ def is_kept(old: Task, tasks: Iterable[Task]) -> bool:
     return any(other.beside == old.id and (is_wanted(other) or other.stays_down) for other in tasks)
 
 
+def is_old(snap: Snapshot, service: Service, task: Task, tasks: Iterable[Task] | None = None) -> bool:
+    """Return whether an update should have exchanged a task.  tasks: those of its slot, or more, if not as stored."""
+    if not outdated(snap, service, task):
+        return False
+    node = snap.nodes.get(task.node_id)
+    if service.is_global and node is not None and node.spec.availability == "pause":
+        return False
+    return not is_kept(task, snap.tasks_at(service.id, task.slot_key) if tasks is None else tasks)
+
+
 def is_satisfied(task: Task) -> bool:
     """Return whether a task did what it was for: it completed, and is not to do so again."""
     conditions = ("none", "on-failure") if task.job_iteration is None else ("none", "on-failure", "any", "")

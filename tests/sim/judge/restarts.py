@@ -97,6 +97,8 @@ class Restarts:
             raise self._world.story.fail(f"{slot} is replaced though its policy says no", *about)
         self._delay_s[new.id] = max(delay_s(self.basis, old) for old in replaced)
         self._held_s[new.id] = min(self._ended_s(old) + delay_s(self.basis, old) for old in replaced)
+        if new.desired_state in STARTED:
+            self._released(new)
         self._count(known, new, about)
 
     def _count(self, slot: Slot, new: Task, about: tuple[str, ...]) -> None:

@@ -80,7 +80,11 @@ def of_service(snap: Snapshot, service: Service) -> str | None:
     halts = status is not None and status.state in (*STOPPED, *IN_PROGRESS)
     if status is not None and status.state in IN_PROGRESS and ends_s(status) < inf:
         return f"the update of {service.id} has a deadline to come"
-    if not halts and not waits(snap, service) and (old := [task for task in live if is_old(snap, service, task)]):
+    if (
+        not halts
+        and not waits(snap, service)
+        and (old := [task for task in live if oracle.is_old(snap, service, task)])
+    ):
         return f"{slot_of(old[0])} is of an older spec"
     return None
 
@@ -112,14 +116,6 @@ def is_down(task: Task) -> bool:
     if policy.condition == "none" or oracle.is_satisfied(task):
         return True
     return bool(policy.max_attempts)
-
-
-def is_old(snap: Snapshot, service: Service, task: Task) -> bool:
-    """Whether an update should have exchanged a task."""
-    node = snap.nodes.get(task.node_id)
-    waits = service.is_global and node is not None and node.spec.availability == "pause"
-    kept = oracle.is_kept(task, snap.tasks_at(service.id, task.slot_key))
-    return oracle.outdated(snap, service, task) and not waits and not kept
 
 
 def of_task(snap: Snapshot, task: Task) -> str | None:

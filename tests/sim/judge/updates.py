@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from math import inf
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from tests.sim.judge import oracle
+from tests.sim.judge.depends import waits
 from tests.sim.story import slot_of
 from vault.model.ids import Kind
 from vault.model.service import Service, UpdateConfig, UpdateState, UpdateStatus
@@ -70,16 +72,25 @@ class Updates:
         self.ran_s: dict[str, float] = {}
         self.ended_s: dict[str, float] = {}
         self._ends_s: dict[str, float] = {}  # Service -> the deadline of its update in progress.
+        self._heir_of: dict[str, datetime] = {}  # Task that moved -> the update that had made the one before it.
+        self._beside: dict[str, Task] = {}  # Tasks that were started beside another and run.
+        self._respecified: set[str] = set()  # Services with another spec since the leader was at rest.
 
-    def committed(self, who: str, changes: Written) -> None:
+    def committed(self, who: str, before: Snapshot, after: Snapshot, changes: Written) -> None:
         """Follow a commit."""
         now_s = self._world.clock.now_s
         for (kind, object_id), old, new in changes:
             if kind is Kind.TASK:
                 if not isinstance(new, Task):
-                    self.ran_s.pop(object_id, None)
-                    self.ended_s.pop(object_id, None)
+                    for known in (self.ran_s, self.ended_s, self._heir_of, self._beside):
+                        known.pop(object_id, None)
                     continue
+                if old is None and new.update_started_at is None:
+                    self._inherits(before, after, new)
+                if new.beside and new.state is State.RUNNING and oracle.is_wanted(new):
+                    self._beside[object_id] = new
+                else:
+                    self._beside.pop(object_id, None)
                 if new.state is State.RUNNING:
                     self.ran_s.setdefault(object_id, now_s)
                 elif new.state.terminal:
@@ -90,6 +101,26 @@ class Updates:
                 self._ends_s[object_id] = ends
                 if isinstance(old, Service):
                     self._check_edge(who, old, new)
+                    if old.spec != new.spec:
+                        self._respecified.add(object_id)
+
+    def _inherits(self, before: Snapshot, after: Snapshot, new: Task) -> None:
+        """A task that moves though it has not ended is still its update's: the one in its place is waited for, too."""
+        for old in before.tasks_at(new.service_id, new.slot_key):
+            moved = after.tasks.get(old.id)
+            if moved is None or oracle.is_wanted(moved) or moved.state.terminal or not oracle.is_wanted(old):
+                continue
+            begun = self._made_by(old)
+            if begun is not None and old.spec_version == new.spec_version:
+                self._heir_of[new.id] = begun
+
+    def _made_by(self, task: Task) -> datetime | None:
+        """Return which update a task belongs to, by its beginning."""
+        return task.update_started_at or self._heir_of.get(task.id)
+
+    def _is_own(self, task: Task, status: UpdateStatus) -> bool:
+        """Whether a task belongs to an update."""
+        return task.spec_version == status.spec_version and self._made_by(task) == status.started_at
 
     def starts_first(self, service: Service) -> bool:
         """Whether an update in progress, or one that has stopped, lets a new task start before the old one stops."""
@@ -97,10 +128,32 @@ class Updates:
         return status is not None and config_of(service, status).order == "start-first"
 
     def at_rest(self, snap: Snapshot) -> None:
-        """The leader has nothing to do: no update has overrun its deadline."""
+        """The leader has nothing to do: no update has overrun its deadline, or is yet to begin; nobody waits to go."""
         for service_id, end_s in self._ends_s.items():
             if self._world.clock.now_s > end_s + LATE_S and service_id in snap.services:
                 raise self._world.story.fail(f"the update of {service_id} has overrun its deadline", service_id)
+        for task in self._beside.values():
+            old = snap.tasks.get(task.beside)
+            if old is not None and oracle.is_wanted(old):
+                raise self._world.story.fail(f"{slot_of(task)} keeps two tasks though the new one runs", slot_of(task))
+        if self._respecified:
+            self._check_begun(snap)
+
+    def _check_begun(self, snap: Snapshot) -> None:
+        """Services that have another spec are updated, unless no task is of an older one."""
+        for service_id in sorted(self._respecified):
+            service = snap.services.get(service_id)
+            if service is not None and waits(snap, service):
+                continue  # What it waits for comes first.
+            self._respecified.remove(service_id)
+            if service is None or service.is_job:
+                continue
+            status = status_of(service)
+            if status is not None and status.state not in DONE:
+                continue
+            for task in filter(attrgetter("live"), snap.tasks_of(service_id)):
+                if oracle.is_old(snap, service, task):
+                    raise self._world.story.fail(f"{slot_of(task)} is of an older spec and stays", slot_of(task))
 
     def decided(self, draft: Draft) -> None:
         """The leader has decided about updates: judge what they become by the tasks as they would be then."""
@@ -137,16 +190,14 @@ class Updates:
         now_s, config, snap = self._world.clock.now_s, config_of(service, status), draft.snap
         tasks = draft.tasks_of(service.id)
         for task in filter(attrgetter("live"), tasks):
-            node = snap.nodes.get(task.node_id)
-            waits = service.is_global and node is not None and node.spec.availability == "pause"
-            if oracle.outdated(snap, service, task) and not waits and not oracle.is_kept(task, tasks):
+            if oracle.is_old(snap, service, task, tasks):
                 raise self._world.story.fail(f"{service.id} is {status.state}, {slot_of(task)} is not", slot_of(task))
-            if is_own(task, status) and self.ran_s.get(task.id, now_s) > now_s - monitor_s(config):
+            if self._is_own(task, status) and self.ran_s.get(task.id, now_s) > now_s - monitor_s(config):
                 raise self._world.story.fail(
                     f"{service.id} is {status.state}, and {slot_of(task)} was not watched long enough", service.id
                 )
-        failed = [task for task in tasks if is_own(task, status) and self._failed(task, config)]
-        own = {task.slot_key for task in tasks if is_own(task, status)}
+        failed = [task for task in tasks if self._is_own(task, status) and self._failed(task, config)]
+        own = {task.slot_key for task in tasks if self._is_own(task, status)}
         if config.failure_action != "continue" and len(failed) > config.max_failure_ratio * len(own) + 1e-9:
             raise self._world.story.fail(f"{service.id} is {status.state} with {len(failed)} failures", service.id)
 
@@ -176,15 +227,21 @@ class Updates:
             return
         config = config_of(service, status)
         tasks = list(draft.snap.tasks_of(service.id))
-        failed = {task.id for task in tasks if is_own(task, status) and self._failed(task, config, as_noted=True)}
+        failed = {task.id for task in tasks if self._is_own(task, status) and self._failed(task, config, as_noted=True)}
         named = message.partition(";")[0].rpartition(" ")[2]
         if named not in failed:
             raise self._world.story.fail(f"the update of {service.id} fails by a task that did not", service.id)
         if named in draft.deletes:
             raise self._world.story.fail(f"the update of {service.id} names a task that is deleted", service.id)
-        slots = {task.slot_key for task in tasks if oracle.is_wanted(task) or task.stays_down}
-        if len(failed) < config.max_failure_ratio * len(slots) * 0.5:
+        slots = {task.slot_key for task in tasks if self._concerns(draft.snap, service, status, task)}
+        if len(failed) <= config.max_failure_ratio * len(slots):
             raise self._world.story.fail(f"the update of {service.id} fails by {len(failed)} tasks only", service.id)
+
+    def _concerns(self, snap: Snapshot, service: Service, status: UpdateStatus, task: Task) -> bool:
+        """Whether an update is about the slot of a task: it has exchanged that, or is to."""
+        if self._is_own(task, status):
+            return task.desired_state < State.REMOVE
+        return (oracle.is_wanted(task) or task.stays_down) and oracle.outdated(snap, service, task)
 
     def _failed(self, task: Task, config: UpdateConfig, *, as_noted: bool = False) -> bool:
         """Whether a task ended by itself before, or not long enough after, it was seen running.
@@ -205,7 +262,7 @@ class Updates:
         config, now_s = config_of(service, status), self._world.clock.now_s
         busy = 0
         for task in tasks:
-            if not is_own(task, status):
+            if not self._is_own(task, status):
                 continue
             if task.state.terminal and task.stop_asked_at is not None:
                 continue  # It moved: another is in hand in its place.
@@ -218,8 +275,3 @@ class Updates:
             busy += since_s is None or now_s < since_s + config.delay / 1e9
         if config.parallelism and busy > config.parallelism:
             raise self._world.story.fail(f"{service.id} has {busy} slots in hand, not {config.parallelism}", service.id)
-
-
-def is_own(task: Task, status: UpdateStatus) -> bool:
-    """Whether an update has made a task."""
-    return task.update_started_at == status.started_at and task.spec_version == status.spec_version
