@@ -13,7 +13,7 @@ import pytest
 from tests.sim.breaks import listed
 from tests.sim.history import play
 from tests.sim.story import LINES, Violation
-from vault.orchestrator import restart
+from vault.orchestrator.work import Work
 
 VAULT = Path(__file__).parents[2] / "vault"
 SEEDS = int(os.environ.get("VAULT_SIM_SEEDS", "40"))
@@ -46,7 +46,7 @@ def test_a_seed_plays_the_same_in_every_process() -> None:
 
 def test_a_violation_tells_its_seed_and_what_led_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks that do not wait for their predecessor to stop are seen, with the slot's own story."""
-    monkeypatch.setattr(restart, "_may_start", lambda work, key, task: True)
+    monkeypatch.setattr(Work, "may_run", lambda work, task: False)
     with pytest.raises(Violation) as caught:
         list(map(play, range(20)))
     lines = str(caught.value).splitlines()
