@@ -80,6 +80,15 @@ def test_a_service_that_is_being_rebalanced_is_not_begun_again() -> None:
     assert both == {"Moves": [], "Skipped": [{"Service": "web", "Reason": reason}]}
 
 
+def test_a_service_whose_update_has_yet_to_begin_is_not_rebalanced() -> None:
+    daemon = crowded()
+    shown = daemon.get("/services/web").json()
+    shown["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"] = "other"
+    daemon.post(f"/services/web/update?version={shown['Version']['Index']}", shown["Spec"])
+    answer = daemon.post("/vault/v1/services/web/rebalance")
+    assert (answer.status, answer.message.endswith("web cannot be rebalanced: it is being updated")) == (400, True)
+
+
 def test_what_is_even_is_left_alone() -> None:
     daemon = crowded(tasks=1)
     before = daemon.manager.store().committed.index

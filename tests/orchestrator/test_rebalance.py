@@ -220,6 +220,28 @@ def test_a_service_that_changed_since_the_plan_is_left_as_it_is() -> None:
     assert begun(world.snap, made.moves, made.versions, now_s=world.now_s) == ()
 
 
+def test_an_update_that_has_yet_to_begin_is_no_rebalance() -> None:
+    """It would be called one, and when it fails nothing would be rolled back."""
+    update = UpdateConfig(parallelism=1, failure_action="rollback")
+    world = crowded(spec(4, restart=AT_ONCE, update=update))
+    service = world.snap.services["web"]
+    wanted = spec(4, image="v2", restart=AT_ONCE, update=update)
+    world.write(Put(replace(service, spec=wanted, previous_spec=service.spec, update_status=None)))
+    made = plan(world.snap, world.snap.services.values(), onto=None, nodes=True, now_s=world.now_s)
+    assert (made.moves, made.skipped) == ((), (("web", "it is being updated"),))
+    world.settle()
+    assert world.status == ("updating", "update in progress")
+
+
+def test_tasks_that_a_changed_placement_leaves_where_they_are_may_move() -> None:
+    world = crowded(spec(4, restart=AT_ONCE))
+    world.update(spec(4, restart=AT_ONCE, constraints=("node.id != n9",)))
+    assert len({task.spec_version for task in world.wanted()} - {world.snap.services["web"].spec_version}) == 1
+    rebalance(world)
+    play(world, least=3)
+    assert running(world) == {"n1": 2, "n2": 2}
+
+
 def test_tasks_of_a_paused_node_stay_and_none_come() -> None:
     world = crowded(spec(4, restart=AT_ONCE))
     world.set_node("n1", availability("pause"))

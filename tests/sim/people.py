@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from msgspec.structs import replace
 
 from tests.sim import specs
 from tests.sim.images import BAD, kind_of
+from tests.sim.story import slot_of
 from tests.sim.world import World
 from vault.model.errors import VaultError
 from vault.model.ids import Kind
 from vault.model.node import NodeSpec
 from vault.model.secret import ConfigSpec, Secret, SecretSpec
 from vault.model.service import Replicated, RestartPolicy, Service, ServiceMode, ServiceSpec, UpdateConfig
+from vault.orchestrator.rebalancing import begun, plan
 from vault.store import rules, rules_cluster, rules_service
 from vault.store.changes import Change
 from vault.store.snapshot import Snapshot
 
 MOST_SERVICES = 6
 FEWEST_NODES, MOST_NODES = 3, 7
+
+
+Build = Callable[[Snapshot], Change | Sequence[Change]]
 
 
 class People:
@@ -39,18 +44,20 @@ class People:
         """The cluster as anybody can read it."""
         return self.world.store.snap
 
-    def write(self, words: str, about: str, build: Callable[[Snapshot], Change | Sequence[Change]]) -> bool:
+    def write(self, words: str, about: str | Sequence[str], build: Build) -> bool:
         """Send a request; return whether it was done."""
+
+        about = (about,) if isinstance(about, str) else about
 
         def changes(snap: Snapshot) -> Sequence[Change]:
             made = build(snap)
-            self.world.story.tell("somebody", words, about)
+            self.world.story.tell("somebody", words, *about)
             return made if isinstance(made, tuple | list) else (made,)
 
         try:
             return self.world.store.submit("somebody", changes)
         except VaultError as refusal:
-            self.world.story.tell("somebody", f"{words}: refused ({refusal})", about)
+            self.world.story.tell("somebody", f"{words}: refused ({refusal})", *about)
             return False
 
     def _number(self) -> int:
@@ -104,6 +111,8 @@ class People:
                     snap, service.id, spec, version=service.version.index, now_s=self.world.clock.now_s
                 ),
             )
+            if self.random.random() < 0.15:  # Before its update has begun, or just then.
+                self.world.clock.after(self.world.clock.between(0.0, 0.03), self.rebalance_service, service.id)
 
         self.world.clock.after(self.random.choice((0.0, 0.0, 1.0)), send)
 
@@ -125,6 +134,37 @@ class People:
                 service_id,
                 lambda snap: rules_service.removed_service(snap, service_id, now_s=self.world.clock.now_s),
             )
+
+    def rebalance_service(self, service_id: str | None = None) -> None:
+        """Spread a service, or some service, evenly."""
+        service_id = service_id or self._any(Kind.SERVICE)
+        if service_id in self.snap.services:
+            self.rebalance((self.snap.services[service_id],), onto=None, nodes=False)
+
+    def rebalance_nodes(self) -> None:
+        """Give all nodes, or one, their share."""
+        node_id = self._any(Kind.NODE) if self.random.random() < 0.3 else None
+        if node_id is None or self.snap.nodes[node_id].ready:
+            self.rebalance(self.snap.services.values(), onto=None if node_id is None else {node_id}, nodes=True)
+
+    def rebalance(self, services: Iterable[Service], *, onto: Collection[str] | None, nodes: bool) -> bool:
+        """Plan, and begin what was planned, at once or after a while: for services that are still as they were.
+
+        Return whether anything is to move.
+        """
+        snap = self.snap
+        made = plan(snap, services, onto=onto, nodes=nodes, now_s=self.world.clock.now_s)
+        self.world.judge.rebalances.planned(snap, made, onto)
+        moving = sorted({move.task.service_id for move in made.moves})
+        shown = ", ".join(f"{slot_of(move.task)} {move.task.node_id} -> {move.to}" for move in made.moves)
+
+        def send() -> None:
+            now_s = self.world.clock.now_s
+            self.write(f"rebalances: {shown}", moving, lambda snap: begun(snap, made.moves, made.versions, now_s=now_s))
+
+        if made.moves:
+            self.world.clock.after(self.random.choice((0.0, 0.0, 1.0)), send)
+        return bool(made.moves)
 
     # Secrets and configs.
 
@@ -176,25 +216,37 @@ class People:
     def set_availability(self) -> None:
         """Drain, pause or activate a node."""
         availability = self.random.choice(("active", "active", "pause", "drain"))
-        self.set_node(lambda spec: replace(spec, availability=availability))
+        if self.set_node(lambda spec: replace(spec, availability=availability)) and availability == "active":
+            self._rebalance_later()
+
+    def maintain(self) -> None:
+        """Drain a node for a while, and give it its share again."""
+        if (node_id := self._any(Kind.NODE)) is not None:
+            clock = self.world.clock
+            drains_s, serves_s = clock.between(2.0, 12.0), clock.between(0.2, 4.0)
+            self.set_node(lambda spec: replace(spec, availability="drain"), node_id)
+            clock.after(drains_s, self.set_node, lambda spec: replace(spec, availability="active"), node_id)
+            clock.after(drains_s + serves_s, self.rebalance_nodes)
 
     def set_label(self) -> None:
         """Give a node another label."""
         zone = self.random.choice("aabc")
         self.set_node(lambda spec: replace(spec, labels={"zone": zone}))
 
-    def set_node(self, change: Callable[[NodeSpec], NodeSpec]) -> None:
-        """Change what is said of some node."""
-        if (node_id := self._any(Kind.NODE)) is not None:
+    def set_node(self, change: Callable[[NodeSpec], NodeSpec], node_id: str | None = None) -> bool:
+        """Change what is said of a node, or of some; return whether anything was changed."""
+        node_id = node_id or self._any(Kind.NODE)
+        if node_id in self.snap.nodes:
             node = self.snap.nodes[node_id]
             spec = change(node.spec)
-            self.write(
+            return spec != node.spec and self.write(
                 f"sets {node_id}: {spec.availability}, {spec.labels}",
                 node_id,
                 lambda snap: rules_cluster.updated_node(
                     snap, node_id, spec, version=node.version.index, now_s=self.world.clock.now_s
                 ),
             )
+        return False
 
     def remove_node(self) -> None:
         """Remove a node, mostly one that is down."""
@@ -207,8 +259,18 @@ class People:
         """Let a new machine join."""
         if len(self.snap.nodes) < MOST_NODES and self.world.store.leader is not None:
             self.world.add_machine()
+            self._rebalance_later()
+
+    def _rebalance_later(self) -> None:
+        """Give a node that serves now, or again, its share."""
+        if self.random.random() < 0.7:
+            self.world.clock.after(self.world.clock.between(0.5, 8.0), self.rebalance_nodes)
 
     # At the end.
+
+    def level(self) -> bool:
+        """Give all nodes their share; return whether anything is to move."""
+        return self.rebalance(self.snap.services.values(), onto=None, nodes=True)
 
     def mend(self) -> None:
         """Give a good image to services whose tasks would otherwise end and be replaced for ever."""
@@ -243,11 +305,14 @@ ACTS: dict[Callable[[People], object], int] = {
     People.scale_service: 8,
     People.roll_back_service: 3,
     People.remove_service: 3,
+    People.rebalance_service: 3,
+    People.rebalance_nodes: 4,
     People.create_secret: 3,
     People.create_config: 2,
     People.remove_value: 3,
     People.rotate_secret: 4,
     People.set_availability: 6,
+    People.maintain: 5,
     People.set_label: 5,
     People.remove_node: 2,
     People.add_node: 2,

@@ -19,7 +19,7 @@ from vault.model.base import Shape, always
 from vault.model.errors import Conflict, FailedPrecondition
 from vault.model.node import Node
 from vault.model.service import Service
-from vault.orchestrator.rebalancing import Plan, begun, hindrance, plan
+from vault.orchestrator.rebalancing import Plan, begun, plan
 from vault.scheduler.rebalance import Move
 from vault.store.changes import Change
 from vault.store.snapshot import Snapshot
@@ -85,9 +85,9 @@ class Rebalance:
         """Move as few tasks of a service as it takes for it to be spread evenly."""
         snapshot = self.context.manager.store().committed
         service = find_service(snapshot, request.path_params["id"])
-        if reason := hindrance(service):
-            raise FailedPrecondition(f"service {service.spec.name} cannot be rebalanced: {reason}")
         made = await self._plan(snapshot, (service,), onto=None, nodes=False)
+        for name, reason in made.skipped:
+            raise FailedPrecondition(f"service {name} cannot be rebalanced: {reason}")
         moves = await self._begin(request, made)
         if made.moves and not moves:
             raise Conflict(f"service {service.spec.name} was changed meanwhile: try again")

@@ -8,6 +8,7 @@ on.  Called by the API, which plans beside the event loop: a plan looks at every
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -16,12 +17,16 @@ from vault.model.service import PlannedMove, Service, UpdateState, UpdateStatus
 from vault.model.task import State, Task
 from vault.orchestrator.dirty import host_ports
 from vault.orchestrator.progress import IN_PROGRESS, PAUSED, config_of, current_status
+from vault.orchestrator.update import is_due
+from vault.orchestrator.work import Work
 from vault.scheduler.fleet import Fleet
 from vault.scheduler.level import Movable, level
 from vault.scheduler.needs import Needs, needs_of
 from vault.scheduler.rebalance import Move, even_out
 from vault.store.changes import Put
 from vault.store.snapshot import Snapshot
+
+BEING_UPDATED: Final = "it is being updated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +52,7 @@ def plan(
     left: list[Movable] = []
     versions: dict[str, int] = {}
     for service in sorted(services, key=lambda service: service.id):
-        reason = hindrance(service)
+        reason = hindrance(service) or (BEING_UPDATED if is_to_be_updated(snap, service, now_s=now_s) else "")
         if reason:
             skipped.append((service.spec.name, reason))
             continue
@@ -73,10 +78,22 @@ def hindrance(service: Service) -> str:
         return "a global service has one task on every node that will do"
     status = current_status(service)
     if status is not None and status.state in IN_PROGRESS:
-        return "it is being rebalanced already" if status.moves else "it is being updated"
+        return "it is being rebalanced already" if status.moves else BEING_UPDATED
     if status is not None and status.state in PAUSED and not status.moves:
         return f"its {'update' if status.state is UpdateState.PAUSED else 'rollback'} is paused"
     return ""
+
+
+def is_to_be_updated(snap: Snapshot, service: Service, *, now_s: float) -> bool:
+    """Whether an update is due that has not begun yet: it is not to run, nor to fail, as a rebalance."""
+    if all(task.spec_version == service.spec_version for task in snap.tasks_of(service.id) if task.wanted):
+        return False
+    return is_due(Work(snap, service, now_s=now_s, new_id=no_id))
+
+
+def no_id() -> str:
+    """Refuse to make a task: a plan makes none."""
+    raise AssertionError("a plan makes no task")
 
 
 def begun(snap: Snapshot, moves: Iterable[Move], versions: Mapping[str, int], *, now_s: float) -> tuple[Put, ...]:

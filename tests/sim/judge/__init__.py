@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from tests.sim.judge.addresses import Addresses
@@ -12,6 +13,7 @@ from tests.sim.judge.containers import Containers
 from tests.sim.judge.decisions import check_decision
 from tests.sim.judge.nodes import check_nodes
 from tests.sim.judge.reasons import Waiting
+from tests.sim.judge.rebalances import Rebalances
 from tests.sim.judge.restarts import Restarts
 from tests.sim.judge.tasks import check_tasks
 from tests.sim.judge.updates import Updates
@@ -39,6 +41,8 @@ class Judge:
         self.waiting = Waiting(world)
         self.restarts = Restarts(world)
         self.updates = Updates(world)
+        self.rebalances = Rebalances(world)
+        self.counts: Counter[str] = Counter()  # How often was judged what seldom comes up.
 
     def committed(self, who: str, before: Snapshot, after: Snapshot, changes: Written) -> None:
         """Somebody's write was committed."""
@@ -49,6 +53,7 @@ class Judge:
         self.containers.committed(who, before, after, changes)
         self.waiting.committed(changes)
         self.updates.committed(who, before, after, changes)
+        self.rebalances.committed(who, before, after, changes)
         self.restarts.committed(who, before, after, changes)
 
     def decided(self, before: Snapshot | None, after: Snapshot, decision: Decision) -> None:

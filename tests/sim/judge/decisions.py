@@ -122,6 +122,7 @@ def check_new(world: World, draft: Draft, task: Task) -> None:
     asked = (service.spec.task_template, service.spec_version, service.job_iteration, opened)
     if asked != (task.spec, task.spec_version, task.job_iteration, task.host_ports):
         raise world.story.fail(f"{slot_of(task)} is made of another spec than its service's", *about)
+    world.judge.rebalances.check_new(draft, service, task)
     slot = list(draft.snap.tasks_at(task.service_id, task.slot_key))
     inherits = any(old.beside == task.beside for old in slot)
     if task.beside and not inherits and not world.judge.updates.starts_first(draft.service(service.id) or service):

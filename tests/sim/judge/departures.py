@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from tests.sim.judge import oracle
+from tests.sim.judge.rebalances import plan_of
 from tests.sim.story import slot_of
 from vault.model.service import Service
 from vault.model.task import State, Task
@@ -68,7 +69,7 @@ def may_go(world: World, draft: Draft, service: Service, old: Task) -> bool:
     if service.is_global and node is not None and not oracle.eligible(service, node):
         return True
     others = [one for one in draft.tasks_at(old) if one.id != old.id]
-    if not oracle.outdated(draft.snap, service, old):
+    if not oracle.outdated(draft.snap, service, old) and old.id not in plan_of(service):
         return any(one.beside == old.id and one.state is State.RUNNING for one in others)
     return has_successor(world, draft, service, old, others)
 

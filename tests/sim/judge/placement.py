@@ -33,7 +33,9 @@ def check_placed(world: World, draft: Draft, placed: list[Task]) -> None:
         if why := oracle.obstacle(task, node, beside):
             raise world.story.fail(f"{slot_of(task)} is placed on {node.id}: {why}", task.id, node.id)
     for task in {
-        (task.service_id, task.spec_version): task for task in placed if isinstance(task.slot_key, int)
+        (task.service_id, task.spec_version): task
+        for task in placed
+        if isinstance(task.slot_key, int) and task.aims_at != task.node_id
     }.values():
         check_spread(world, draft, on_nodes, task)
 

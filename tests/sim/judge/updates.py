@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tests.sim.judge import oracle
 from tests.sim.judge.depends import waits
+from tests.sim.judge.rebalances import plan_of
 from tests.sim.story import slot_of
 from vault.model.ids import Kind
 from vault.model.service import Service, UpdateConfig, UpdateState, UpdateStatus
@@ -164,7 +165,7 @@ class Updates:
             if a == b or b is None:
                 continue
             if b.state in DONE:
-                self._check_done(draft, new, b)
+                self._check_done(draft, old, new, b)
             elif b.state in STOPPED:
                 self._check_stopped(draft, new, b)
             elif a is not None and a.state is UPDATING and b.state is BACK:
@@ -177,6 +178,9 @@ class Updates:
             return
         begun, state = a.state if a else None, b.state if b else None
         if who == "somebody":
+            rebalances = b is not None and bool(b.moves) and (begun not in STOPPED or (a is not None and bool(a.moves)))
+            if state is UPDATING and rebalances and begun not in IN_PROGRESS:
+                return
             if state is not None and state is not BACK:
                 raise self._world.story.fail(f"a client set the update of {new.id} to {state}", new.id)
         elif begun is UPDATING and state is BACK:
@@ -185,11 +189,15 @@ class Updates:
         elif state is None or old.spec != new.spec or state not in EDGES[begun]:
             raise self._world.story.fail(f"the update of {new.id} went from {begun} to {state}", new.id)
 
-    def _check_done(self, draft: Draft, service: Service, status: UpdateStatus) -> None:
+    def _check_done(self, draft: Draft, old: Service, service: Service, status: UpdateStatus) -> None:
         """Every wanted task is of the new spec, and those that the update made have run as long as they are watched."""
         now_s, config, snap = self._world.clock.now_s, config_of(service, status), draft.snap
-        tasks = draft.tasks_of(service.id)
+        tasks, moves = draft.tasks_of(service.id), plan_of(old)
         for task in filter(attrgetter("live"), tasks):
+            if task.id in moves and not oracle.is_kept(task, tasks):
+                raise self._world.story.fail(
+                    f"{service.id} is rebalanced, {slot_of(task)} has not moved", slot_of(task)
+                )
             if oracle.is_old(snap, service, task, tasks):
                 raise self._world.story.fail(f"{service.id} is {status.state}, {slot_of(task)} is not", slot_of(task))
             if self._is_own(task, status) and self.ran_s.get(task.id, now_s) > now_s - monitor_s(config):
@@ -205,7 +213,7 @@ class Updates:
         self, draft: Draft, old: Service, new: Service, was: UpdateStatus, status: UpdateStatus
     ) -> None:
         """An update that failed goes back if it is to."""
-        if config_of(old, was).failure_action != "rollback":
+        if config_of(old, was).failure_action != "rollback" or was.moves:
             raise self._world.story.fail(f"{new.id} is rolled back though nobody asked for that", new.id)
         self._check_failed(draft, old, was, status.message)
 
@@ -214,7 +222,7 @@ class Updates:
         config = config_of(service, status)
         if config.failure_action == "continue" and LATE not in status.message:
             raise self._world.story.fail(f"the update of {service.id} stops though it is to go on", service.id)
-        rolls_back = config.failure_action == "rollback" and status.state is PAUSED
+        rolls_back = config.failure_action == "rollback" and status.state is PAUSED and not status.moves
         if rolls_back and "it cannot be rolled back" not in status.message:
             raise self._world.story.fail(f"the update of {service.id} stops, not rolled back", service.id)
         self._check_failed(draft, service, status, status.message)
