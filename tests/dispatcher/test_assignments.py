@@ -8,7 +8,7 @@ import pytest
 from vault.dispatcher.assignments import NodeView, difference, touched
 from vault.model.container import ContainerSpec
 from vault.model.ids import Kind
-from vault.model.secret import Config, ConfigReference, ConfigSpec, Secret, SecretReference, SecretSpec
+from vault.model.secret import Config, ConfigReference, ConfigSpec, Driver, Secret, SecretReference, SecretSpec
 from vault.model.service import TaskSpec
 from vault.model.task import State, Task, TaskStatus
 from vault.store.changes import Delete, Put
@@ -32,6 +32,7 @@ def world(*tasks: Task) -> Snapshot:
     objects = (
         Secret(id="s1", spec=SecretSpec(name="one")),
         Secret(id="s2", spec=SecretSpec(name="two")),
+        Secret(id="s3", spec=SecretSpec(name="three", driver=Driver(name="safe"))),
         Config(id="c1", spec=ConfigSpec(name="conf")),
         *tasks,
     )
@@ -118,7 +119,7 @@ def test_a_nodes_own_report_does_not_make_anybody_look_at_the_node() -> None:
 def test_no_node_that_has_to_be_told_something_is_left_out(seed: int) -> None:
     """Whatever happens to tasks, every node for which there is a difference is among those touched."""
     random = Random(seed)
-    nodes, states, secrets = ("", "n1", "n2", "n3"), tuple(State), ("s1", "s2")
+    nodes, states, secrets = ("", "n1", "n2", "n3"), tuple(State), ("s1", "s2", "s3")
     before = world()
     views = {node: NodeView() for node in nodes[1:]}
     for _ in range(40):

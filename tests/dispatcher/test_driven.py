@@ -129,6 +129,22 @@ def test_a_value_is_withdrawn_when_its_task_has_started_or_its_secret_is_gone() 
     run(story())
 
 
+def test_a_node_gives_a_value_back_as_soon_as_its_task_has_started() -> None:
+    """The task has its file by then: nobody else could ever want the value."""
+
+    async def story() -> None:
+        drivers, store = Drivers(), driven("t1")
+        drivers.answers["t1"].set_result(b"for t1")
+        async with Lead(store, drivers=drivers) as lead, lead.hand("n1") as hand:
+            await told(hand)
+            await asyncio.sleep(1)  # There is nothing more to tell.
+            store.put(task("t1", secrets=("s1",), state=State.STARTING))
+            assert (await hand.assignments()).remove_values == ((Kind.SECRET, "s1.t1"),)
+            assert len(drivers.asked) == 1
+
+    run(story())
+
+
 def test_a_driver_is_told_who_wants_the_secret() -> None:
     async def story() -> None:
         store = FakeStore(node("n1"))

@@ -9,7 +9,7 @@ from tests.orchestrator.world import World, spec
 from vault.model.container import HealthConfig
 from vault.model.depends import DEPENDS_LABEL
 from vault.model.ids import Kind
-from vault.model.service import ReplicatedJob, RestartPolicy, Service, ServiceMode, ServiceSpec
+from vault.model.service import ReplicatedJob, RestartPolicy, Service, ServiceMode, ServiceSpec, UpdateConfig
 from vault.model.task import State, Task
 from vault.store.changes import Delete, Put
 from vault.store.rules_service import new_service, rolled_back, updated_service
@@ -274,6 +274,20 @@ def test_the_way_back_is_never_barred() -> None:
     assert status is not None
     assert status.state.value == "rollback_started"
     assert world.met()
+
+
+def test_nor_is_it_barred_when_the_cluster_goes_back_by_itself() -> None:
+    """The spec before the update waited for a service that is not there; what failed is not to stay for that."""
+    world = Waiting(nodes=2)
+    world.create(web())
+    update = UpdateConfig(parallelism=1, failure_action="rollback")
+    world.post("web", web(waits="", image="v2", update=update, restart=ONCE))
+    world.observe(next(task for task in world.of("web") if task.spec.container_spec.image == "v2"), State.FAILED)
+    for task in world.tasks():
+        if not task.wanted and not task.state.terminal:
+            world.observe(task, State.SHUTDOWN)
+    (back,) = world.of("web")
+    assert (back.spec.container_spec.image, back.desired_state) == ("v1", State.RUNNING)
 
 
 def test_slots_that_are_filled_in_several_decisions_wait_as_well(monkeypatch: pytest.MonkeyPatch) -> None:

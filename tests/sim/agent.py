@@ -16,7 +16,7 @@ from vault.agent.executors.port import Exit, Phase
 from vault.agent.health import Health, HealthStatus, KeptHealth, Result, check_of, judged, wait_s
 from vault.agent.outbox import Outbox
 from vault.agent.step import UNHEALTHY, Action, Local, adopted, ending, next_action
-from vault.agent.values import ValueMissing, Values
+from vault.agent.values import ValueMissing, ValueNotGiven, Values
 from vault.crypto import Plaintext
 from vault.model.base import from_s
 from vault.model.ids import Kind
@@ -49,13 +49,14 @@ class Agent:
         self.released = False  # Removed from the cluster: it takes nothing more.
         self.session: Session | None = None
         self.tasks: dict[str, Local] = {}
-        self.values = Values(lambda sealed, message: VALUE)
+        self.values = Values(lambda sealed, message: Plaintext(sealed.payload) if sealed.payload else VALUE)
         self._found = set(machine.containers)  # What an earlier vaultd left, until a manager has spoken of it.
         self._jobs: dict[str, Job] = {}
         self._outbox = Outbox()
         self._seen: dict[str, TaskStatus] = {}
         self._sequence = -1
         self._reaped = False
+        self._named: set[str] | None = None  # Tasks of a full set that is still coming in.
         self._dial_soon()
 
     def die(self) -> None:
@@ -115,14 +116,19 @@ class Agent:
             session.breaks()
             return
         self._sequence = message.sequence
+        if message.full:
+            self._named = set()
         self.values.take(message)
         for task in message.put_tasks:
-            self._put(task, full=message.full)
+            self._put(task, full=self._named is not None)
         self._drop(message.remove_tasks)
-        if message.full:
-            named = {task.id for task in message.put_tasks}
-            self._drop([task_id for task_id in self.tasks if task_id not in named])
-            self._reap()
+        if self._named is not None:
+            self._named |= {task.id for task in message.put_tasks}
+            self._named -= set(message.remove_tasks)
+            if message.complete:
+                self._drop([task_id for task_id in self.tasks if task_id not in self._named])
+                self._named = None
+                self._reap()
 
     def _put(self, task: Task, *, full: bool) -> None:
         local = self.tasks.get(task.id)
@@ -249,9 +255,11 @@ class Agent:
         self.machine.images.add(task.spec.container_spec.image)
         try:
             secrets, configs = self.values.for_task(task, {})
-        except ValueMissing as error:
+        except (ValueMissing, ValueNotGiven) as error:
+            self.world.judge.values.lacks(task, given=not isinstance(error, ValueMissing))
             self._failed(task_id, State.REJECTED, error.message)
             return
+        self.world.judge.values.mounted(task, secrets)
         mounted = [(Kind.SECRET, str(i)) for i in secrets] + [(Kind.CONFIG, str(i)) for i in configs]
         self.machine.prepare(task, frozenset(mounted))
         self._later(task_id, Action.PREPARE, 0.02, self._prepared)

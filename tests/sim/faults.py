@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from tests.sim.driver import Mood
 from tests.sim.machine import Machine
 from tests.sim.world import World
 
@@ -61,6 +62,13 @@ class Faults:
         machine.slowness = self.random.choice((1.0, 1.0, 10.0))
         machine.distance = self.random.choice((1.0, 1.0, 20.0))
 
+    def trouble_driver(self) -> None:
+        """The driver of secrets has its troubles for a while."""
+        driver, mood = self.world.driver, self.random.choice((Mood.SLOW, Mood.FAILS, Mood.AWAY))
+        self.world.story.tell("driver", mood.value)
+        driver.mood = mood
+        self.clock.after(self.clock.between(0.5, 20.0), self.world.mend_driver)
+
     def refit(self) -> None:
         """A machine comes back with other resources and labels."""
         machine = self._machine()
@@ -83,6 +91,7 @@ class Faults:
         self.world.story.tell("everybody", "faults stop")
         self.world.faulty = False
         self.world.take_lead()
+        self.world.mend_driver()
         for _, machine in sorted(self.world.machines.items()):
             machine.slowness = machine.distance = 1.0
             self.world.boot(machine)
@@ -97,4 +106,5 @@ STRIKES: dict[Callable[[Faults], None], int] = {
     Faults.kill_agent: 3,
     Faults.slow: 2,
     Faults.refit: 1,
+    Faults.trouble_driver: 3,
 }

@@ -41,8 +41,8 @@ def trouble(world: World) -> None:
     """Let people and faults have their way, then mend everything."""
     clock, people, faults = world.clock, People(world), Faults(world)
     world.run(1.0)
-    for _ in range(2):
-        people.create_secret()
+    for driven in (False, False, True):
+        people.create_secret(driven)
     people.create_config()
     for _ in range(clock.random.randint(1, 4)):
         people.create_service()

@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from msgspec.structs import replace
 
-from tests.sim import specs
+from tests.sim import driver, specs
 from tests.sim.images import BAD, kind_of
 from tests.sim.story import slot_of
 from tests.sim.world import World
 from vault.model.errors import VaultError
 from vault.model.ids import Kind
 from vault.model.node import NodeSpec
-from vault.model.secret import ConfigSpec, Secret, SecretSpec
+from vault.model.secret import ConfigSpec, Driver, Secret, SecretSpec
 from vault.model.service import Replicated, RestartPolicy, Service, ServiceMode, ServiceSpec, UpdateConfig
 from vault.orchestrator.rebalancing import begun, plan
 from vault.store import rules, rules_cluster, rules_service
@@ -168,14 +168,12 @@ class People:
 
     # Secrets and configs.
 
-    def create_secret(self) -> str:
-        """Create a secret; return its id."""
-        secret_id = f"k{self._number()}"
-        self.write(
-            f"creates secret {secret_id}",
-            secret_id,
-            lambda snap: rules.new_secret(snap, secret_id, SecretSpec(name=secret_id)),
-        )
+    def create_secret(self, driven: bool | None = None) -> str:
+        """Create a secret, some with a driver; return its id, by whose letter the judges know which."""
+        driven = self.random.random() < 0.4 if driven is None else driven
+        secret_id = f"{'d' if driven else 'k'}{self._number()}"
+        spec = SecretSpec(name=secret_id, driver=Driver(name=driver.NAME) if driven else None)
+        self.write(f"creates secret {secret_id}", secret_id, lambda snap: rules.new_secret(snap, secret_id, spec))
         return secret_id
 
     def create_config(self) -> None:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from vault.dispatcher.assignments import NodeView, Wanted, difference
+from vault.dispatcher.assignments import NodeView, ValueKey, Wanted, answered, difference
+from vault.dispatcher.driven import Asked
+from vault.dispatcher.sealing import refused
 from vault.model.base import from_s
 from vault.model.task import State, TaskStatus
 from vault.rpc.messages import Assignments, Report, SealedValue
@@ -19,6 +21,7 @@ from vault.rpc.messages import Assignments, Report, SealedValue
 if TYPE_CHECKING:
     from tests.sim.agent import Agent
     from tests.sim.desk import Desk
+    from tests.sim.driver import Question
 
 GATHER_S = 0.05  # As `vault.dispatcher.session`.
 
@@ -32,9 +35,12 @@ class Session:
         self.node_id = agent.machine.id
         self.epoch = desk.leader.epoch
         self.view = NodeView()
+        self.asked: Asked[Question] = Asked(lambda wanted, snap: self.desk.world.driver.ask(self, wanted, snap))
+        self.passed_on: set[ValueKey] = set()  # Values that a driver gave.
         self.open = True
         self._clock = desk.clock
         self._sequence = 0
+        self._complete = False  # Whether the full set was told to its end.
         self._touched = False
         self._arrives_s = 0.0  # When the last message arrives; none overtakes another.
 
@@ -50,24 +56,36 @@ class Session:
             return
         snap = self.desk.world.store.snap
         after, told = difference(self.view, snap, self.node_id)
+        if unanswered := self.asked.ask(told.put_values, snap):
+            after, told = answered(self.view, after, told, unanswered, snap)
         message = Assignments(
             full=not self._sequence,
-            complete=True,
+            complete=self._complete or not unanswered,
             generation=1,
             counter=self.epoch,
             applies_to=self._sequence,
             sequence=self._sequence + 1,
             put_tasks=tuple(sorted(told.put_tasks, key=attrgetter("id"))),  # Sets are ordered anew in each process.
             remove_tasks=tuple(sorted(told.remove_tasks)),
-            put_values=tuple(map(sealed, sorted(told.put_values, key=attrgetter("key")))),
+            put_values=tuple(map(self._sealed, sorted(told.put_values, key=attrgetter("key")))),
             remove_values=tuple(sorted(told.remove_values)),
         )
         self.view = after
-        if message.empty and self._sequence:
+        if message.empty and (self._complete or unanswered):
             return
-        self._sequence += 1
+        self._sequence, self._complete = message.sequence, message.complete
         self.desk.world.judge.told(self.node_id, snap, message)
         self._carry(self.agent.take, self, message)
+
+    def _sealed(self, wanted: Wanted) -> SealedValue:
+        """Return a value as it travels, in the clear here; of those that are stored, the bytes are no matter."""
+        value = refused(wanted, "")
+        if wanted.task is None:
+            return value
+        answer = self.asked.answer(wanted.key)
+        self.asked.forget(wanted.key)
+        self.passed_on.add(wanted.key)
+        return replace(value, error=answer) if isinstance(answer, str) else replace(value, payload=answer.reveal())
 
     def report(self, report: Report) -> None:
         """Carry a report to the leader; it may come twice."""
@@ -108,11 +126,6 @@ class Session:
         """End, at both ends."""
         if self.open:
             self.open = False
+            self.asked.drop()
             self.desk.ended(self)
             self.agent.broken(self)
-
-
-def sealed(wanted: Wanted) -> SealedValue:
-    """Return a value as it travels; its bytes are no matter here."""
-    kind, known_by = wanted.key
-    return SealedValue(kind=kind, id=known_by, name=wanted.obj.spec.name, version=wanted.obj.version.index)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import count
 
 from tests.sim.clock import Clock
+from tests.sim.driver import Driver as SecretDriver
+from tests.sim.driver import Mood
 from tests.sim.judge import Judge
 from tests.sim.leader import Leader
 from tests.sim.machine import Machine
@@ -40,6 +42,7 @@ class World:
         self.machines: dict[str, Machine] = {}
         self.store = Store(self)
         self.judge = Judge(self)
+        self.driver = SecretDriver(self)
         self._ids = (f"t{number:024d}" for number in count(1))
         self.take_lead()
         self.store.submit("init", lambda snap: [Put(network("small", "10.1.0.0/28")), Put(network("large", ""))])
@@ -95,6 +98,12 @@ class World:
         if not machine.linked:
             self.story.tell("network", f"{machine.id} is back", machine.id)
             machine.linked = True
+
+    def mend_driver(self) -> None:
+        """Let the driver of secrets be well again."""
+        if self.driver.mood is not Mood.WELL:
+            self.story.tell("driver", Mood.WELL.value)
+            self.driver.mood = Mood.WELL
 
     def start_agent(self, machine: Machine) -> None:
         """Start vaultd where it does not run."""

@@ -6,7 +6,7 @@ live task that refers to it, and leaves with the last such task.
 """
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vault.model.ids import Kind
 from vault.model.secret import Config, Secret
@@ -86,6 +86,19 @@ def difference(view: NodeView, snap: Snapshot, node_id: str) -> tuple[NodeView, 
     )
 
 
+def answered(
+    view: NodeView, after: NodeView, told: Difference, unanswered: frozenset[ValueKey], snap: Snapshot
+) -> tuple[NodeView, Difference]:
+    """Return what may be told of a difference while some values have yet to come: their tasks wait with them."""
+    waiting = {task.id for task in told.put_tasks if unanswered.intersection(values_of(task, snap))}
+    now = replace(
+        told,
+        put_tasks=tuple(task for task in told.put_tasks if task.id not in waiting),
+        put_values=tuple(wanted for wanted in told.put_values if wanted.key not in unanswered),
+    )
+    return after.without(waiting, unanswered, told=view), now
+
+
 def needs_values(task: Task) -> bool:
     """Whether a task may read its secrets: it runs, or is still meant to."""
     if task.status.state > State.RUNNING:
@@ -125,7 +138,7 @@ def touched(before: Snapshot, after: Snapshot) -> Touched | None:
     for kind, object_id in keys:
         if kind is Kind.TASK:
             old, new = before.tasks.get(object_id), after.tasks.get(object_id)
-            if _concern(old) != _concern(new):
+            if _concern(old, before) != _concern(new, after):
                 nodes.update(task.node_id for task in (old, new) if task is not None and task.node_id)
         elif kind in (Kind.SECRET, Kind.CONFIG):
             if (before.get(kind, object_id) is None) is not (after.get(kind, object_id) is None):
@@ -172,8 +185,16 @@ def _told(task: Task) -> int:
     return task.desired_state.rank
 
 
-def _concern(task: Task | None) -> tuple[str, int, bool] | None:
+def _concern(task: Task | None, snap: Snapshot) -> tuple[str, int, bool, bool] | None:
     """Return all of a task that `difference` looks at; None when its node is to know nothing of it."""
     if task is None or not task.node_id or task.status.state < State.ASSIGNED:
         return None
-    return task.node_id, _told(task), needs_values(task)
+    return task.node_id, _told(task), needs_values(task), _has_own(task, snap)
+
+
+def _has_own(task: Task, snap: Snapshot) -> bool:
+    """Whether a task has yet to start, with a value that a driver gave for it alone."""
+    if task.status.state >= State.STARTING:
+        return False
+    secrets = (snap.secrets.get(reference.secret_id) for reference in task.spec.container_spec.secrets)
+    return any(secret is not None and secret.driven for secret in secrets)

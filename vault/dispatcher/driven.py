@@ -7,7 +7,7 @@ carries it is made, and never longer than its task may have it.
 import asyncio
 import logging
 from collections.abc import Callable, Collection
-from typing import Final, Protocol
+from typing import Final, Generic, Protocol, TypeVar
 
 from vault.crypto import Plaintext
 from vault.dispatcher.assignments import ValueKey, Wanted
@@ -33,22 +33,45 @@ class SecretDrivers(Protocol):
         ...
 
 
-class Driven:
-    """What one node's tasks get from drivers."""
+class Job(Protocol):
+    """A question to a driver."""
 
-    def __init__(self, drivers: SecretDrivers, wake: Callable[[], None]) -> None:
-        """wake: called when an answer is there, to make the next message."""
-        self._drivers = drivers
-        self._wake = wake
-        self._jobs: dict[ValueKey, asyncio.Task[Plaintext | str]] = {}
+    def done(self) -> bool:
+        """Whether there is an answer."""
+        ...
+
+    def result(self) -> Plaintext | str:
+        """Return the answer: a value, or why there is none."""
+        ...
+
+    def cancel(self) -> object:
+        """Ask no longer."""
+        ...
+
+
+JobT = TypeVar("JobT", bound=Job)
+
+
+class Asked(Generic[JobT]):
+    """Which values for one node's tasks drivers were asked for; how they are asked is the affair of `begin`."""
+
+    def __init__(self, begin: Callable[[Wanted, Snapshot], JobT]) -> None:
+        self._begin = begin
+        self._jobs: dict[ValueKey, JobT] = {}
+
+    @property
+    def under_way(self) -> frozenset[ValueKey]:
+        """What was asked for and not passed on yet."""
+        return frozenset(self._jobs)
 
     def ask(self, wanted: Collection[Wanted], snap: Snapshot) -> frozenset[ValueKey]:
         """Ask for what is wanted and was not asked for, drop the rest, and return what has no answer yet."""
         driven = {one.key: one for one in wanted if one.task is not None}
         for key in self._jobs.keys() - driven.keys():
             self._jobs.pop(key).cancel()
-        for key in driven.keys() - self._jobs.keys():
-            self._jobs[key] = asyncio.create_task(self._asked(driven[key], snap))
+        for key, one in driven.items():
+            if key not in self._jobs:
+                self._jobs[key] = self._begin(one, snap)
         return frozenset(key for key, job in self._jobs.items() if not job.done())
 
     def answer(self, key: ValueKey) -> Plaintext | str:
@@ -59,12 +82,26 @@ class Driven:
         """Drop an answer that was passed on."""
         self._jobs.pop(key, None)
 
-    async def close(self) -> None:
-        """Break off what is being asked."""
+    def drop(self) -> list[JobT]:
+        """Ask for nothing any more; return what was under way."""
         jobs, self._jobs = list(self._jobs.values()), {}
         for job in jobs:
             job.cancel()
-        await asyncio.gather(*jobs, return_exceptions=True)
+        return jobs
+
+
+class Driven(Asked[asyncio.Task[Plaintext | str]]):
+    """What one node's tasks get from the drivers of this manager."""
+
+    def __init__(self, drivers: SecretDrivers, wake: Callable[[], None]) -> None:
+        """wake: called when an answer is there, to make the next message."""
+        super().__init__(lambda wanted, snap: asyncio.create_task(self._asked(wanted, snap)))
+        self._drivers = drivers
+        self._wake = wake
+
+    async def close(self) -> None:
+        """Break off what is being asked."""
+        await asyncio.gather(*self.drop(), return_exceptions=True)
 
     async def _asked(self, wanted: Wanted, snap: Snapshot) -> Plaintext | str:
         secret, task = wanted.obj, wanted.task
@@ -83,9 +120,15 @@ class Driven:
                     "reason": error.message,
                 },
             )
-            return f"failed to get secret {secret.spec.name} from driver {secret.spec.driver.name}: {error.message}"
+            return why_none(secret, error)
         finally:
             asyncio.get_running_loop().call_soon(self._wake)  # By then this job is done.
+
+
+def why_none(secret: Secret, error: VaultError) -> str:
+    """Return what a task is told when a driver gave nothing."""
+    driver = secret.spec.driver.name if secret.spec.driver is not None else ""
+    return f"failed to get secret {secret.spec.name} from driver {driver}: {error.message}"
 
 
 def request_of(wanted: Wanted, snap: Snapshot) -> SecretRequest:

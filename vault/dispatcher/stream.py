@@ -6,13 +6,21 @@ task of the node refers to any more.  Networks come before the tasks that are on
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import Final, Protocol
 
 import msgspec
 
 from vault.crypto import Plaintext
-from vault.dispatcher.assignments import Difference, NodeView, ValueKey, Wanted, allowed, difference, values_of
+from vault.dispatcher.assignments import (
+    Difference,
+    NodeView,
+    ValueKey,
+    Wanted,
+    allowed,
+    answered,
+    difference,
+    values_of,
+)
 from vault.dispatcher.driven import Driven
 from vault.dispatcher.overlay_parts import OverlayView
 from vault.dispatcher.overlays import Overlays
@@ -156,14 +164,8 @@ class Stream:
         self._refers(after.refers)
         if not (unanswered := self._driven.ask(told.put_values, snap)):
             return after, told, False
-        waiting = {task.id for task in told.put_tasks if unanswered.intersection(values_of(task, snap))}
-        now = replace(
-            told,
-            put_tasks=tuple(task for task in told.put_tasks if task.id not in waiting),
-            put_values=tuple(wanted for wanted in told.put_values if wanted.key not in unanswered),
-        )
         self._waiting = True
-        return after.without(waiting, unanswered, told=self.view), now, True
+        return *answered(self.view, after, told, unanswered, snap), True
 
     async def _fill(self, draft: _Draft, told: Difference, sequence: int, snap: Snapshot) -> None:
         """Take as much into a message as it may hold: tasks in their order, the values of each before it."""

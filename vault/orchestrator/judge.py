@@ -82,6 +82,7 @@ def pause(work: Work, progress: Progress, reason: str) -> None:
 
 def roll_back(work: Work, progress: Progress, reason: str) -> None:
     """Put the former spec in force again; it has no spec before it then, so nobody goes back to the one that failed.
+    As when somebody asks for it, it waits for no other service.
 
     The rollback has as much time as the update had, unless its own settings say otherwise.
     """
@@ -95,4 +96,6 @@ def roll_back(work: Work, progress: Progress, reason: str) -> None:
     )
     previous = work.service.previous_spec
     assert previous is not None
-    work.put_service(replace(work.service, spec=previous, previous_spec=None, update_status=status))
+    work.put_service(
+        replace(work.service, spec=previous, previous_spec=None, update_status=status, dependencies_met=True)
+    )

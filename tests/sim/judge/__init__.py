@@ -17,7 +17,7 @@ from tests.sim.judge.rebalances import Rebalances
 from tests.sim.judge.restarts import Restarts
 from tests.sim.judge.tasks import check_tasks
 from tests.sim.judge.updates import Updates
-from tests.sim.judge.values import check_members, check_told
+from tests.sim.judge.values import Values, check_members, check_told
 from vault.rpc.messages import Assignments
 from vault.store.changes import AnyObject
 from vault.store.decision import Decision
@@ -42,6 +42,7 @@ class Judge:
         self.restarts = Restarts(world)
         self.updates = Updates(world)
         self.rebalances = Rebalances(world)
+        self.values = Values(world)
         self.counts: Counter[str] = Counter()  # How often was judged what seldom comes up.
 
     def committed(self, who: str, before: Snapshot, after: Snapshot, changes: Written) -> None:

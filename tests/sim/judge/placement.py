@@ -32,12 +32,23 @@ def check_placed(world: World, draft: Draft, placed: list[Task]) -> None:
         beside = oracle.holding(other for other in on_nodes[task.node_id].values() if other.id != task.id)
         if why := oracle.obstacle(task, node, beside):
             raise world.story.fail(f"{slot_of(task)} is placed on {node.id}: {why}", task.id, node.id)
+        if task.aims_at not in ("", node.id):
+            check_missed(world, draft, on_nodes, task)
     for task in {
         (task.service_id, task.spec_version): task
         for task in placed
         if isinstance(task.slot_key, int) and task.aims_at != task.node_id
     }.values():
         check_spread(world, draft, on_nodes, task)
+
+
+def check_missed(world: World, draft: Draft, on_nodes: OnNodes, task: Task) -> None:
+    """A task that a rebalance moves goes where it was to go, unless it does not fit there any more."""
+    aim = draft.snap.nodes.get(task.aims_at)
+    if aim is not None and not oracle.obstacle(task, aim, oracle.holding(on_nodes[aim.id].values())):
+        raise world.story.fail(
+            f"{slot_of(task)} is placed on {task.node_id}, not on {aim.id}", task.id, task.service_id
+        )
 
 
 def check_spread(world: World, draft: Draft, on_nodes: OnNodes, task: Task) -> None:

@@ -124,13 +124,14 @@ class Rebalances:
     def check_new(self, draft: Draft, service: Service, task: Task) -> None:
         """A task aims at a node exactly if a plan says that it is to go there."""
         plan = plan_of(draft.snap.services.get(service.id))
-        exchanged = [
-            old for old in draft.snap.tasks_at(task.service_id, task.slot_key)
-            if old.id in plan and oracle.is_wanted(old) and old.live
-        ]  # fmt: skip
-        aims = {plan[old.id] for old in exchanged}
+        slot = list(draft.snap.tasks_at(task.service_id, task.slot_key))
+        aims = {plan[old.id] for old in slot if old.id in plan and old.live}
         if task.aims_at and task.aims_at not in aims:
             raise self._world.story.fail(f"{slot_of(task)} aims at {task.aims_at}, which nobody planned", task.id)
+        status = service.update_status
+        own = status is not None and task.update_started_at == status.started_at
+        if aims and not task.aims_at and own and all(old.update_started_at != task.update_started_at for old in slot):
+            raise self._world.story.fail(f"{slot_of(task)} is to move to {aims}, and does not aim there", task.id)
 
 
 def begins(old: Service, new: Service) -> bool:

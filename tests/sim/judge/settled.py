@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tests.sim.judge import oracle
 from tests.sim.judge.depends import waits
 from tests.sim.judge.updates import IN_PROGRESS, STOPPED, ends_s, status_of
-from tests.sim.judge.values import used_on
+from tests.sim.judge.values import mounted_on, used_on
 from tests.sim.story import shown_change, slot_of
 from vault.agent.executors.port import Phase
 from vault.model.node import Node
@@ -183,8 +183,11 @@ def of_machine(snap: Snapshot, machine: Machine) -> str | None:
     held = set(machine.agent.values._kept)
     if held != used:
         return f"{machine.id} holds {sorted(held)}, its tasks use {sorted(used)}"
+    session = machine.agent.session
+    if session is not None and session.asked.under_way:
+        return f"for {machine.id} a driver is still asked for {sorted(session.asked.under_way)}"
     for task_id in running:
-        if machine.containers[task_id].values - used:
+        if machine.containers[task_id].values - mounted_on(snap, machine.id):
             return f"{machine.id} has mounted what its tasks do not use"
     return None
 

@@ -193,6 +193,8 @@ class Updates:
         """Every wanted task is of the new spec, and those that the update made have run as long as they are watched."""
         now_s, config, snap = self._world.clock.now_s, config_of(service, status), draft.snap
         tasks, moves = draft.tasks_of(service.id), plan_of(old)
+        if status.moves:
+            raise self._world.story.fail(f"{service.id} is {status.state}, and remembers what has moved", service.id)
         for task in filter(attrgetter("live"), tasks):
             if task.id in moves and not oracle.is_kept(task, tasks):
                 raise self._world.story.fail(
