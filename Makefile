@@ -14,7 +14,7 @@ help:
 	@echo 'make bench   measure, and compare with Docker Swarm where Docker Engine is at hand'
 	@echo 'make bench-cluster  the same for three managers and a worker: creates, fail-over, dead workers, drains'
 	@echo 'make bench-network  the same for overlay networks: requests along each way, names, starts'
-	@echo 'make bench-scale  the scheduler alone; a manager with a thousand simulated nodes: tasks assigned, nodes lost, memory'
+	@echo 'make bench-scale  the scheduler alone; all deciders; a manager with a thousand simulated nodes: tasks assigned, nodes lost, memory'
 	@echo 'make simulate  play 1,000 seeded histories of a cluster against the real deciders (docs/reliability.md)'
 	@echo 'make mutations break each decider on purpose and see that the simulator notices'
 	@echo 'make faults  break clusters in every way there is, by seed; goes on where it stopped (docs/reliability.md)'
@@ -51,6 +51,7 @@ bench-network: setup images
 
 bench-scale: setup images
 	$(BIN)/python -m bench.schedule
+	$(BIN)/python -m bench.control
 	$(BIN)/python -m bench.scale
 
 faults: setup images

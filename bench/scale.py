@@ -29,12 +29,16 @@ FILES = 65_536  # Open at one time: a socket for each node, and more while they 
 @click.option("--nodes", default=1000, show_default=True, help="Simulated nodes.")
 @click.option("--tasks", default=30_000, show_default=True, help="Tasks of all services together.")
 @click.option("--services", default=30, show_default=True, help="Services.")
-@click.option("--dying", default=100, show_default=True, help="Nodes that die at one moment.")
+@click.option("--dying", default=100, show_default=True, help="Nodes that die at one moment; 0 leaves it out.")
+@click.option("--steady", default=30.0, show_default=True, help="Seconds for which nothing changes; 0 leaves it out.")
+@click.option("--large/--no-large", default=True, help="Create and remove one service of all tasks, too.")
 @click.option("--rounds", default=1, show_default=True, help="Runs, each with a manager of its own.")
 @click.option("--write/--no-write", "write_document", default=False, help="Put the table into docs/performance.md.")
-def main(nodes: int, tasks: int, services: int, dying: int, rounds: int, write_document: bool) -> None:
+def main(
+    nodes: int, tasks: int, services: int, dying: int, steady: float, large: bool, rounds: int, write_document: bool
+) -> None:
     """Measure one manager of many simulated nodes."""
-    size = Size(nodes=nodes, tasks=tasks, services=services, dying=dying)
+    size = Size(nodes=nodes, tasks=tasks, services=services, dying=dying, steady_s=steady, large=large)
     measured = Measured()
     _many_files()
     for _ in range(rounds):

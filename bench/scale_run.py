@@ -23,7 +23,6 @@ ADDRESS: Final = "127.0.0.1:2377"
 LIMIT_S: Final = 300.0
 LOOK_S: Final = 0.1
 SAY_S: Final = 5.0
-STEADY_S: Final = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +33,8 @@ class Size:
     tasks: int
     services: int
     dying: int
+    steady_s: float = 30.0  # How long nothing changes.
+    large: bool = True  # Whether one service of all tasks is created and removed, too.
 
 
 class Manager:
@@ -86,6 +87,7 @@ class Scale:
         random = Random(1)  # noqa: S311  It spreads heartbeats.
         self.nodes = [SimulatedNode(number, self.ledger, random) for number in range(size.nodes)]
         self.tasks, self.services, self.dying = size.tasks, size.services, size.dying
+        self.steady_s, self.large = size.steady_s, size.large
         self.measured = measured
         self._say = say
         self._jobs: dict[str, asyncio.Task[None]] = {}
@@ -95,9 +97,14 @@ class Scale:
         try:
             await self._join()
             await self._assign()
-            await self._steady()
-            await self._die()
-            await self._remove()
+            if self.steady_s:
+                await self._steady()
+            if self.dying:
+                await self._die()
+            await self._remove([f"s{n}" for n in range(self.services)], "services removed", "their tasks gone")
+            if self.large:
+                await self._create_large()
+                await self._remove(["large"], "one service of all tasks removed", "all of its tasks gone")
         finally:
             for job in self._jobs.values():
                 job.cancel()
@@ -161,7 +168,7 @@ class Scale:
 
     async def _steady(self) -> None:
         before, begun = self.manager.processor_s(), time.monotonic()
-        await asyncio.sleep(STEADY_S)
+        await asyncio.sleep(self.steady_s)
         self._note(
             "cores in use when nothing changes", (self.manager.processor_s() - before) / (time.monotonic() - begun)
         )
@@ -188,15 +195,28 @@ class Scale:
         if sum(len(node.tasks) for node in living) < self.tasks:
             raise Failed("living nodes hold fewer tasks than there are")
 
-    async def _remove(self) -> None:
-        """Remove the services; wait until no living node has a task and the manager shows only those of dead ones."""
+    async def _create_large(self) -> None:
+        """Create one service of as many tasks as there were, and wait until all run."""
+        before, begun = self.manager.processor_s(), time.monotonic()
+        self.ledger.at_s.clear()
+        await self.manager.ask("POST", "/services/create", _service("large", self.tasks))
+        await self._until(self._all_filled, "tasks of the large service assigned")
+        self._note("tasks of one service assigned", max(self.ledger.at_s.values()) - begun)
+        await self._until(self._all_running, "tasks of the large service running")
+        await self._until_counted()
+        self._note("manager's processor time for one service", self.manager.processor_s() - before)
+        self._check()
+
+    async def _remove(self, names: list[str], removed: str, gone: str) -> None:
+        """Remove services; wait until no living node has a task and the manager shows only those of dead ones."""
         living = self.nodes[self.dying :]
-        begun = time.monotonic()
-        for number in range(self.services):
-            await self.manager.ask("DELETE", f"/services/s{number}")
-        self._note("services removed", time.monotonic() - begun)
+        before, begun = self.manager.processor_s(), time.monotonic()
+        for name in names:
+            await self.manager.ask("DELETE", f"/services/{name}")
+        self._note(removed, time.monotonic() - begun)
         await self._until(lambda: not any(node.tasks for node in living), "tasks gone")
-        self._note("tasks gone from living nodes", time.monotonic() - begun)
+        self._note(gone, time.monotonic() - begun)
+        self._note(f"manager's processor time until {gone}", self.manager.processor_s() - before)
         nodes = {node.node_id for node in living}
         if left := [task for task in await self.manager.ask("GET", "/tasks") if task.get("NodeID") in nodes]:
             raise Failed(f"{len(left)} tasks of removed services are left")

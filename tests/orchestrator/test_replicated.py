@@ -7,9 +7,11 @@ import pytest
 from tests.orchestrator.world import World, availability, spec
 from vault.model.ids import Kind
 from vault.model.task import State, Task
+from vault.orchestrator import leaving, reaper
+from vault.store import snapshot
 from vault.store.changes import Delete
 from vault.store.rules_service import removed_service
-from vault.store.snapshot import Snapshot
+from vault.store.snapshot import Ids, Snapshot, members
 
 
 def test_one_decision_takes_tasks_from_nothing_to_assigned() -> None:
@@ -150,9 +152,46 @@ def test_tasks_that_the_store_refused_are_made_all_the_same() -> None:
 def test_removing_a_service_of_many_tasks_asks_all_of_them_to_go_though_a_commit_holds_only_some() -> None:
     world = World()
     world.create(spec(2500))
-    assert len(removed_service(world.snap, "web", now_s=world.now_s)) < 2500
-    world.remove()
+    removed = removed_service(world.snap, "web", now_s=world.now_s)
+    assert len(removed) < 2500
+    world.write(*removed)
+    world.decide()
+    assert world.again_s == world.now_s
+    world.settle()
     assert world.wanted() == []
+
+
+def test_the_end_of_a_removed_service_s_task_costs_nothing_of_the_tasks_that_are_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, read = World(), 0
+    world.run(spec(600))
+    world.remove()
+
+    def counting(ids: Ids) -> list[str]:
+        nonlocal read
+        read += len(ids)
+        return members(ids)
+
+    for module in (snapshot, leaving, reaper):
+        monkeypatch.setattr(module, "members", counting)
+    world.observe(world.tasks()[0], State.SHUTDOWN)
+    assert len(world.tasks()) == 599
+    assert read < 10
+
+
+def test_many_tasks_that_end_at_once_are_deleted_in_several_decisions() -> None:
+    world = World()
+    world.run(spec(600))
+    world.remove()
+    for task in world.tasks():
+        world.observe(task, State.SHUTDOWN, settle=False)
+    deleted = [len(world.decide().changes)]
+    while world.tasks():
+        assert world.again_s == world.now_s  # Whatever becomes of what was decided.
+        deleted.append(len(world.decide().changes))
+    assert max(deleted) <= 256
+    assert sum(deleted) == 600
 
 
 def test_scaling_down_by_many_tasks_takes_the_highest_slots_in_several_decisions() -> None:

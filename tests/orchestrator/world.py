@@ -113,8 +113,8 @@ class World:
 
     def settle(self) -> None:
         """Decide until there is nothing to decide."""
-        for _ in range(60):
-            if not self.decide().changes:
+        for _ in range(200):
+            if not self.decide().changes and (self.again_s is None or self.again_s > self.now_s):
                 return
         raise AssertionError("there is always something to decide")
 

@@ -1,15 +1,19 @@
 """Snapshots: what a derived one shows, and what it refuses."""
 
+from random import Random
+
 import pytest
+from msgspec.structs import replace
+from rpds import HashTrieSet
 
 from vault.model.base import Version
 from vault.model.container import ContainerSpec
 from vault.model.ids import Kind
 from vault.model.secret import Secret, SecretReference, SecretSpec
 from vault.model.service import Endpoint, EndpointSpec, PortConfig, Service, ServiceSpec, TaskSpec
-from vault.model.task import Task
-from vault.store.changes import Delete, Put, Relied
-from vault.store.snapshot import Snapshot, Stale
+from vault.model.task import State, Task, TaskStatus
+from vault.store.changes import Delete, Put, Relied, kind_of
+from vault.store.snapshot import Snapshot, Stale, members
 
 
 def secret(object_id: str = "s1", name: str = "password", version: int = 0) -> Secret:
@@ -85,6 +89,61 @@ def test_tasks_are_found_by_service_slot_and_node() -> None:
     snap = snap.apply((Delete(Kind.TASK, "t1", 1),), index=2, now_s=1.0)
     assert {t.id for t in snap.tasks_on("n1")} == {"g1"}
     assert [t.id for t in snap.tasks_in("w", 1)] == []
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 100])
+def test_the_members_of_a_set_are_each_named_once(size: int) -> None:
+    ids = HashTrieSet(f"t{number}" for number in range(size))
+    assert sorted(members(ids)) == sorted(ids)
+    assert len(members(ids)) == size
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_indexes_after_many_changes_are_those_of_a_snapshot_made_at_once(seed: int) -> None:
+    """Most changes leave an object at its places in the indexes, and then the indexes are left alone."""
+    random, snap = Random(seed), Snapshot()
+    for index in range(1, 150):
+        made, number = random.choice((_some_task, _some_service, _some_secret)), random.randrange(5)
+        obj = made(random, number)
+        old = snap.get(kind_of(obj), obj.id)
+        version = 0 if old is None else old.version.index
+        gone = old is not None and random.random() < 0.3
+        change = Delete(kind_of(obj), obj.id, version) if gone else Put(replace(obj, version=Version(index=version)))
+        snap = snap.apply((change,), index=index, now_s=1.0)
+        everything = [obj for objects in snap.objects.values() for obj in objects.values()]
+        afresh = Snapshot().apply((Put(replace(obj, version=Version())) for obj in everything), index=1, now_s=1.0)
+        for name in ("names", "by_service", "by_slot", "by_node", "users", "publishers"):
+            assert dict(getattr(snap, name)) == dict(getattr(afresh, name)), name
+
+
+def _some_task(random: Random, number: int) -> Task:
+    nodes = ("", "n1", "n2")
+    return Task(
+        id=f"t{number}",
+        spec=TaskSpec(),
+        service_id=random.choice(("w", "g")),
+        slot=random.randrange(3),
+        node_id=random.choice(nodes),
+        numbered=random.random() < 0.5,
+        status=TaskStatus(state=random.choice(tuple(State))),
+    )
+
+
+def _some_service(random: Random, number: int) -> Service:
+    def spec() -> ServiceSpec:
+        secrets = tuple(SecretReference(secret_id=i) for i in random.sample(("a", "b", "c"), 2))
+        port = PortConfig(published_port=random.randrange(3))
+        return ServiceSpec(
+            name=f"s{number}{random.randrange(2)}",
+            task_template=TaskSpec(container_spec=ContainerSpec(secrets=secrets)),
+            endpoint_spec=EndpointSpec(ports=(port,)),
+        )
+
+    return Service(id=f"s{number}", spec=spec(), previous_spec=random.choice((None, spec())))
+
+
+def _some_secret(random: Random, number: int) -> Secret:
+    return secret(f"x{number}", f"x{number}{random.choice('aA')}{random.randrange(2)}")
 
 
 def test_the_difference_names_what_was_touched_and_nothing_else() -> None:

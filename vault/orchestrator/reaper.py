@@ -1,34 +1,54 @@
 """The reaper: tasks that are no longer wanted, and history beyond its limit, leave the store.
 
-Pure.  Called by `vault.orchestrator.rounds` as the stage after `services`.
+Pure but for a queue, which any snapshot can rebuild.  Called by `vault.orchestrator.rounds` as the stage after
+`services`.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 
 from vault.model.ids import Kind, NewID
 from vault.model.service import Service
 from vault.model.task import State, Task
 from vault.orchestrator.progress import IN_PROGRESS, PAUSED, is_own
-from vault.orchestrator.work import made
+from vault.orchestrator.work import SlotKey, made
 from vault.store.changes import Delete
 from vault.store.decision import Decision
-from vault.store.snapshot import Key, Snapshot
+from vault.store.snapshot import NO_IDS, Key, Snapshot, members
 
 DEFAULT_LIMIT = 5
+MAX_DELETED = 256  # Tasks in one decision,
+MAX_LOOKS = 1_000  # and so many looked at for it, about 5 ms.
 
 
-def reap(snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
-    """Return the tasks to delete, of the slots that changed, and of services whose limit or update may be another."""
-    ids = snap.tasks if changed is None else concerned(snap, changed)
-    touched = [task for task in map(snap.tasks.get, ids) if task is not None]
-    doomed = {task.id: task for task in touched if task.desired_state is State.REMOVE and has_ended(task)}
-    for service_id, key in {(task.service_id, task.slot_key) for task in touched}:
-        service = snap.services.get(service_id)
-        if service is not None and (limit := limit_of(snap, service)) >= 0:
-            tasks = list(snap.tasks_at(service_id, key))
-            if len(tasks) > limit:
-                doomed.update((task.id, task) for task in beyond_limit(service, tasks, limit))
-    return Decision(changes=tuple(Delete(Kind.TASK, task.id, task.version.index) for _, task in sorted(doomed.items())))
+class Reaper:
+    """Looks at the slots of tasks that changed, and at all of a service whose limit or update may be another."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, None] = {}  # Tasks to look at.
+
+    def __call__(self, snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
+        """Return the tasks to delete, as many as one decision takes."""
+        if changed is None:
+            self._ids = {}
+        self._ids.update(dict.fromkeys(sorted(snap.tasks if changed is None else concerned(snap, changed))))
+        doomed: dict[str, Task] = {}
+        seen: set[tuple[str, SlotKey]] = set()
+        for task_id in list(islice(self._ids, MAX_LOOKS)):
+            if len(doomed) >= MAX_DELETED:
+                break
+            del self._ids[task_id]
+            if (task := snap.tasks.get(task_id)) is None:
+                continue
+            if task.desired_state is State.REMOVE and has_ended(task):
+                doomed[task_id] = task
+            if (slot := (task.service_id, task.slot_key)) not in seen:
+                seen.add(slot)
+                doomed.update((old.id, old) for old in too_old(snap, *slot))
+        return Decision(
+            changes=tuple(Delete(Kind.TASK, task.id, task.version.index) for _, task in sorted(doomed.items())),
+            ask_again_s=now_s if self._ids else None,
+        )
 
 
 def concerned(snap: Snapshot, changed: set[Key]) -> Iterator[str]:
@@ -37,7 +57,16 @@ def concerned(snap: Snapshot, changed: set[Key]) -> Iterator[str]:
         if kind is Kind.TASK:
             yield object_id
         elif kind is Kind.SERVICE:
-            yield from snap.by_service.get(object_id, ())
+            yield from members(snap.by_service.get(object_id, NO_IDS))
+
+
+def too_old(snap: Snapshot, service_id: str, key: SlotKey) -> list[Task]:
+    """Return the tasks of a slot beyond what is kept of its history."""
+    service = snap.services.get(service_id)
+    if service is None or (limit := limit_of(snap, service)) < 0:
+        return []
+    tasks = list(snap.tasks_at(service_id, key))
+    return beyond_limit(service, tasks, limit) if len(tasks) > limit else []
 
 
 def has_ended(task: Task) -> bool:

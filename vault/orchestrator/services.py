@@ -8,21 +8,19 @@ from collections import deque
 from collections.abc import Iterable
 from math import inf
 
-from vault.model.base import from_s
 from vault.model.ids import Kind, NewID
 from vault.model.service import Service
-from vault.model.task import State
 from vault.orchestrator import depends, exchange, global_, jobs, judge, replicated, restart, update
 from vault.orchestrator.job_slots import JobBook
+from vault.orchestrator.leaving import Leaving
 from vault.orchestrator.progress import Progress
-from vault.orchestrator.work import SlotKey, Work, asked_to_stop
-from vault.store.changes import Atomic, Change, Put
+from vault.orchestrator.work import SlotKey, Work
+from vault.store.changes import Atomic, Change
 from vault.store.decision import Decision
 from vault.store.snapshot import Key, Snapshot
 
 MAX_LOOKS = 2_000  # Tasks looked at in one decision, about 10 ms; what is left over follows in the next.
 MAX_CHANGES = replicated.MAX_NEW
-MAX_STOPPED = 512  # Tasks of a removed service that are asked to go in one decision.
 
 
 class Services:
@@ -34,12 +32,13 @@ class Services:
         self._waiting = depends.Waiting()
         self._updates = update.Updates()
         self._books: dict[str, JobBook] = {}  # Job -> which of its slots have room.
+        self._leaving = Leaving()
 
     def __call__(self, snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
         """Return what brings the services concerned nearer to their specs."""
         if changed is None:
             self._empty, self._books = {}, {}
-            self._updates = update.Updates()
+            self._updates, self._leaving = update.Updates(), Leaving()
             self._due_s = {service_id: {None: now_s} for service_id in {*snap.services, *snap.by_service}}
         else:
             for service_id, key in concerned(snap, changed):
@@ -57,16 +56,12 @@ class Services:
                 break
             service = snap.services.get(service_id)
             keys = None if service is None or self._is_whole(service, due) else [key for key in due if key is not None]
-            looks += len(due) if keys is not None else 1 + len(snap.by_service.get(service_id, ()))
             if service is None:
-                self._empty.pop(service_id, None)
-                self._updates.forget(service_id)
-                self._books.pop(service_id, None)
-                stopped = _remove_tasks(snap, service_id, now_s)
-                changes.extend(stopped)
-                if len(stopped) < MAX_STOPPED:
-                    del self._due_s[service_id]
+                self._forget(service_id)
+                self._leaving.note(snap, service_id, due)
+                looks += len(due)
             else:
+                looks += len(due) if keys is not None else 1 + len(snap.by_service.get(service_id, ()))
                 work = look(Work(snap, service, keys, now_s=now_s, new_id=new_id), self._updates, self._books)
                 changes.extend(work.changes())
                 self._note(work, now_s)
@@ -76,9 +71,16 @@ class Services:
             whole_first = None in self._due_s.get(service_id, ())  # What is to be filled may be another matter by now.
             if service_id in self._empty and not whole_first and len(changes) < MAX_CHANGES:
                 changes.extend(self._fill(snap, service_id, now_s, new_id))
+        changes.extend(self._leaving.ask(snap, now_s))
         asks = [at_s for due_of in self._due_s.values() for at_s in due_of.values()]
-        asks += [now_s] * bool(self._empty)
+        asks += [now_s] * bool(self._empty or self._leaving)
         return Decision(changes=tuple(changes), ask_again_s=min(asks, default=None))
+
+    def _forget(self, service_id: str) -> None:
+        """Drop what is known of a service that is gone."""
+        self._updates.forget(service_id)
+        for known in (self._due_s, self._empty, self._books):
+            known.pop(service_id, None)
 
     def _is_whole(self, service: Service, due: list[SlotKey | None]) -> bool:
         """Whether a service must be looked at as a whole: it changed, or earlier looks did not find what is known."""
@@ -166,10 +168,3 @@ def needs_whole(work: Work, progress: Progress | None, *, begins: bool) -> bool:
     if progress is None and begins and update.is_due(work):
         return True
     return not work.service.is_global and any(map(work.misses, work.keys or ()))
-
-
-def _remove_tasks(snap: Snapshot, service_id: str, now_s: float) -> list[Change | Atomic]:
-    """Return what asks tasks of a service that is no more to go, a part of them when there are many."""
-    now = from_s(now_s)
-    left = sorted(task.id for task in snap.tasks_of(service_id) if task.desired_state < State.REMOVE)[:MAX_STOPPED]
-    return [Put(asked_to_stop(snap.tasks[task_id], now, State.REMOVE)) for task_id in left]

@@ -126,17 +126,17 @@ class Snapshot:
     def tasks_of(self, service_id: str) -> Iterator[Task]:
         """Return the tasks of a service, in no order."""
         tasks = self.tasks
-        return (tasks[task_id] for task_id in self.by_service.get(service_id, NO_IDS))
+        return (tasks[task_id] for task_id in members(self.by_service.get(service_id, NO_IDS)))
 
     def tasks_on(self, node_id: str) -> Iterator[Task]:
         """Return the tasks assigned to a node, in no order."""
         tasks = self.tasks
-        return (tasks[task_id] for task_id in self.by_node.get(node_id, NO_IDS))
+        return (tasks[task_id] for task_id in members(self.by_node.get(node_id, NO_IDS)))
 
     def tasks_in(self, service_id: str, slot: int, node_id: str = "") -> Iterator[Task]:
         """Return the tasks of one slot (replicated), or of slot 0 and a node (global)."""
         tasks = self.tasks
-        return (tasks[task_id] for task_id in self.by_slot.get((service_id, slot, node_id), NO_IDS))
+        return (tasks[task_id] for task_id in members(self.by_slot.get((service_id, slot, node_id), NO_IDS)))
 
     def tasks_at(self, service_id: str, key: int | str) -> Iterator[Task]:
         """Return the tasks of one slot, named as in `Task.slot_key`."""
@@ -145,12 +145,12 @@ class Snapshot:
     def services_using(self, kind: Kind, object_id: str) -> Iterator[Service]:
         """Return the services whose spec, or previous spec, refers to a secret, config or network."""
         services = self.services
-        return (services[service_id] for service_id in self.users.get((kind, object_id), NO_IDS))
+        return (services[service_id] for service_id in members(self.users.get((kind, object_id), NO_IDS)))
 
     def services_publishing(self, number: int, protocol: str) -> Iterator[Service]:
         """Return the services that publish a port, or were given it, in either mode."""
         services = self.services
-        return (services[service_id] for service_id in self.publishers.get((number, protocol), NO_IDS))
+        return (services[service_id] for service_id in members(self.publishers.get((number, protocol), NO_IDS)))
 
     def changed_since(self, before: Snapshot) -> set[Key] | None:
         """Return the objects touched between `before` and this snapshot, or more; None = too long ago to tell."""
@@ -208,26 +208,23 @@ class Draft:
             found = self.objects[relied.kind].get(relied.id)
             if (0 if found is None else found.version.index) != relied.version:
                 raise Stale(relied.kind, relied.id)
-        if old is not None:
-            self.unindex(kind, old)
-        if isinstance(change, Put):
-            new = stamp(change.obj, old, index, now_s)
-            self.objects[kind] = self.objects[kind].insert(object_id, new)
-            self.index(kind, new)
-        else:
-            self.remove(kind, object_id)
-        self.touched.add((kind, object_id))
+        self.replace(kind, object_id, old, stamp(change.obj, old, index, now_s) if isinstance(change, Put) else None)
 
     def take(self, kind: Kind, object_id: str, new: AnyObject | None) -> None:
         """Make an object what another manager has committed: version and times are in it already; None removes it."""
-        old = self.objects[kind].get(object_id)
-        if old is not None:
+        self.replace(kind, object_id, self.objects[kind].get(object_id), new)
+
+    def replace(self, kind: Kind, object_id: str, old: AnyObject | None, new: AnyObject | None) -> None:
+        """Put an object in the place of another; None is no object.  The indexes are left alone when both are alike."""
+        stays = old is not None and new is not None and indexed_alike(old, new)
+        if old is not None and not stays:
             self.unindex(kind, old)
-        if new is not None:
-            self.objects[kind] = self.objects[kind].insert(object_id, new)
-            self.index(kind, new)
-        else:
+        if new is None:
             self.remove(kind, object_id)
+        else:
+            self.objects[kind] = self.objects[kind].insert(object_id, new)
+            if not stays:
+                self.index(kind, new)
         self.touched.add((kind, object_id))
 
     def remove(self, kind: Kind, object_id: str) -> None:
@@ -289,6 +286,15 @@ class Draft:
         )
 
 
+def members(ids: Ids) -> list[str]:
+    """Return the ids in a set, in no order.
+
+    As pickling takes them, all at once: the set's own iterator takes them one by one out of copies of the set, which
+    costs sixty times as much.
+    """
+    return cast(tuple[object, tuple[list[str]]], ids.__reduce__())[1][0]
+
+
 def stamp(obj: AnyObject, old: AnyObject | None, index: int, now_s: float) -> AnyObject:
     """Return `obj` as commit `index` stores it: version, times, and the spec version of a service or node."""
     now = from_s(now_s)
@@ -298,6 +304,13 @@ def stamp(obj: AnyObject, old: AnyObject | None, index: int, now_s: float) -> An
         in_force = old.spec_version if isinstance(old, Service | Node) and old.spec == new.spec else None
         return msgspec.structs.replace(new, spec_version=in_force or Version(index=index))
     return new
+
+
+def indexed_alike(old: AnyObject, new: AnyObject) -> bool:
+    """Whether two versions of an object stand at the same places of all indexes; most changes are of a state only."""
+    if isinstance(old, Task) and isinstance(new, Task):
+        return old.node_id == new.node_id and _slot(old) == _slot(new)
+    return not isinstance(new, Service) and name_of(old) == name_of(new)
 
 
 def used_by(service: Service) -> set[Key]:
