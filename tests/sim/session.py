@@ -6,6 +6,7 @@ A message that is lost breaks the session a moment later, or is noticed as a gap
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace as replaced
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,7 @@ class Session:
             return
         snap = self.desk.world.store.snap
         after, told = difference(self.view, snap, self.node_id)
+        told = replaced(told, put_values=tuple(sorted(told.put_values, key=attrgetter("key"))))  # In every process so.
         if unanswered := self.asked.ask(told.put_values, snap):
             after, told = answered(self.view, after, told, unanswered, snap)
         message = Assignments(
@@ -67,7 +69,7 @@ class Session:
             sequence=self._sequence + 1,
             put_tasks=tuple(sorted(told.put_tasks, key=attrgetter("id"))),  # Sets are ordered anew in each process.
             remove_tasks=tuple(sorted(told.remove_tasks)),
-            put_values=tuple(map(self._sealed, sorted(told.put_values, key=attrgetter("key")))),
+            put_values=tuple(map(self._sealed, told.put_values)),
             remove_values=tuple(sorted(told.remove_values)),
         )
         self.view = after
