@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tests.orchestrator.world import World, spec
+from tests.orchestrator.world import SECOND, World, spec
 from vault.model.container import HealthConfig
 from vault.model.depends import DEPENDS_LABEL
 from vault.model.ids import Kind
@@ -50,6 +50,10 @@ class Waiting(World):
     def of(self, name: str) -> list[Task]:
         """Return the tasks of a service that are wanted, by slot."""
         return [task for task in self.wanted() if task.service_name == name]
+
+    def images_of(self, name: str) -> list[str]:
+        """Return the images of the tasks of a service that are wanted, by slot."""
+        return [task.spec.container_spec.image for task in self.of(name)]
 
     def held(self, name: str = "web") -> list[str]:
         """Return what is asked of the tasks of a service, and what they say."""
@@ -218,9 +222,9 @@ def test_what_has_been_met_once_holds_nothing_again(forgetful: bool) -> None:
     assert [task.desired_state for task in world.of("web")] == [State.RUNNING] * 3
 
 
-def running() -> Waiting:
+def running(*, forgetful: bool = False) -> Waiting:
     """Return a world in which web runs, as db did when it began."""
-    world = both()
+    world = both(forgetful=forgetful)
     world.reach("db", State.RUNNING)
     world.reach("web", State.RUNNING)
     return world
@@ -233,16 +237,95 @@ def test_an_update_that_finds_everything_as_it_must_be_does_not_wait() -> None:
     assert world.met()
 
 
-def test_an_update_begins_when_what_it_waits_for_is_so_and_the_old_task_runs_on_until_then() -> None:
+def test_an_update_exchanges_tasks_when_what_it_waits_for_is_so_and_the_old_one_runs_on_until_then() -> None:
     world = running()
     world.observe(world.of("db")[0], State.FAILED)
     before = world.of("web")
     world.post("web", web(image="v2"))
     assert world.of("web") == before
-    assert world.snap.services["web"].update_status is None
+    assert world.status == ("updating", "update in progress")
     world.wait(6)
+    assert world.of("web") == before
     world.reach("db", State.RUNNING)
     assert [task.spec.container_spec.image for task in world.of("web")] == ["v2"]
+
+
+@pytest.mark.parametrize("forgetful", [False, True])
+@pytest.mark.parametrize("gone", [False, True])
+def test_an_update_that_waits_in_vain_is_paused_by_its_deadline_and_says_what_for(forgetful: bool, gone: bool) -> None:
+    world = running(forgetful=forgetful)
+    if gone:
+        world.write(Delete(Kind.SERVICE, "db", world.snap.services["db"].version.index))
+        world.settle()
+    else:
+        world.observe(world.of("db")[0], State.FAILED)
+    world.post("web", web(image="v2", update=UpdateConfig(parallelism=1, deadline=60 * SECOND)))
+    world.wait(59.9)
+    assert world.status == ("updating", "update in progress")
+    world.wait(0.2)
+    reason = "waiting for service db, which does not exist" if gone else "waiting for service db to be running"
+    assert world.status == (
+        "paused",
+        f"update paused because it was not completed within 1m0s: {reason}; 1 of 1 tasks were not exchanged yet",
+    )
+    assert [(task.spec.container_spec.image, task.state) for task in world.of("web")] == [("v1", State.RUNNING)]
+    world.reach("db", State.RUNNING)
+    assert world.images_of("web") == ["v1"], "a paused update goes on only when it is asked for again"
+
+
+def test_what_a_waiting_task_says_itself_is_not_said_twice() -> None:
+    world = running()
+    world.observe(world.of("db")[0], State.FAILED)
+    update = UpdateConfig(parallelism=1, deadline=60 * SECOND)
+    world.post("web", web(image="v2", update=update, restart=RestartPolicy(delay=0)))
+    world.observe(world.of("web")[0], State.FAILED)
+    world.reach("web", State.READY)
+    world.wait(60.1)
+    reason = "web.1 is ready (waiting for service db to be running)"
+    assert world.status == ("paused", f"update paused because it was not completed within 1m0s: {reason}")
+
+
+def test_an_update_that_waits_in_vain_goes_back_by_its_deadline_and_what_runs_runs_on() -> None:
+    world = running()
+    world.observe(world.of("db")[0], State.FAILED)
+    before = [task.id for task in world.of("web")]
+    update = UpdateConfig(parallelism=1, monitor=SECOND, failure_action="rollback", deadline=60 * SECOND)
+    world.post("web", web(image="v2", update=update))
+    world.wait(70)
+    assert world.status == ("rollback_completed", "rollback completed")
+    assert [task.id for task in world.of("web")] == before
+    status = world.snap.services["web"].update_status
+    assert status is not None
+    assert "waiting for service db to be running" in status.reason
+
+
+def test_what_had_not_begun_before_an_update_that_waited_in_vain_goes_on_waiting_after_it() -> None:
+    world = both()
+    update = UpdateConfig(parallelism=1, monitor=SECOND, failure_action="rollback", deadline=60 * SECOND)
+    world.post("web", web(image="v2", update=update))
+    world.wait(60.1)
+    assert world.status is not None
+    assert world.status[0] == "rollback_started"
+    assert world.held() == ["ready: waiting for service db to be running"]
+    world.wait(60.1)
+    assert world.status[0] == "rollback_paused"
+    world.reach("db", State.RUNNING)
+    assert world.held() == ["running: "]
+    assert world.images_of("web") == ["v1"]
+
+
+def test_an_update_that_no_longer_waits_has_the_rest_of_its_time() -> None:
+    world = running()
+    world.observe(world.of("db")[0], State.FAILED)
+    world.post("web", web(image="v2", update=UpdateConfig(parallelism=1, deadline=60 * SECOND)))
+    world.wait(40)
+    world.reach("db", State.RUNNING)
+    assert world.images_of("web") == ["v2"]
+    world.wait(20.1)
+    status = world.status
+    assert status is not None
+    assert status[0] == "paused"
+    assert "waiting" not in status[1]
 
 
 def test_an_update_of_both_waits_for_the_new_tasks_of_the_other() -> None:

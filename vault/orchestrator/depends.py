@@ -2,7 +2,7 @@
 
 Pure.  What a service waits for is in its label `vault.stack.depends-on`; that all of it has been so is noted on the
 service, so that neither a new leader nor what becomes of the others later holds anything again.  A changed task is
-another matter (`vault.store.rules_service` takes the note away): until then an update to it does not begin, and the
+another matter (`vault.store.rules_service` takes the note away): until then an update to it exchanges nothing, and the
 tasks before it run on.  Called by `services` for one service at a time; `restart` releases no task while one waits.
 """
 

@@ -80,9 +80,14 @@ def pause(work: Work, progress: Progress, reason: str) -> None:
     work.put_service(replace(work.service, update_status=status))
 
 
+def may_go_back(work: Work) -> bool:
+    """Whether what is gone back to waits for no other service: it did so no more, or the update did not wait either."""
+    return not work.waits_for or any(task.released for task in work.snap.tasks_of(work.service.id))
+
+
 def roll_back(work: Work, progress: Progress, reason: str) -> None:
     """Put the former spec in force again; it has no spec before it then, so nobody goes back to the one that failed.
-    As when somebody asks for it, it waits for no other service.
+    As when somebody asks for it, it waits for no other service; unless the update did, and nothing had begun before.
 
     The rollback has as much time as the update had, unless its own settings say otherwise.
     """
@@ -97,5 +102,7 @@ def roll_back(work: Work, progress: Progress, reason: str) -> None:
     previous = work.service.previous_spec
     assert previous is not None
     work.put_service(
-        replace(work.service, spec=previous, previous_spec=None, update_status=status, dependencies_met=True)
+        replace(
+            work.service, spec=previous, previous_spec=None, update_status=status, dependencies_met=may_go_back(work)
+        )
     )

@@ -11,11 +11,13 @@ MAX_REASON = 200  # Letters of what a task or node says.
 
 
 def why_incomplete(work: Work, progress: Progress) -> str:
-    """Return which tasks do not run, and why, as a message goes on after `update paused`."""
+    """Return which tasks do not run, and why, and what all wait for, as a message goes on after `update paused`."""
     late = [text for key in work.in_order() if (text := why_missing(work, key)) is not None]
     parts = late[:MAX_NAMED]
     if len(late) > MAX_NAMED:
         parts.append(f"{len(late) - MAX_NAMED} more tasks do not run")
+    if work.waits_for and not any(work.waits_for in text for text in parts):
+        parts.insert(0, work.waits_for)
     if left := len(progress.dirty):
         parts.append(f"{left} of {len(work.filled_slots())} tasks were not exchanged yet")
     if not parts:

@@ -151,11 +151,10 @@ def look(work: Work, updates: update.Updates, books: dict[str, JobBook]) -> Work
         restart.restart_ended(work)
         if work.keys is None:
             replicated.reconcile(work)
-    begins = not work.waits_for  # Or old tasks would make way to new ones that may not start.
-    if work.keys is not None and needs_whole(work, progress, begins=begins):
+    if work.keys is not None and needs_whole(work, progress):
         return look(work.as_whole(), updates, books)
     work.unsure = work.keys is None and work.decided
-    if begins and (work.keys is None or progress is not None):
+    if work.keys is None or progress is not None:
         update.advance(work, progress)
     exchange.hand_over(work)
     restart.release_held(work)
@@ -163,8 +162,8 @@ def look(work: Work, updates: update.Updates, books: dict[str, JobBook]) -> Work
     return work
 
 
-def needs_whole(work: Work, progress: Progress | None, *, begins: bool) -> bool:
+def needs_whole(work: Work, progress: Progress | None) -> bool:
     """Whether a look at some slots shows that all must be looked at: an update begins, or some slot is empty."""
-    if progress is None and begins and update.is_due(work):
+    if progress is None and update.is_due(work):
         return True
     return not work.service.is_global and any(map(work.misses, work.keys or ()))

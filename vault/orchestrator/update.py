@@ -58,6 +58,8 @@ class Updates:
 def advance(work: Work, progress: Progress | None) -> None:
     """Take a service's update one step further, or start one when tasks are of an older spec.
 
+    While the service waits for another the update has begun, and exchanges nothing.
+
     progress: the update in progress, as it was before anything was decided; None while none has begun, which takes a
     look at the whole service.
     """
@@ -69,6 +71,8 @@ def advance(work: Work, progress: Progress | None) -> None:
             return
         work.put_service(replace(work.service, update_status=status))
         progress = progress_of(work, status)
+    if work.waits_for:
+        return  # Old tasks would make way to new ones that may not start; the time it has is passing, though.
     note_running(work, progress)
     progress.look_at(work, tuple(work.slots))
     exchange(work, progress)

@@ -11,7 +11,7 @@ from tests.sim.judge.jobs import check_job
 from tests.sim.judge.restarts import STARTED
 from tests.sim.judge.updates import BACK, status_of
 from tests.sim.story import slot_of
-from vault.model.service import Service
+from vault.model.service import Service, UpdateState
 from vault.model.task import State, Task
 from vault.store.changes import Atomic, Delete, Put
 from vault.store.decision import Decision
@@ -63,7 +63,7 @@ def check_decision(world: World, snap: Snapshot, decision: Decision) -> None:
         if is_released(snap.tasks.get(task.id), task) and waits(snap, snap.services.get(task.service_id)):
             raise world.story.fail(f"{slot_of(task)} may start, and what it depends on has not", task.service_id)
     for service in draft.services.values():
-        if service.dependencies_met and waits(snap, snap.services.get(service.id)):
+        if service.dependencies_met and waits(snap, snap.services.get(service.id)) and not has_started(snap, service):
             raise world.story.fail(f"{service.id} is noted to wait for nothing any more", service.id)
     for service_id in sorted({task.service_id for task in made}):
         service = draft.service(service_id)
@@ -74,6 +74,13 @@ def check_decision(world: World, snap: Snapshot, decision: Decision) -> None:
     if draft.services:
         world.judge.updates.decided(draft)
     departures.check(world, draft)
+
+
+def has_started(snap: Snapshot, service: Service) -> bool:
+    """Whether a service goes back to what had begun: its update waited in vain."""
+    status = service.update_status
+    goes_back = status is not None and status.state is UpdateState.ROLLBACK_STARTED
+    return goes_back and any(task.desired_state in STARTED for task in snap.tasks_of(service.id))
 
 
 def sorted_out(world: World, snap: Snapshot, decision: Decision) -> Draft:

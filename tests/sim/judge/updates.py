@@ -8,7 +8,6 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from tests.sim.judge import oracle
-from tests.sim.judge.depends import waits
 from tests.sim.judge.rebalances import plan_of
 from tests.sim.story import slot_of
 from vault.model.ids import Kind
@@ -144,8 +143,6 @@ class Updates:
         """Services that have another spec are updated, unless no task is of an older one."""
         for service_id in sorted(self._respecified):
             service = snap.services.get(service_id)
-            if service is not None and waits(snap, service):
-                continue  # What it waits for comes first.
             self._respecified.remove(service_id)
             if service is None or service.is_job:
                 continue
