@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from tests.orchestrator.world import SECOND, World, labelled, spec, state
+from tests.orchestrator.world import SECOND, World, availability, labelled, spec, state
 from vault.model.node import Node
 from vault.model.service import Reservation, Resources, RestartPolicy, Service, UpdateConfig, UpdateState
 from vault.model.task import State
@@ -77,6 +77,18 @@ def test_a_task_that_is_still_starting_is_rejected_once_it_runs() -> None:
     world.set_node("n1", labelled())
     assert world.shown() == ["1 assigned running"]
     world.observe(world.tasks()[0], State.RUNNING)
+    assert world.shown() == ["1 rejected shutdown", "1 pending running"]
+
+
+def test_a_task_that_is_still_starting_on_a_node_that_is_paused_is_left_alone_until_that_takes_tasks_again() -> None:
+    world = World(nodes=1)
+    world.set_node("n1", labelled(zone="a"))
+    world.create(spec(1, constraints=("node.labels.zone == a",), restart=AT_ONCE))
+    world.set_node("n1", availability("pause"))
+    world.set_node("n1", labelled())
+    world.observe(world.tasks()[0], State.RUNNING)
+    assert world.shown() == ["1 running running"]
+    world.set_node("n1", availability("active"))
     assert world.shown() == ["1 rejected shutdown", "1 pending running"]
 
 

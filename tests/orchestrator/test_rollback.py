@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from tests.orchestrator.world import SECOND, World, spec
+from tests.orchestrator.world import SECOND, World, labelled, spec
 from vault.model.service import EndpointSpec, PortConfig, Service, ServiceSpec, UpdateConfig
 from vault.model.task import State
 from vault.store.changes import Put
@@ -90,6 +90,25 @@ def test_a_rollback_that_pauses_leaves_no_slot_without_the_task_that_its_policy_
     assert world.status is not None
     assert world.status[0] == "rollback_paused"
     assert world.images() == ["v1"] * 3
+
+
+def test_a_task_that_its_node_no_longer_fits_does_not_run_on_until_the_rollback_comes_to_it() -> None:
+    world = World(nodes=2)
+    world.set_node("n1", labelled(zone="a"))
+    here = {"constraints": ("node.labels.zone == a",), "update": UpdateConfig(parallelism=1)}
+    world.run(spec(2, **here))
+    world.update(spec(2, image="v2", **here))
+    for _ in range(2):
+        world.follow()
+        world.wait(6)
+    assert world.images() == ["v2", "v2"]
+    world.roll_back()
+    assert world.images() == ["v1", "v2"]
+    second = world.wanted()[1]
+    world.set_node("n1", labelled())
+    gone = world.snap.tasks[second.id]
+    assert (gone.state, gone.desired_state) == (State.REJECTED, State.SHUTDOWN)
+    assert world.images() == ["v1", "v1"]
 
 
 def test_a_rollback_that_is_to_continue_goes_on_in_spite_of_failures() -> None:

@@ -19,7 +19,7 @@ from vault.store.changes import Put
 from vault.store.decision import Decision
 from vault.store.snapshot import Key, Snapshot
 
-MESSAGE = "assigned node no longer meets constraints"
+UNFIT = "assigned node no longer meets constraints"  # Whoever is rejected so runs until it is asked to stop.
 
 
 def enforce(snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
@@ -30,15 +30,18 @@ def enforce(snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: N
         task = snap.tasks.get(object_id) if kind is Kind.TASK else None
         if task is None or task.node_id in nodes or not is_enforced(task):
             continue
+        node = snap.nodes.get(task.node_id)
+        if node is None or node.spec.availability != "active":
+            continue  # A node that is paused keeps what it has.
         if not fits(snap, task):
             rejected[task.id] = task
-        elif has_changed(snap.nodes.get(task.node_id), task):
+        elif node.updated_at > task.created_at:
             nodes.add(task.node_id)  # It may have less room than when the task was placed.
     for node_id in nodes:
         rejected.update((task.id, task) for task in unfit_on(snap, snap.nodes.get(node_id)))
     if not rejected:
         return Decision()
-    status = TaskStatus(timestamp=from_s(now_s), state=State.REJECTED, message=MESSAGE, err=MESSAGE)
+    status = TaskStatus(timestamp=from_s(now_s), state=State.REJECTED, message=UNFIT, err=UNFIT)
     return Decision(
         changes=tuple(
             Put(replace(task, status=replace(status, container_status=task.status.container_status)))
@@ -50,11 +53,6 @@ def enforce(snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: N
 def is_enforced(task: Task) -> bool:
     """Whether a task is running and is to go on running."""
     return task.state is State.RUNNING and task.released
-
-
-def has_changed(node: Node | None, task: Task) -> bool:
-    """Whether a node is another than it was when a task was made."""
-    return node is not None and node.updated_at > task.created_at
 
 
 def unfit_on(snap: Snapshot, node: Node | None) -> Iterator[Task]:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from vault.model.service import DEFAULT_RESTART_DELAY_NS, RestartPolicy, UpdateState
 from vault.model.task import State, Task
 from vault.orchestrator.dirty import is_dirty
+from vault.orchestrator.enforcer import UNFIT
 from vault.orchestrator.progress import current_status
 from vault.orchestrator.work import SlotKey, Work, after_ns, asked_to_stop
 
@@ -41,7 +42,7 @@ def restart_ended(work: Work) -> None:
             drained = is_drained(work, task)
             if task.done or not (task.state.terminal or drained or is_lost(work, task)):
                 continue
-            if task.state.terminal and is_rolled_back(work, task):
+            if task.state.terminal and task.status.message != UNFIT and is_rolled_back(work, task):
                 continue  # The rollback exchanges it; once that is paused, it is restarted.
             held_until = task.start_not_before
             if task.state.terminal and held_until is not None and work.now < held_until:
