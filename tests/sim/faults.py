@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from tests.sim.driver import Mood
 from tests.sim.machine import Machine
+from tests.sim.themes import theme_of
 from tests.sim.world import World
 
 
@@ -18,10 +19,12 @@ class Faults:
         self.world = world
         self.clock = world.clock
         self.random = world.clock.random
+        more = theme_of(world.seed).acts
+        self._weights = [weight * more.get(strike.__name__, 1) for strike, weight in STRIKES.items()]
 
     def strike(self) -> None:
         """Let something go wrong."""
-        self.random.choices(tuple(STRIKES), tuple(STRIKES.values()))[0](self)
+        self.random.choices(tuple(STRIKES), self._weights)[0](self)
 
     def _machine(self) -> Machine:
         return self.world.machines[self.random.choice(sorted(self.world.machines))]

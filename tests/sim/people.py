@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from tests.sim import driver, specs
 from tests.sim.images import BAD, kind_of
 from tests.sim.story import slot_of
+from tests.sim.themes import theme_of
 from tests.sim.world import World
 from vault.model.errors import VaultError
 from vault.model.ids import Kind
@@ -33,11 +34,13 @@ class People:
     def __init__(self, world: World) -> None:
         self.world = world
         self.random = world.clock.random
+        self._theme = theme_of(world.seed)
+        self._weights = [weight * self._theme.acts.get(act.__name__, 1) for act, weight in ACTS.items()]
         self._numbers = 0
 
     def act(self) -> None:
         """Do something."""
-        self.random.choices(tuple(ACTS), tuple(ACTS.values()))[0](self)
+        self.random.choices(tuple(ACTS), self._weights)[0](self)
 
     @property
     def snap(self) -> Snapshot:
@@ -77,7 +80,7 @@ class People:
             values = [
                 [obj for _, obj in sorted(self.snap.objects[kind].items())] for kind in (Kind.SECRET, Kind.CONFIG)
             ]
-            spec = specs.draw(self.random, service_id, *values)
+            spec = specs.draw(self.random, self._theme, service_id, *values)
             words = f"creates {service_id}: {specs.shown(spec)}"
             self.write(
                 words,
@@ -88,8 +91,25 @@ class People:
     def update_service(self) -> None:
         """Give a service another spec; between reading and writing others may have been quicker."""
         if (service_id := self._any(Kind.SERVICE)) is not None:
-            service = self.snap.services[service_id]
-            self.change(service, specs.edited(self.random, service.spec, self.snap))
+            self._update(service_id)
+
+    def hurry(self) -> None:
+        """Change a service, and change it, or a node, again before the cluster has done much about that."""
+        if (service_id := self._any(Kind.SERVICE)) is not None:
+            self._update(service_id, at_once=True)
+            soon_s = self.world.clock.between(0.001, 0.03)
+            match self.random.randrange(4):
+                case 0:
+                    self.world.clock.after(soon_s, self.set_label)
+                case 1:
+                    self.world.clock.after(soon_s, self.set_availability)
+                case _:
+                    self.world.clock.after(soon_s, self._update, service_id, True)
+
+    def _update(self, service_id: str, at_once: bool = False) -> None:
+        if (service := self.snap.services.get(service_id)) is not None:
+            spec = specs.edited(self.random, self._theme, service.spec, self.snap)
+            self.change(service, spec, at_once=at_once)
 
     def scale_service(self) -> None:
         """Change how many tasks a service has."""
@@ -99,7 +119,7 @@ class People:
             mode = ServiceMode(replicated=Replicated(replicas=replicas))
             self.change(service, replace(service.spec, mode=mode))
 
-    def change(self, service: Service, spec: ServiceSpec) -> None:
+    def change(self, service: Service, spec: ServiceSpec, *, at_once: bool = False) -> None:
         """Send a new spec, at once or after a while."""
         words = f"updates {service.id}: {specs.shown(spec)}"
 
@@ -114,7 +134,7 @@ class People:
             if self.random.random() < 0.15:  # Before its update has begun, or just then.
                 self.world.clock.after(self.world.clock.between(0.0, 0.03), self.rebalance_service, service.id)
 
-        self.world.clock.after(self.random.choice((0.0, 0.0, 1.0)), send)
+        self.world.clock.after(0.0 if at_once else self.random.choice((0.0, 0.0, 1.0)), send)
 
     def roll_back_service(self) -> None:
         """Go back to what a service was."""
@@ -249,7 +269,7 @@ class People:
     def remove_node(self) -> None:
         """Remove a node, mostly one that is down."""
         if (node_id := self._any(Kind.NODE)) is not None and len(self.snap.nodes) > FEWEST_NODES:
-            force = self.random.random() < 0.4
+            force = self.random.random() < 0.6
             words = f"removes node {node_id}"
             self.write(words, node_id, lambda snap: rules_cluster.removed_node(snap, node_id, force=force))
 
@@ -300,6 +320,7 @@ def restless(spec: ServiceSpec) -> bool:
 ACTS: dict[Callable[[People], object], int] = {
     People.create_service: 12,
     People.update_service: 16,
+    People.hurry: 3,
     People.scale_service: 8,
     People.roll_back_service: 3,
     People.remove_service: 3,

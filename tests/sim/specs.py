@@ -7,6 +7,7 @@ from random import Random
 
 from msgspec.structs import replace
 
+from tests.sim.themes import Theme
 from vault.model.base import SECOND_NS
 from vault.model.container import ContainerSpec, HealthConfig
 from vault.model.depends import DEPENDS_LABEL, Condition
@@ -34,8 +35,6 @@ from vault.model.service import (
 from vault.store.snapshot import Snapshot
 
 MOST_REPLICAS = 6
-GOOD = ("steady",) * 12 + ("slow", "flaky", "stubborn", "finishes", "unwell")
-ANY = (*GOOD, "crashes", "missing", "broken", "hung", "flaky", "crashes")
 CONSTRAINTS = (
     "node.labels.zone==a", "node.labels.zone!=c", "node.labels.zone == B", "node.role!=manager",
     "node.platform.os==linux", "node.hostname!=h1", "engine.labels.disk==ssd", "node.id!=n0", "node.ip!=10.0.0.2",
@@ -45,11 +44,17 @@ ACTIONS = ("pause", "continue", "rollback")
 
 
 def draw(
-    random: Random, name: str, secrets: Sequence[Secret], configs: Sequence[Config], *, mode: ServiceMode | None = None
+    random: Random,
+    theme: Theme,
+    name: str,
+    secrets: Sequence[Secret],
+    configs: Sequence[Config],
+    *,
+    mode: ServiceMode | None = None,
 ) -> ServiceSpec:
     """Return a spec drawn by chance."""
-    mode = new_mode(random) if mode is None else mode
-    container_spec = container(random, secrets, configs)
+    mode = new_mode(random, theme) if mode is None else mode
+    container_spec = container(random, theme, secrets, configs)
     if mode.is_job and random.random() < 0.7:
         container_spec = replace(container_spec, image=image(random, ("finishes",)))
     return ServiceSpec(
@@ -58,9 +63,9 @@ def draw(
         task_template=TaskSpec(
             container_spec=container_spec,
             networks=(NetworkAttachmentConfig(target=random.choice(("small", "large"))),) * (random.random() < 0.4),
-            placement=placement(random),
-            resources=resources(random),
-            restart_policy=restart_policy(random),
+            placement=placement(random, theme),
+            resources=resources(random, theme),
+            restart_policy=restart_policy(random, theme),
         ),
         mode=mode,
         update_config=update_config(random) if not mode.is_job and random.random() < 0.8 else None,
@@ -77,24 +82,27 @@ def depends(random: Random, name: str) -> dict[str, str]:
     return {} if other == name else {DEPENDS_LABEL: f"{other}={random.choice(list(Condition)).value}"}
 
 
-def new_mode(random: Random) -> ServiceMode:
+def new_mode(random: Random, theme: Theme) -> ServiceMode:
     """Return whether a service has replicas, one task a node, or is a job of either kind."""
-    kind = random.random()
-    if kind < 0.55:
-        return ServiceMode(replicated=Replicated(replicas=random.randint(0, MOST_REPLICAS)))
-    if kind < 0.8:
-        return ServiceMode(global_=Global())
-    if kind < 0.93:
-        return ServiceMode(
-            replicated_job=ReplicatedJob(max_concurrent=random.randint(0, 3), total_completions=random.randint(0, 5))
-        )
-    return ServiceMode(global_job=GlobalJob())
+    match random.choices(range(4), theme.modes)[0]:
+        case 0:
+            return ServiceMode(replicated=Replicated(replicas=random.randint(0, MOST_REPLICAS)))
+        case 1:
+            return ServiceMode(global_=Global())
+        case 2:
+            return ServiceMode(
+                replicated_job=ReplicatedJob(
+                    max_concurrent=random.randint(0, 3), total_completions=random.randint(0, 5)
+                )
+            )
+        case _:
+            return ServiceMode(global_job=GlobalJob())
 
 
-def container(random: Random, secrets: Sequence[Secret], configs: Sequence[Config]) -> ContainerSpec:
+def container(random: Random, theme: Theme, secrets: Sequence[Secret], configs: Sequence[Config]) -> ContainerSpec:
     """Return what a task runs, and which secrets and configs it reads."""
     return ContainerSpec(
-        image=image(random),
+        image=image(random, theme.images),
         stop_grace_period=random.choice((None, None, 0, SECOND_NS, 10 * SECOND_NS)),
         secrets=tuple(map(secret_reference, chosen(random, secrets))),
         configs=tuple(map(config_reference, chosen(random, configs))),
@@ -113,7 +121,7 @@ def healthcheck(random: Random) -> HealthConfig:
     )
 
 
-def image(random: Random, kinds: Sequence[str] = ANY) -> str:
+def image(random: Random, kinds: Sequence[str]) -> str:
     """Return an image."""
     return f"{random.choice(kinds)}:v{random.randint(1, 5)}"
 
@@ -133,9 +141,9 @@ def config_reference(config: Config) -> ConfigReference:
     return ConfigReference(file=FileTarget(name=f"/{config.id}"), config_id=config.id, config_name=config.spec.name)
 
 
-def placement(random: Random) -> Placement | None:
+def placement(random: Random, theme: Theme) -> Placement | None:
     """Return where tasks may run."""
-    if random.random() < 0.5:
+    if random.random() >= theme.placed:
         return None
     constraints = tuple(random.sample(CONSTRAINTS, random.choice((0, 1, 1, 2))))
     platforms = ({"OS": "linux", "Architecture": random.choice(("amd64", "arm64"))},) if random.random() < 0.1 else ()
@@ -148,9 +156,9 @@ def placement(random: Random) -> Placement | None:
     )
 
 
-def resources(random: Random) -> Resources | None:
+def resources(random: Random, theme: Theme) -> Resources | None:
     """Return what a task reserves: nodes have 4 CPUs and 4 GiB."""
-    if random.random() < 0.6:
+    if random.random() >= theme.reserves:
         return None
     cpus, memory = random.choice((0, 1, 1.5, 2)), random.choice((0, 1, 2))
     generic = random.choice(((), (), (discrete("disk", 1),), (discrete("gpu", random.choice((1, 2))),)))
@@ -159,13 +167,13 @@ def resources(random: Random) -> Resources | None:
     )
 
 
-def restart_policy(random: Random) -> RestartPolicy | None:
+def restart_policy(random: Random, theme: Theme) -> RestartPolicy | None:
     """Return when an ended task is replaced."""
     if random.random() < 0.2:
         return None
-    limited = random.random() < 0.3
+    limited = random.random() < theme.limited
     return RestartPolicy(
-        condition=random.choice(("", "any", "any", "any", "on-failure", "none")),
+        condition=random.choice(theme.conditions),
         delay=int(random.choice((0, 0.5, 1, 5)) * SECOND_NS),
         max_attempts=random.choice((1, 2, 3)) if limited else None,
         window=random.choice((5, 30)) * SECOND_NS if limited and random.random() < 0.4 else None,
@@ -197,7 +205,7 @@ def endpoint(random: Random) -> EndpointSpec | None:
     return None
 
 
-def edited(random: Random, spec: ServiceSpec, snap: Snapshot) -> ServiceSpec:
+def edited(random: Random, theme: Theme, spec: ServiceSpec, snap: Snapshot) -> ServiceSpec:
     """Return a spec with one thing changed, or drawn anew."""
     task = spec.task_template
     secrets = [secret for _, secret in sorted(snap.secrets.items())]
@@ -206,24 +214,24 @@ def edited(random: Random, spec: ServiceSpec, snap: Snapshot) -> ServiceSpec:
         ("image", "image", "image", "placement", "resources", "values", "force", "how", "ports", "all")
     ):
         case "image":
-            return replace(spec, task_template=with_image(task, image(random)))
+            return replace(spec, task_template=with_image(task, image(random, theme.images)))
         case "placement":
-            return replace(spec, task_template=replace(task, placement=placement(random)))
+            return replace(spec, task_template=replace(task, placement=placement(random, theme)))
         case "resources":
-            return replace(spec, task_template=replace(task, resources=resources(random)))
+            return replace(spec, task_template=replace(task, resources=resources(random, theme)))
         case "values":
-            fresh = container(random, secrets, configs)
+            fresh = container(random, theme, secrets, configs)
             old = replace(task.container_spec, secrets=fresh.secrets, configs=fresh.configs)
             return replace(spec, task_template=replace(task, container_spec=old))
         case "force":
             return replace(spec, task_template=replace(task, force_update=task.force_update + 1))
         case "how":
             how = None if spec.mode.is_job else update_config(random)
-            return replace(spec, update_config=how, task_template=with_image(task, image(random)))
+            return replace(spec, update_config=how, task_template=with_image(task, image(random, theme.images)))
         case "ports":
             return replace(spec, endpoint_spec=endpoint(random))
         case _:
-            return draw(random, spec.name, secrets, configs, mode=spec.mode)
+            return draw(random, theme, spec.name, secrets, configs, mode=spec.mode)
 
 
 def with_image(task: TaskSpec, name: str) -> TaskSpec:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from tests.sim.judge.addresses import Addresses
 from tests.sim.judge.containers import Containers
 from tests.sim.judge.decisions import check_decision
-from tests.sim.judge.nodes import check_nodes
+from tests.sim.judge.jobs import Completed
+from tests.sim.judge.nodes import Carried, check_nodes
 from tests.sim.judge.reasons import Waiting
 from tests.sim.judge.rebalances import Rebalances
 from tests.sim.judge.restarts import Restarts
@@ -39,6 +40,8 @@ class Judge:
         self.containers = Containers(world)
         self.addresses = Addresses(world)
         self.waiting = Waiting(world)
+        self.carried = Carried(world)
+        self.completed = Completed(world)
         self.restarts = Restarts(world)
         self.updates = Updates(world)
         self.rebalances = Rebalances(world)
@@ -53,6 +56,8 @@ class Judge:
         self.addresses.committed(changes)
         self.containers.committed(who, before, after, changes)
         self.waiting.committed(changes)
+        self.carried.committed(changes)
+        self.completed.committed(changes)
         self.updates.committed(who, before, after, changes)
         self.rebalances.committed(who, before, after, changes)
         self.restarts.committed(who, before, after, changes)
@@ -64,6 +69,8 @@ class Judge:
             check_decision(self.world, after, decision)
         elif decision.ask_again_s is None or decision.ask_again_s > self.world.clock.now_s:
             self.waiting.at_rest(after)
+            self.carried.at_rest(after)
+            self.completed.at_rest(after)
             self.updates.at_rest(after)
 
     def told(self, node_id: str, snap: Snapshot, message: Assignments) -> None:

@@ -151,15 +151,16 @@ def check_rollback(world: World, draft: Draft, task: Task, slot: list[Task]) -> 
     status = status_of(service) if service is not None else None
     if status is None or status.state is not BACK or task.update_started_at == status.started_at:
         return
-    if any(is_to_go_back(draft, old) for old in slot):
+    left = [old for old in slot if oracle.is_wanted(old) and not oracle.is_wanted(draft.puts.get(old.id, old))]
+    if left and all(is_to_go_back(world, draft, old) for old in left):
         raise world.story.fail(f"{slot_of(task)} is restarted though a rollback is to come to it", slot_of(task))
 
 
-def is_to_go_back(draft: Draft, task: Task) -> bool:
+def is_to_go_back(world: World, draft: Draft, task: Task) -> bool:
     """Whether a task has ended by itself, and is not what its service is to be."""
     service = draft.service(task.service_id)
-    ended = oracle.is_wanted(task) and task.state.terminal
-    return ended and service is not None and oracle.outdated(draft.snap, service, task)
+    unfit = task.state is State.REJECTED and task.id in world.judge.updates.ran_s  # It runs on until it is stopped.
+    return task.state.terminal and not unfit and service is not None and oracle.outdated(draft.snap, service, task)
 
 
 def check_lowest(world: World, draft: Draft, task: Task) -> None:

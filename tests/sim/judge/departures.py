@@ -27,6 +27,8 @@ def check(world: World, draft: Draft) -> None:
     leaving = [task for task in draft.puts.values() if is_leaving(draft.snap.tasks.get(task.id), task)]
     # Some go so quickly that only their removal is seen.
     leaving += [replace(task, desired_state=wish(draft, task)) for task in draft.deletes.values() if task.live]
+    for task in draft.puts.values():
+        check_rejected(world, draft, task)
     removed: defaultdict[str, list[Task]] = defaultdict(list)
     for task in leaving:
         old, service = draft.snap.tasks[task.id], draft.snap.services.get(task.service_id)
@@ -38,6 +40,17 @@ def check(world: World, draft: Draft) -> None:
             raise world.story.fail(f"{slot_of(task)} is asked to go for no reason", task.id, service.id)
     for service_id, tasks in removed.items():
         check_scale_down(world, draft, draft.snap.services[service_id], tasks)
+
+
+def check_rejected(world: World, draft: Draft, task: Task) -> None:
+    """Only nodes that take tasks give up those that do not fit any more."""
+    old, node = draft.snap.tasks.get(task.id), draft.snap.nodes.get(task.node_id)
+    if task.state is not State.REJECTED or old is None or old.state.terminal:
+        return
+    if node is None or node.spec.availability != "active":
+        raise world.story.fail(
+            f"{slot_of(task)} is rejected on a node that is to keep its tasks", task.id, task.node_id
+        )
 
 
 def is_leaving(old: Task | None, new: Task) -> bool:

@@ -9,10 +9,37 @@ from tests.sim.judge import oracle
 from tests.sim.story import slot_of
 from vault.model.service import Service
 from vault.model.task import State, Task
+from vault.store.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from tests.sim.judge import Written
     from tests.sim.judge.decisions import Draft
     from tests.sim.world import World
+
+
+class Completed:
+    """Slots of jobs that have completed lately."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._fresh: dict[str, Task] = {}
+
+    def committed(self, changes: Written) -> None:
+        """Follow a commit."""
+        for _, old, new in changes:
+            if isinstance(new, Task) and new.done and not (isinstance(old, Task) and old.done):
+                self._fresh[slot_of(new)] = new
+
+    def at_rest(self, snap: Snapshot) -> None:
+        """The leader has nothing to do: what has completed is not done another time."""
+        for done in self._fresh.values():
+            service = snap.services.get(done.service_id)
+            if service is None or done.job_iteration != service.job_iteration:
+                continue
+            for task in snap.tasks_at(done.service_id, done.slot_key):
+                if task.live and task.job_iteration == done.job_iteration:
+                    raise self._world.story.fail(f"{slot_of(task)} goes on though it has completed", slot_of(task))
+        self._fresh.clear()
 
 
 def check_job(world: World, draft: Draft, service: Service) -> None:

@@ -39,6 +39,45 @@ def check_nodes(world: World, after: Snapshot, changes: Written) -> None:
             raise world.story.fail(f"{node_id} opens port {twice[0][1]} twice", node_id)
 
 
+class Carried:
+    """What runs on nodes that changed, or where something began to run: the leader has looked at it when it rests."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._touched: set[str] = set()
+
+    def committed(self, changes: Written) -> None:
+        """Follow a commit."""
+        for (_, object_id), old, new in changes:
+            if isinstance(new, Task):
+                if new.state is State.RUNNING and (not isinstance(old, Task) or old.state is not State.RUNNING):
+                    self._touched.add(new.node_id)
+            elif isinstance(new, Node) and (not isinstance(old, Node) or is_another(old, new)):
+                self._touched.add(object_id)
+
+    def at_rest(self, snap: Snapshot) -> None:
+        """The leader has nothing to do: what runs fits its node, and all of it together does."""
+        for node_id in sorted(self._touched):
+            node = snap.nodes.get(node_id)
+            if node is None or node.spec.availability != "active" or node.status.state == "down":
+                continue
+            there = oracle.running(snap.tasks_on(node_id))
+            for task in there:
+                service = snap.services.get(task.service_id)
+                if oracle.is_wanted(task) and service is not None and not oracle.may_stay(service, task, node):
+                    raise self._world.story.fail(
+                        f"{slot_of(task)} stays on {node_id}, which does not satisfy it", task.id
+                    )
+            if min(oracle.left(node, filter(oracle.is_wanted, there)).values()) < 0:
+                raise self._world.story.fail(f"{node_id} is left with more than it has", node_id)
+        self._touched.clear()
+
+
+def is_another(old: Node, new: Node) -> bool:
+    """Whether a node has other labels or another size, or takes tasks again."""
+    return old.spec != new.spec or old.description != new.description
+
+
 def check_given(world: World, node: Node, tasks: list[Task]) -> None:
     """Each task was given what it reserves of generic resources, and nothing with a name was given twice."""
     names: Counter[str] = Counter()

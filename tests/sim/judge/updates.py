@@ -101,8 +101,11 @@ class Updates:
                 self._ends_s[object_id] = ends
                 if isinstance(old, Service):
                     self._check_edge(who, old, new)
-                    if old.spec != new.spec:
+                    is_another = old.spec != new.spec
+                    if is_another:
                         self._respecified.add(object_id)
+                    if is_another is (old.spec_version == new.spec_version):
+                        raise self._world.story.fail(f"{object_id} is known by another spec than it has", object_id)
 
     def _inherits(self, before: Snapshot, after: Snapshot, new: Task) -> None:
         """A task that moves though it has not ended is still its update's: the one in its place is waited for, too."""

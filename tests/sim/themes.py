@@ -1,0 +1,58 @@
+"""What a history is about: some of what a cluster does comes together too seldom by chance alone.
+
+A theme makes a few things frequent; none is left out altogether.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+GOOD = ("steady",) * 12 + ("slow", "flaky", "stubborn", "finishes", "unwell")
+ANY = (*GOOD, "crashes", "missing", "broken", "hung", "flaky", "crashes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Theme:
+    """How often what is drawn."""
+
+    modes: tuple[float, float, float, float] = (55, 25, 13, 7)  # Replicated, global, jobs of both kinds.
+    images: tuple[str, ...] = ANY
+    conditions: tuple[str, ...] = ("", "any", "any", "any", "on-failure", "none")  # Of restart policies,
+    limited: float = 0.3  # and how many of them limit the attempts.
+    placed: float = 0.5  # How many services say where they may run,
+    reserves: float = 0.4  # and how many reserve resources.
+    acts: Mapping[str, float] = field(default_factory=dict)  # Act or fault -> how much more often.
+
+
+THEMES = (
+    Theme(),
+    Theme(
+        modes=(5, 5, 50, 40),
+        images=("finishes", "finishes", "steady", "stubborn", "flaky", "crashes"),
+        acts={"update_service": 1.5, "set_availability": 2, "add_node": 4, "remove_node": 3},
+    ),
+    Theme(
+        modes=(10, 85, 3, 2), acts={"set_availability": 3, "set_label": 2, "add_node": 3, "remove_node": 5}
+    ),
+    Theme(
+        images=("finishes", "finishes", "crashes", "flaky", "steady", "steady", "broken", "missing"),
+        conditions=("none", "on-failure", "on-failure", "any"),
+        limited=0.6,
+    ),
+    Theme(
+        modes=(75, 25, 0, 0),
+        images=(*("steady",) * 6, "slow", "flaky", "crashes", "stubborn", "finishes", "unwell"),
+        acts={"create_service": 0.5, "update_service": 2, "hurry": 3, "roll_back_service": 3},
+    ),
+    Theme(placed=0.9, reserves=0.8, acts={"scale_service": 2, "set_label": 3, "refit": 5}),
+    Theme(
+        modes=(75, 15, 7, 3),
+        acts={"update_service": 1.5, "set_availability": 4, "add_node": 4, "remove_node": 5, "lose_power": 2},
+    ),
+)  # fmt: skip
+
+
+def theme_of(seed: int) -> Theme:
+    """Return what the history of a seed is about."""
+    return THEMES[seed % len(THEMES)]
