@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import timedelta
 from unittest.mock import patch
 
 from tests.sim.faults import Faults
 from tests.sim.judge.settled import complaint, untouched
+from tests.sim.limits import small
 from tests.sim.people import People
 from tests.sim.story import Violation
 from tests.sim.world import World
@@ -24,7 +26,10 @@ def play(seed: int) -> World:
     """Return the world of a seed after trouble, peace, and a last rebalance.  Raises `Violation`."""
     world = World(seed, nodes=3 + seed % 4, day_s=SHORT_DAY_S if seed % 5 == 0 else DAY_S)
     try:
-        with patch.object(orphans, "DOWN_LIMIT", timedelta(seconds=world.day_s)):
+        with (
+            patch.object(orphans, "DOWN_LIMIT", timedelta(seconds=world.day_s)),
+            small() if seed % 3 == 1 else nullcontext(),
+        ):
             trouble(world)
             settle(world)
             if People(world).level():

@@ -78,11 +78,14 @@ def broken(scratch: Path, edit: Break) -> Iterator[None]:
 def main() -> int:
     """Try the breaks that are asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.sim.mutations", description=__doc__)
-    parser.add_argument("--only", default="", metavar="TEXT", help="breaks whose name or path has this text")
+    parser.add_argument(
+        "--only", action="append", metavar="TEXT", help="breaks whose name or path has this text; may be repeated"
+    )
     parser.add_argument("--histories", type=int, default=MOST_HISTORIES, help="for one break, at most")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     asked = parser.parse_args()
-    chosen = [edit for edit in listed() if asked.only in edit.name or asked.only in edit.path]
+    texts = asked.only or [""]
+    chosen = [edit for edit in listed() if any(text in edit.name or text in edit.path for text in texts)]
     line = "| {} | `{}` | {} | {} |" if asked.markdown else "{:<44} {:<30} {:>5}  {}"
     missed = 0
     with copied() as scratch:

@@ -12,6 +12,7 @@ from tests.sim.leader import Leader
 from tests.sim.machine import Machine
 from tests.sim.store import Store
 from tests.sim.story import Story
+from vault.model.cluster import Cluster, ClusterSpec, Orchestration
 from vault.model.generic import from_amounts
 from vault.model.network import IPAMConfig, IPAMOptions, Network, NetworkSpec
 from vault.model.node import (
@@ -28,6 +29,7 @@ from vault.model.secret import Driver
 from vault.store.changes import Change, Put
 
 ZONES = "aab"
+HISTORIES = (5, 5, 1, 0, -1)  # How many ended tasks are kept a slot; -1 = all.
 
 
 class World:
@@ -45,7 +47,9 @@ class World:
         self.driver = SecretDriver(self)
         self._ids = (f"t{number:024d}" for number in count(1))
         self.take_lead()
-        self.store.submit("init", lambda snap: [Put(network("small", "10.1.0.0/28")), Put(network("large", ""))])
+        founded = cluster(self.clock.random.choice(HISTORIES))
+        networks = network("small", "10.1.0.0/28"), network("large", "")
+        self.store.submit("init", lambda snap: [Put(founded), *map(Put, networks)])
         for _ in range(nodes):
             self.add_machine()
 
@@ -108,6 +112,11 @@ class World:
     def start_agent(self, machine: Machine) -> None:
         """Start vaultd where it does not run."""
         machine.start_agent()
+
+
+def cluster(history: int) -> Cluster:
+    """Return what is said of the cluster as a whole."""
+    return Cluster(id="cluster", spec=ClusterSpec(orchestration=Orchestration(task_history_retention_limit=history)))
 
 
 def new_node(machine: Machine, number: int) -> Node:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from tests.sim.judge.decisions import Draft
     from tests.sim.world import World
 
-HISTORY = 5
-
 
 def check(world: World, draft: Draft) -> None:
     """Check what a decision ends."""
@@ -113,9 +111,11 @@ def check_deleted(world: World, draft: Draft, task: Task) -> None:
         raise world.story.fail(f"{slot_of(task)} is deleted, and nobody will know that it completed", *about)
     if wish(draft, task) is State.REMOVE or (service.is_global and task.node_id not in draft.snap.nodes):
         return
-    policy = (draft.service(service.id) or service).spec.task_template.restart_policy
-    limit = policy.max_attempts + 1 if policy and policy.max_attempts else HISTORY
-    if len(draft.tasks_at(task)) < limit:
+    now = draft.service(service.id) or service
+    if world.judge.updates.is_judged_by(now, task):
+        raise world.story.fail(f"{slot_of(task)} is deleted, and an update is judged by it", *about)
+    limit = oracle.history_limit(draft.snap, now)
+    if len(draft.tasks_at(task)) < limit or limit < 0:
         raise world.story.fail(f"history of {slot_of(task)} is deleted below its limit of {limit}", *about)
 
 

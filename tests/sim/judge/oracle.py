@@ -205,6 +205,16 @@ def policy_of(task: Task) -> RestartPolicy:
     return task.spec.restart_policy or RestartPolicy()
 
 
+def history_limit(snap: Snapshot, service: Service) -> int:
+    """Return how many tasks of a slot are kept; negative = all."""
+    policy = service.spec.task_template.restart_policy
+    if policy is not None and policy.max_attempts:
+        return policy.max_attempts + 1
+    assert snap.cluster is not None, "it was founded first"
+    kept = snap.cluster.spec.orchestration.task_history_retention_limit
+    return 5 if kept is None else kept
+
+
 def grace_s(task: Task) -> float:
     """Return how long a task may take to stop."""
     grace_ns = task.spec.container_spec.stop_grace_period

@@ -121,6 +121,11 @@ class Updates:
         """Return which update a task belongs to, by its beginning."""
         return task.update_started_at or self._heir_of.get(task.id)
 
+    def is_judged_by(self, service: Service, task: Task) -> bool:
+        """Whether an update in progress is judged by a task, or one that has stopped may name it."""
+        status = status_of(service)
+        return status is not None and status.state in (*IN_PROGRESS, *STOPPED) and self._is_own(task, status)
+
     def _is_own(self, task: Task, status: UpdateStatus) -> bool:
         """Whether a task belongs to an update."""
         return task.spec_version == status.spec_version and self._made_by(task) == status.started_at
