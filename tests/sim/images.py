@@ -29,10 +29,12 @@ BEHAVIOURS = {
     "stubborn": Behaviour(stop_s=(60.0, 60.0)),
     "hung": Behaviour(stop_s=(62.0, 90.0), killable=False),
     "finishes": Behaviour(ends=1.0, life_s=(0.3, 8.0), code=0),
+    "lingers": Behaviour(ends=1.0, life_s=(1.0, 8.0), code=0, stop_s=(5.0, 60.0)),
     "crashes": Behaviour(ends=1.0, life_s=(0.05, 4.0)),
     "missing": Behaviour(found=False, pull_s=(0.1, 1.0)),
     "broken": Behaviour(starts=False),
 }
+DONE = frozenset({"finishes", "lingers"})  # Do what they are for, and end.
 BAD = frozenset({"crashes", "missing", "broken"})  # Never comes to rest while its restart policy allows more.
 
 

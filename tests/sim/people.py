@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from msgspec.structs import replace
 
 from tests.sim import driver, specs
-from tests.sim.images import BAD, kind_of
+from tests.sim.images import BAD, DONE, kind_of
 from tests.sim.story import slot_of
 from tests.sim.themes import theme_of
 from tests.sim.world import World
@@ -314,7 +314,7 @@ def restless(spec: ServiceSpec) -> bool:
     policy = policy or RestartPolicy()
     if policy.condition == "none" or (policy.max_attempts and not policy.window):
         return False
-    return kind in BAD or (kind == "finishes" and policy.condition != "on-failure" and not spec.mode.is_job)
+    return kind in BAD or (kind in DONE and policy.condition != "on-failure" and not spec.mode.is_job)
 
 
 ACTS: dict[Callable[[People], object], int] = {

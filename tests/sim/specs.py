@@ -56,7 +56,7 @@ def draw(
     mode = new_mode(random, theme) if mode is None else mode
     container_spec = container(random, theme, secrets, configs)
     if mode.is_job and random.random() < 0.7:
-        container_spec = replace(container_spec, image=image(random, ("finishes",)))
+        container_spec = replace(container_spec, image=image(random, ("finishes", "lingers")))
     return ServiceSpec(
         name=name,
         labels=depends(random, name),

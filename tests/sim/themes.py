@@ -29,7 +29,7 @@ THEMES = (
     Theme(),
     Theme(
         modes=(5, 5, 50, 40),
-        images=("finishes", "finishes", "steady", "stubborn", "flaky", "crashes"),
+        images=("finishes", "lingers", "steady", "stubborn", "flaky", "crashes"),
         acts={"update_service": 1.5, "set_availability": 2, "add_node": 4, "remove_node": 3},
     ),
     Theme(
