@@ -70,6 +70,17 @@ def test_a_task_that_neither_its_own_spec_nor_the_new_one_allows_is_rejected_tho
     assert world.snap.tasks[old.id].state is State.REJECTED
 
 
+def test_a_task_is_rejected_when_its_service_goes_back_to_what_its_node_no_longer_meets() -> None:
+    world = World(nodes=1)
+    world.set_node("n1", labelled(zone="a"))
+    world.run(spec(1, constraints=("node.labels.zone == a",), restart=AT_ONCE))
+    world.update(spec(1, restart=AT_ONCE))
+    world.set_node("n1", labelled())
+    assert world.shown() == ["1 running running"]
+    world.roll_back()
+    assert world.shown() == ["1 rejected shutdown", "1 pending running"]
+
+
 def test_a_task_that_is_still_starting_is_rejected_once_it_runs() -> None:
     world = World(nodes=1)
     world.set_node("n1", labelled(zone="a"))

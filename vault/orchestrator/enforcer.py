@@ -3,7 +3,7 @@
 Pure.  Makes one step of a task's life, RUNNING -> REJECTED.  Called by `vault.orchestrator.rounds` as the first stage.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from msgspec.structs import replace
 
@@ -23,19 +23,16 @@ UNFIT = "assigned node no longer meets constraints"  # Whoever is rejected so ru
 
 
 def enforce(snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
-    """Return the tasks to reject: on nodes that changed, and those that began to run on a node that fits no more."""
+    """Return the tasks to reject: on nodes that changed, of services that did, and those that began to run unfit."""
     nodes = set(snap.nodes) if changed is None else {object_id for kind, object_id in changed if kind is Kind.NODE}
     rejected: dict[str, Task] = {}
-    for kind, object_id in changed or ():
-        task = snap.tasks.get(object_id) if kind is Kind.TASK else None
-        if task is None or task.node_id in nodes or not is_enforced(task):
-            continue
+    for task in concerned(snap, changed or ()):
         node = snap.nodes.get(task.node_id)
-        if node is None or node.spec.availability != "active":
+        if task.node_id in nodes or not is_enforced(task) or node is None or node.spec.availability != "active":
             continue  # A node that is paused keeps what it has.
         if not fits(snap, task):
             rejected[task.id] = task
-        elif node.updated_at > task.created_at:
+        elif (Kind.TASK, task.id) in (changed or ()) and node.updated_at > task.created_at:
             nodes.add(task.node_id)  # It may have less room than when the task was placed.
     for node_id in nodes:
         rejected.update((task.id, task) for task in unfit_on(snap, snap.nodes.get(node_id)))
@@ -48,6 +45,17 @@ def enforce(snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: N
             for _, task in sorted(rejected.items())
         )
     )
+
+
+def concerned(snap: Snapshot, changed: Collection[Key]) -> Iterator[Task]:
+    """Yield the tasks that changed, and those of services that did and say where they may run."""
+    for kind, object_id in changed:
+        if kind is Kind.TASK and (task := snap.tasks.get(object_id)) is not None:
+            yield task
+        elif kind is Kind.SERVICE and (service := snap.services.get(object_id)) is not None:
+            placement = service.spec.task_template.placement
+            if placement is not None and placement.constraints:
+                yield from snap.tasks_of(object_id)
 
 
 def is_enforced(task: Task) -> bool:

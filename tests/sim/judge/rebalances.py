@@ -107,7 +107,9 @@ class Rebalances:
             config = new.spec.update_config
             if status.deadline != ((config.deadline or 0) if config is not None else 0):
                 raise self._world.story.fail(f"{new.id} is rebalanced without its deadline", new.id)
-            self._begun[new.id] = Begun(status, unevenness(after, new, after.tasks_of(new.id)))
+            tasks = list(after.tasks_of(new.id))
+            ended = any(oracle.is_wanted(task) and task.state.terminal for task in tasks)  # Others are to come.
+            self._begun[new.id] = Begun(status, unevenness(after, new, tasks), disturbed=ended)
         elif begun is not None and (status is None or status.moves != begun.status.moves):
             del self._begun[old.id]
             ends = status is not None and status.state is UpdateState.COMPLETED
