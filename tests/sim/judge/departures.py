@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from tests.sim.judge import oracle
 from tests.sim.judge.rebalances import plan_of
+from tests.sim.judge.updates import is_judged_by
 from tests.sim.story import slot_of
 from vault.model.service import Service
 from vault.model.task import State, Task
@@ -112,7 +113,7 @@ def check_deleted(world: World, draft: Draft, task: Task) -> None:
     if wish(draft, task) is State.REMOVE or (service.is_global and task.node_id not in draft.snap.nodes):
         return
     now = draft.service(service.id) or service
-    if world.judge.updates.is_judged_by(now, task):
+    if is_judged_by(now, task):
         raise world.story.fail(f"{slot_of(task)} is deleted, and an update is judged by it", *about)
     limit = oracle.history_limit(draft.snap, now)
     if len(draft.tasks_at(task)) < limit or limit < 0:

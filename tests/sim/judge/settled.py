@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tests.sim.judge import oracle
 from tests.sim.judge.depends import waits
-from tests.sim.judge.updates import IN_PROGRESS, STOPPED, ends_s, status_of
+from tests.sim.judge.updates import IN_PROGRESS, STOPPED, ends_s, is_judged_by, status_of
 from tests.sim.judge.values import mounted_on, used_on
 from tests.sim.story import shown_change, slot_of
 from vault.agent.executors.port import Phase
@@ -158,8 +158,8 @@ def of_history(snap: Snapshot, service: Service, task: Task) -> str | None:
     """Return whether an old task should be gone."""
     slot = list(snap.tasks_at(task.service_id, task.slot_key))
     limit = oracle.history_limit(snap, service)
-    old = [one for one in slot if not one.live and not oracle.is_wanted(one) and not one.stays_down]
-    return f"{slot_of(task)} has a history of {len(slot)}" if len(slot) > limit >= 0 and old else None
+    kept = (one.live or oracle.is_wanted(one) or one.stays_down or is_judged_by(service, one) for one in slot)
+    return f"{slot_of(task)} has a history of {len(slot)}" if len(slot) > limit >= 0 and not all(kept) else None
 
 
 def has_reason(snap: Snapshot, task: Task) -> bool:

@@ -121,11 +121,6 @@ class Updates:
         """Return which update a task belongs to, by its beginning."""
         return task.update_started_at or self._heir_of.get(task.id)
 
-    def is_judged_by(self, service: Service, task: Task) -> bool:
-        """Whether an update in progress is judged by a task, or one that has stopped may name it."""
-        status = status_of(service)
-        return status is not None and status.state in (*IN_PROGRESS, *STOPPED) and self._is_own(task, status)
-
     def _is_own(self, task: Task, status: UpdateStatus) -> bool:
         """Whether a task belongs to an update."""
         return task.spec_version == status.spec_version and self._made_by(task) == status.started_at
@@ -290,3 +285,11 @@ class Updates:
             busy += since_s is None or now_s < since_s + config.delay / 1e9
         if config.parallelism and busy > config.parallelism:
             raise self._world.story.fail(f"{service.id} has {busy} slots in hand, not {config.parallelism}", service.id)
+
+
+def is_judged_by(service: Service, task: Task) -> bool:
+    """Whether an update in progress is judged by a task that it made, or one that has stopped may name it."""
+    status = status_of(service)
+    if status is None or status.state not in (*IN_PROGRESS, *STOPPED):
+        return False
+    return task.update_started_at == status.started_at and task.spec_version == status.spec_version
