@@ -158,8 +158,13 @@ def of_history(snap: Snapshot, service: Service, task: Task) -> str | None:
     """Return whether an old task should be gone."""
     slot = list(snap.tasks_at(task.service_id, task.slot_key))
     limit = oracle.history_limit(snap, service)
-    kept = (one.live or oracle.is_wanted(one) or one.stays_down or is_judged_by(service, one) for one in slot)
+    kept = (one.live or oracle.is_wanted(one) or one.stays_down or is_told_of(service, one) for one in slot)
     return f"{slot_of(task)} has a history of {len(slot)}" if len(slot) > limit >= 0 and not all(kept) else None
+
+
+def is_told_of(service: Service, task: Task) -> bool:
+    """Whether a task that has ended says something that is still asked for: an update's outcome, or that a job is done."""
+    return is_judged_by(service, task) or (task.done and task.job_iteration == service.job_iteration)
 
 
 def has_reason(snap: Snapshot, task: Task) -> bool:
