@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
-from vault.orchestrator import exchange, global_, job_slots, jobs, replicated, services
+from vault.orchestrator import exchange, global_, job_slots, jobs, leaving, replicated, services
 from vault.scheduler import schedule
 from vault.store import rules_service
 
@@ -16,7 +16,8 @@ LIMITS = (
     (job_slots, "MAX_NEW", 1),
     (services, "MAX_LOOKS", 10),
     (services, "MAX_CHANGES", 2),
-    (services, "MAX_STOPPED", 2),
+    (leaving, "MAX_ASKED", 2),
+    (leaving, "MAX_LOOKS", 3),
     (exchange, "MAX_EXCHANGED", 2),
     (schedule, "MAX_CHANGES", 3),
     (schedule, "MAX_LOOKS", 10),

@@ -163,7 +163,7 @@ def of_history(snap: Snapshot, service: Service, task: Task) -> str | None:
 
 
 def is_told_of(service: Service, task: Task) -> bool:
-    """Whether a task that has ended says something that is still asked for: an update's outcome, or that a job is done."""
+    """Whether what has ended is still asked for: it tells the outcome of an update, or that a job is done."""
     return is_judged_by(service, task) or (task.done and task.job_iteration == service.job_iteration)
 
 
@@ -184,7 +184,8 @@ def of_machine(snap: Snapshot, machine: Machine) -> str | None:
     used = used_on(snap, machine.id)
     assert machine.agent is not None
     held = set(machine.agent.values._kept)
-    if held != used:
+    there = {key for key in used if snap.get(key[0], key[1].partition(".")[0]) is not None}  # Or who begins gets none.
+    if not there <= held <= used:
         return f"{machine.id} holds {sorted(held)}, its tasks use {sorted(used)}"
     session = machine.agent.session
     if session is not None and session.asked.under_way:

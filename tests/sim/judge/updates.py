@@ -251,6 +251,9 @@ class Updates:
         """Whether an update is about the slot of a task: it has exchanged that, or is to."""
         if self._is_own(task, status):
             return task.desired_state < State.REMOVE
+        node = snap.nodes.get(task.node_id)
+        if service.is_global and (node is None or node.spec.availability != "active"):
+            return False  # It is not its turn before the node takes new tasks.
         return (oracle.is_wanted(task) or task.stays_down) and oracle.outdated(snap, service, task)
 
     def _failed(self, task: Task, config: UpdateConfig, *, as_noted: bool = False) -> bool:
