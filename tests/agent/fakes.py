@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vault.agent.executors.port import Adopted, ContainerNotRunning, Exit, NetworkView, Probed
 from vault.agent.health import KeptHealth
+from vault.agent.images.credentials import Credentials
 from vault.agent.machine import Machine
 from vault.agent.values import Values
 from vault.agent.worker import Worker
@@ -121,7 +122,7 @@ class FakeImages:
     def find(self, reference: str) -> FakeImage | None:
         return None if reference == "missing" else FakeImage(self.config)
 
-    async def ensure(self, reference: str) -> FakeImage:
+    async def ensure(self, reference: str, *, auth: Credentials | None = None) -> FakeImage:
         if self.slow:
             await self.slow.wait()
         if reference == "missing":

@@ -328,7 +328,7 @@ class MemoryNode:
         self.taken = b"".join([chunk async for chunk in archive])
         yield Progress(status="sha256:" + "1" * 64)
 
-    async def pull_image(self, reference: str, *, username: str, password: Plaintext | None) -> AsyncIterator[Progress]:
+    async def pull_image(self, reference: str, *, auth: Plaintext | None) -> AsyncIterator[Progress]:
         if "missing" in reference:
             raise NoSuch("image", reference)
         yield Progress(status=f"Pulling from {reference}", id="latest")

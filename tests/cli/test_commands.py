@@ -13,7 +13,7 @@ from tests.cli.conftest import FakeDaemon, Request, Vault
 from vault.cli.commands.containers import ports_text
 from vault.cli.reference import document
 from vault.cli.services.logs import frames, moment
-from vault.cli.services.resolve import registry_auth
+from vault.cli.services.registry_auth import registry_auth
 
 NODE = "hnli2tw5v5k3ngekr5hxjipfc"
 TLS = {"TrustRoot": "PEM", "CertIssuerSubject": "s", "CertIssuerPublicKey": "k"}

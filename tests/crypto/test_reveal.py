@@ -52,6 +52,8 @@ ALLOWED = {
     "store.template_functions:_quoted",
     "store.template:render",
     "tmpfs.kernel:_write",
+    # A seccomp profile, a file that a stack names, into the spec that shows it.
+    "stack.beyond:privileges",
     # Into the request that deploys a stack.
     "cli.stacks.request:_encoded",
     # Into the sealed records of the store.
@@ -65,8 +67,9 @@ ALLOWED = {
     "network.wireguard.uapi:set_device",
     # The key of an etcd peer, on its way to etcd: a file in memory.
     "raftstore.engines.etcd_process:_in_memory",
-    # A registry's password, on its way to the process that pulls.
-    "agent.images.store:ImageStore.pull",
+    # Credentials for a registry: taken apart on the node that pulls, and on their way to the process that does.
+    "agent.images.credentials:credentials_for",
+    "agent.images.store:_plain",
     # Into OpenSSL, through memory that has no name.
     "rpc.credentials:_load",
     # Configs are readable through the API, unlike secrets.

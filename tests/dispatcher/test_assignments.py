@@ -8,8 +8,9 @@ import pytest
 from vault.dispatcher.assignments import NodeView, difference, touched
 from vault.model.container import ContainerSpec
 from vault.model.ids import Kind
+from vault.model.registry_auth import RegistryAuth
 from vault.model.secret import Config, ConfigReference, ConfigSpec, Driver, Secret, SecretReference, SecretSpec
-from vault.model.service import TaskSpec
+from vault.model.service import Service, ServiceSpec, TaskSpec
 from vault.model.task import State, Task, TaskStatus
 from vault.store.changes import Delete, Put
 from vault.store.snapshot import Snapshot
@@ -143,3 +144,58 @@ def test_no_node_that_has_to_be_told_something_is_left_out(seed: int) -> None:
             views[node], told = difference(view, after, node)
             assert told == type(told)() or node in found.nodes
         before = after
+
+
+AUTH = (Kind.REGISTRY_AUTH, "web")
+
+
+def private_world(*tasks: Task) -> Snapshot:
+    """A service `web` with credentials, and another one without."""
+    web = Service(id="web", spec=ServiceSpec(name="web"), registry_auth="a1")
+    objects = (
+        RegistryAuth(id="a1", service_id="web"),
+        web,
+        Service(id="own", spec=ServiceSpec(name="own")),
+        *tasks,
+    )
+    return Snapshot().apply([Put(obj) for obj in objects], index=1, now_s=0.0)
+
+
+def of(service_id: str, task: Task) -> Task:
+    bare = TaskSpec(container_spec=ContainerSpec(image="reg.example/app"))
+    return msgspec.structs.replace(task, service_id=service_id, spec=bare)
+
+
+def test_credentials_go_to_nodes_that_have_yet_to_pull_for_their_service() -> None:
+    snap = private_world(
+        of("web", task("t1")), of("own", task("t2", "n2")), of("web", task("t3", "n3", state=State.READY))
+    )
+    view, told = difference(NodeView(), snap, "n1")
+    assert [(wanted.key, wanted.obj.id) for wanted in told.put_values] == [(AUTH, "a1")]
+    for other in ("n2", "n3", "n4"):
+        assert difference(NodeView(), snap, other)[1].put_values == ()
+    snap = changed(snap, status=TaskStatus(state=State.READY))
+    assert difference(view, snap, "n1")[1].remove_values == (AUTH,), "it has its image"
+
+
+@pytest.mark.parametrize("state", [State.REJECTED, State.ORPHANED])
+def test_credentials_do_not_stay_for_tasks_that_have_ended(state: State) -> None:
+    snap = private_world(of("web", task("t1")))
+    view, _ = difference(NodeView(), snap, "n1")
+    snap = changed(snap, status=TaskStatus(state=state))
+    assert difference(view, snap, "n1")[1].remove_values == (AUTH,)
+
+
+def test_newer_credentials_of_a_service_take_the_place_of_those_a_node_has() -> None:
+    before = private_world(of("web", task("t1")))
+    view, _ = difference(NodeView(), before, "n1")
+    web = msgspec.structs.replace(before.services["web"], registry_auth="a2")
+    changes = (Put(RegistryAuth(id="a2", service_id="web")), Put(web), Delete(Kind.REGISTRY_AUTH, "a1", 1))
+    after = before.apply(changes, index=2, now_s=0.0)
+    concerned = touched(before, after)
+    assert concerned is not None
+    assert concerned.values & view.refers, "whoever has the old ones looks again"
+    view, told = difference(view, after, "n1")
+    assert [(wanted.key, wanted.obj.id) for wanted in told.put_values] == [(AUTH, "a2")]
+    assert told.remove_values == ()
+    assert difference(view, after, "n1")[1].put_values == ()

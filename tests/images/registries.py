@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import tarfile
 import threading
 import time
 import urllib.request
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tests.images.archives import Made, digest
 
 TOOLS = Path(__file__).parents[2] / ".cache" / "tools"
+IMAGES = Path(__file__).parents[2] / ".cache" / "images"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 
@@ -35,16 +38,22 @@ def debian_registry() -> Path:
     return program
 
 
+ALICE: Final = ("alice", "canary-7f3a9c51d20e84b6")
+_ALICE_HASHED: Final = "$2y$04$9Y6J7XhGZkAvq8oRlxvrVe53hOLBqWT7g3GWet7F88qsZ862BNgFW"  # With bcrypt.
+
+
 @contextmanager
-def running_registry(directory: Path) -> Iterator[str]:
-    """Give the address of a real registry that keeps its blobs in `directory`."""
+def running_registry(directory: Path, *, private: bool = False) -> Iterator[str]:
+    """Give the address of a real registry that keeps its blobs in `directory`; a private one lets only ALICE in."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     config = directory / "config.yml"
     config.write_text(
         f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {directory}/data}}}}\nhttp: {{addr: '{address}'}}\n"
+        + (f"auth: {{htpasswd: {{realm: private, path: {directory}/users}}}}\n" if private else "")
     )
+    (directory / "users").write_text(f"{ALICE[0]}:{_ALICE_HASHED}\n")
     log = (directory / "log").open("wb")
     process = subprocess.Popen([debian_registry(), "serve", str(config)], stdout=log, stderr=log)
     try:
@@ -54,6 +63,36 @@ def running_registry(directory: Path) -> Iterator[str]:
         process.terminate()
         process.wait(10)
         log.close()
+
+
+@dataclass(frozen=True)
+class Private:
+    """A registry that lets only ALICE in, with busybox as `team/app:1`."""
+
+    address: str
+    folder: Path
+
+    @property
+    def image(self) -> str:
+        return f"{self.address}/team/app:1"
+
+    @property
+    def client(self) -> dict[str, str]:
+        """Return the environment of somebody who has logged in there."""
+        auth = b64encode(":".join(ALICE).encode()).decode()
+        (self.folder / "config.json").write_text(json.dumps({"auths": {self.address: {"auth": auth}}}))
+        return {"DOCKER_CONFIG": str(self.folder)}
+
+
+@contextmanager
+def private_registry(directory: Path, *names: str) -> Iterator[Private]:
+    """Give a private registry that has busybox under these names."""
+    with running_registry(directory) as address:
+        for name in names:
+            push(address, name, "1", built("busybox"))
+    with running_registry(directory, private=True) as address:
+        (directory / "client").mkdir()
+        yield Private(address, directory / "client")
 
 
 def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
@@ -75,6 +114,19 @@ def push(address: str, name: str, tag: str, made: Made) -> str:
             place = answer.headers["Location"]
         _send("PUT", f"{place}&digest={digest(data)}", data, "application/octet-stream").close()
     return push_manifest(address, name, tag, made.manifest, MANIFEST_TYPE)
+
+
+def built(name: str) -> Made:
+    """Return an image that `make images` has built."""
+    with tarfile.open(IMAGES / f"{name}.tar") as archive:
+
+        def read(member: str) -> bytes:
+            found = archive.extractfile(member)
+            assert found is not None
+            return found.read()
+
+        (listed,) = json.loads(read("manifest.json"))
+        return Made(config=read(listed["Config"]), layers=tuple(map(read, listed["Layers"])))
 
 
 def push_manifest(address: str, name: str, which: str, data: bytes, kind: str) -> str:
@@ -103,6 +155,8 @@ class Asked:
 
     path: str
     headers: dict[str, str]
+    method: str = "GET"
+    body: bytes = b""
 
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -132,7 +186,14 @@ def scripted_registry() -> Iterator[Scripted]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked = Asked(self.path, {key.lower(): value for key, value in self.headers.items()})
+            self.answer(b"")
+
+        def do_POST(self) -> None:
+            self.answer(self.rfile.read(int(self.headers["Content-Length"])))
+
+        def answer(self, sent: bytes) -> None:
+            headers = {key.lower(): value for key, value in self.headers.items()}
+            asked = Asked(self.path, headers, self.command, sent)
             script.asked.append(asked)
             answer = script.answers.get(self.path.partition("?")[0], (404, {}, b"{}"))
             status, headers, body = answer(asked) if callable(answer) else answer

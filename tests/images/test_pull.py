@@ -7,6 +7,7 @@ import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -24,13 +25,14 @@ from tests.images.registries import (
     scripted_registry,
 )
 from vault.agent.images.content import Content
+from vault.agent.images.credentials import Credentials
 from vault.agent.images.errors import BadArchive, ManifestUnknown, PullDenied, RegistryFailed
 from vault.agent.images.platforms import architecture
 from vault.agent.images.protocol import Progress, Stored
 from vault.agent.images.pulling import pull
 from vault.agent.images.reference import parse
 from vault.agent.images.registry import Repository
-from vault.agent.images.store import Credentials, ImageStore
+from vault.agent.images.store import ImageStore
 from vault.crypto import Plaintext
 
 pytestmark = pytest.mark.machine
@@ -169,6 +171,38 @@ def test_a_token_is_bought_with_the_credentials_and_used(script: Scripted, tmp_p
     got = asyncio.run(store.ensure(f"{script.address}/private/app:1", auth=credentials))
     assert got.id == ONE.id
     assert count["token"] == 1
+
+
+def test_an_identity_token_buys_tokens_in_the_way_of_oauth(script: Scripted, tmp_path: Path) -> None:
+    count = with_token(script, ONE)
+
+    def sell(asked: Asked) -> Answer:
+        form = dict(parse_qsl(asked.body.decode()))
+        if (form.pop("refresh_token"), form.pop("client_id")) != ("canary", "vault") or asked.method != "POST":
+            return 401, {}, b"{}"
+        scope = "repository:private/app:pull"
+        assert form == {"grant_type": "refresh_token", "service": "registry.test", "scope": scope}
+        count["token"] += 1
+        count["left"] = 1000
+        return 200, {}, json.dumps({"access_token": f"t{count['token']}"}).encode()
+
+    script.answers["/token"] = sell
+    for token in (b"wrong", b"canary"):
+        store, credentials = ImageStore(tmp_path / token.decode()), Credentials(identity_token=Plaintext(token))
+        pulled = store.pull(f"{script.address}/private/app:1", auth=credentials)
+        if token == b"canary":
+            assert asyncio.run(pulled).id == ONE.id
+        else:
+            with pytest.raises(PullDenied):
+                asyncio.run(pulled)
+    assert not any("canary" in asked.path for asked in script.asked), "it is in no address"
+
+
+def test_a_registry_token_is_shown_as_it_is(script: Scripted, tmp_path: Path) -> None:
+    script.offer("app", "1", ONE)
+    credentials = Credentials(registry_token=Plaintext(b"ready-made"))
+    asyncio.run(ImageStore(tmp_path / "images").pull(f"{script.address}/app:1", auth=credentials))
+    assert {asked.headers.get("authorization") for asked in script.asked} == {"Bearer ready-made"}
 
 
 def test_a_token_that_runs_out_is_bought_again(script: Scripted, content: Content) -> None:

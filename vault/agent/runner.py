@@ -24,6 +24,7 @@ from vault.agent.executors.port import (
 )
 from vault.agent.happenings import Happening
 from vault.agent.health import Health, HealthStatus, KeptHealth, check_of
+from vault.agent.images.credentials import credentials_for
 from vault.agent.machine import Machine
 from vault.agent.probing import Monitor, part_of
 from vault.agent.step import UNHEALTHY, Action, Local, adopted, ending, next_action
@@ -132,10 +133,10 @@ class Runner:
         task, machine = self.local.task, self._machine
         self._observe(State.ACCEPTED, "accepted")
         self._observe(State.PREPARING, "preparing")
-        self.image = image = await machine.images.ensure(task.spec.container_spec.image)
+        self.image = image = await self._pull(task.spec.container_spec.image)
         filled = expanded(task, machine.node)
         for name in _mounted_images(filled):
-            self.mounted[name] = await machine.images.ensure(name)
+            self.mounted[name] = await self._pull(name)
         secrets, configs = machine.values.for_task(task, machine.node)
         linking = [self._link(task)]
         if any(entry.startswith(HOST_GATEWAY) for entry in task.spec.container_spec.hosts):
@@ -163,6 +164,11 @@ class Runner:
             await machine.executor.keep_health(self.task_id, kept)
         self.local = replace(self.local, phase=Phase.PREPARED, health=kept.status if kept is not None else None)
         self._observe(State.READY, "prepared")
+
+    async def _pull(self, name: str) -> Image:
+        task, machine = self.local.task, self._machine
+        auth = machine.values.registry_auth(task)
+        return await machine.images.ensure(name, auth=credentials_for(auth, name, of=task.spec.container_spec.image))
 
     async def _link(self, task: Task) -> None:
         if not _is_on_host(task):

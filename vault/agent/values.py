@@ -1,4 +1,4 @@
-"""Secrets and configs on this node: in memory only, and handed only to the tasks that refer to them.
+"""Secrets, configs and credentials on this node: in memory only, and handed only to the tasks that refer to them.
 
 Not pure: it holds what was sent.  Called by `vault.agent.worker` (keep, drop) and `vault.agent.runner` (what may a task
 have).
@@ -108,6 +108,11 @@ class Values:
             {SecretID(i): _filled(kept, context, guarded=True) for i, kept in raw_secrets.items()},
             {ConfigID(i): _filled(kept, context, guarded=False) for i, kept in raw_configs.items()},
         )
+
+    def registry_auth(self, task: Task) -> Plaintext | None:
+        """Return the credentials that a task's image is pulled with; None when its service has none."""
+        kept = self._kept.get((Kind.REGISTRY_AUTH, task.service_id))
+        return kept.value if kept is not None else None
 
     def _get(self, task_id: str, kind: Kind, object_id: str, name: str) -> Kept:
         own = self._kept.get((kind, own_value(object_id, task_id)))

@@ -1,10 +1,7 @@
 """/images: this node's store of images."""
 
-import base64
-import binascii
 import fnmatch
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,23 +11,11 @@ from vault.api.context import Context, Endpoint, Reach, flag
 from vault.api.filters import Filters, matches_labels, parse_filters, switch
 from vault.api.image_shapes import ImageDetails, ImageSummary, Removed, details_of, summary_of
 from vault.api.ports import Image
+from vault.api.registry_auth import pull_auth
 from vault.api.streams import progress, with_first
-from vault.crypto.plaintext import Plaintext
 from vault.model.errors import BadRequest
 
 FILTERS = ("reference", "dangling", "label", "before", "since", "until")
-MAX_AUTH_BYTES = 64 * 1024
-
-
-class _Auth(msgspec.Struct, frozen=True, kw_only=True):
-    """What `X-Registry-Auth` holds; made into `Plaintext` at once."""
-
-    username: str = ""
-    password: str = ""
-    serveraddress: str = ""
-
-    def __repr__(self) -> str:
-        return "_Auth(…)"
 
 
 class Images:
@@ -78,9 +63,7 @@ class Images:
         query = request.query_params
         if query.get("fromImage"):
             reference = _reference(query["fromImage"], query.get("tag", ""))
-            auth = _auth_of(request)
-            password = Plaintext(auth.password.encode()) if auth.password else None
-            pulled = self.node.pull_image(reference, username=auth.username, password=password)
+            pulled = self.node.pull_image(reference, auth=pull_auth(request))
             return progress(await with_first(pulled), watch=True)
         if query.get("fromSrc") != "-":
             raise BadRequest('fromSrc must be "-": send the archive as the body of the request')
@@ -104,20 +87,6 @@ def _reference(name: str, tag: str) -> str:
         last = name.rsplit("/", 1)[-1]
         return name if ":" in last or "@" in last else f"{name}:latest"
     return f"{name}@{tag}" if ":" in tag else f"{name}:{tag}"
-
-
-def _auth_of(request: Request) -> _Auth:
-    """Return the credentials of `X-Registry-Auth`; raise `BadRequest`, never quoting them."""
-    header = request.headers.get("x-registry-auth", "")
-    if not header:
-        return _Auth()
-    if len(header) > MAX_AUTH_BYTES:
-        raise BadRequest("invalid X-Registry-Auth header: it is too long")
-    try:
-        padded = header + "=" * (-len(header) % 4)
-        return msgspec.json.decode(base64.urlsafe_b64decode(padded), type=_Auth)
-    except (binascii.Error, ValueError, msgspec.MsgspecError):
-        raise BadRequest("invalid X-Registry-Auth header: it must be base64url of a JSON object") from None
 
 
 def _passes(filters: Filters, image: Image) -> bool:

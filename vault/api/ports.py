@@ -242,8 +242,8 @@ class LocalNode(Protocol):
         """Make an image of a root file system; the last message's status is the image's id."""
         ...
 
-    def pull_image(self, reference: str, *, username: str, password: Plaintext | None) -> AsyncIterator[Progress]:
-        """Fetch an image from its registry."""
+    def pull_image(self, reference: str, *, auth: Plaintext | None) -> AsyncIterator[Progress]:
+        """Fetch an image from its registry.  auth: an `AuthConfig` as JSON."""
         ...
 
     async def remove_image(self, reference: str, *, force: bool) -> Sequence[RemovedImage]:

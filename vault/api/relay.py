@@ -33,7 +33,7 @@ from vault.rpc.messages_forward import ForwardedAnswer, ForwardedRequest, Outcom
 LEADER_WAIT_S: Final = 12.0  # How long a request waits for a leader in all; a new one takes 3 s, 10 at the most.
 LEAST_PAUSE_S: Final = 0.02  # Between looks at who leads,
 LOOK_AGAIN_S: Final = 0.1  # and when nothing is told.
-PASSED_ON: Final = frozenset({b"content-type", b"x-registry-auth"})
+PASSED_ON: Final = frozenset({b"content-type", b"x-registry-auth", b"x-registry-config"})
 LOCAL_CALLER: Final = "socket"
 
 

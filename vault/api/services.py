@@ -11,6 +11,7 @@ from vault.api.filters import Filters, named, one_of, parse_filters
 from vault.api.lookup import find_service, made_already
 from vault.api.network_shapes import LOCAL_NAMES
 from vault.api.random_names import name_from
+from vault.api.registry_auth import service_auth
 from vault.api.shapes import ServiceCreated, ServiceUpdated
 from vault.api.shown import JOBS_SINCE, shown_service, spec_of_version, status_of
 from vault.model.errors import BadRequest
@@ -19,6 +20,7 @@ from vault.model.service import Service, ServiceSpec
 from vault.store import rules_service
 from vault.store.changes import Change
 from vault.store.rules_defaults import with_defaults
+from vault.store.rules_registry_auth import with_credentials
 from vault.store.snapshot import Snapshot
 
 FILTERS = ("id", "name", "names", "label", "mode", "runtime")
@@ -69,6 +71,7 @@ class Services:
         store = self.context.manager.store()
         posted = _posted(request, await read(request))
         service_id, now_s = id_for(request, self.context.new_id), self.context.now_s()
+        auth = service_auth(request, self.context.new_id)
         if not posted.name:
             named_so = store.committed.by_name
             name = name_from(service_id, lambda name: named_so(Kind.SERVICE, name) is not None)
@@ -77,7 +80,9 @@ class Services:
         def build(snapshot: Snapshot) -> tuple[Change, ...]:
             if made_already(request, snapshot, Kind.SERVICE, service_id):
                 return ()
-            return (rules_service.new_service(snapshot, service_id, posted, now_s=now_s),)
+            return with_credentials(
+                snapshot, rules_service.new_service(snapshot, service_id, posted, now_s=now_s), auth
+            )
 
         await store.submit(build)
         return answers.json(ServiceCreated(id=service_id), 201)
@@ -105,6 +110,9 @@ class Services:
         rollback = request.query_params.get("rollback", "")
         if rollback not in ("", "none", "previous"):
             raise BadRequest('unrecognized rollback option: use "previous"')
+        auth, auth_from = service_auth(request, self.context.new_id), request.query_params.get("registryAuthFrom", "")
+        if auth_from not in ("", "spec", "previous-spec"):
+            raise BadRequest('unsupported registryAuthFrom value: use "spec" or "previous-spec"')
         body = await read(request)
         posted = None if rollback == "previous" else _posted(request, body)
         reference, now_s = request.path_params["id"], self.context.now_s()
@@ -113,7 +121,8 @@ class Services:
             service_id = find_service(snapshot, reference).id
             if posted is None:
                 return (rules_service.rolled_back(snapshot, service_id, version=version, now_s=now_s),)
-            return (rules_service.updated_service(snapshot, service_id, posted, version=version, now_s=now_s),)
+            put = rules_service.updated_service(snapshot, service_id, posted, version=version, now_s=now_s)
+            return with_credentials(snapshot, put, auth, from_previous=auth_from == "previous-spec")
 
         await store.submit(build)
         return answers.json(ServiceUpdated())

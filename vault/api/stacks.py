@@ -16,6 +16,7 @@ from vault.api.bodies import read
 from vault.api.context import Context, Endpoint, id_for
 from vault.api.lookup import made_already
 from vault.api.ports import Store
+from vault.api.registry_auth import stack_auths
 from vault.api.relay import LOCAL_CALLER
 from vault.api.stack_shapes import (
     MAX_BODY_BYTES,
@@ -163,6 +164,7 @@ class Deploying:
         self._store = store
         self._request = request
         self._posted = posted
+        self._auths = stack_auths(request)
         self._deployment = deployment
         self._name = deployment.namespace.name
         self._record_id = id_for(request, context.new_id)
@@ -195,7 +197,12 @@ class Deploying:
         self._proposal = deploy(
             self._deployment,
             snapshot,
-            Wishes(prune=posted.prune, keep_images=posted.resolve_image != "always", rotate=posted.rotate_changed),
+            Wishes(
+                prune=posted.prune,
+                keep_images=posted.resolve_image != "always",
+                rotate=posted.rotate_changed,
+                auths=self._auths,
+            ),
             same=self._same,
             tag=self._store.content_tag,
             record_id=self._record_id,

@@ -54,7 +54,8 @@ Where we differ from Docker on purpose:
 - A secret or config stays while the spec that a service would roll back to refers to it; Docker lets it go.
 - The `docker` command cannot `exec` with streams or `attach` here, since both need an upgraded connection: use
   `vault exec`, `vault logs -f`. What it asks of single containers, builds and plugins is refused with a sentence.
-- No registry is asked by the command line; a node uses a local image as it is, and pulls what it does not have.
+- No registry is asked by the command line; a node uses a local image as it is, and pulls what it does not have, with
+  the credentials that `--with-registry-auth` sent ([registries.md](registries.md)).
 - `--format` knows `table`, `json`, `{{.Field}}`, `{{json .Field}}`, `{{.Label "name"}}`, `{{index .Field "key"}}`,
   `{{join .Field ","}}`, `upper`, `lower`, `title`, `len` and `println`; anything else is refused with a sentence.
 - While no manager leads, a command about the swarm waits up to 12 seconds for the next one. A create that was on its

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from vault.agent.images import protocol
+from vault.agent.images.credentials import credentials_for
 from vault.agent.images.image import Image
-from vault.agent.images.store import Credentials, ImageStore, Tell
+from vault.agent.images.store import ImageStore, Tell
 from vault.agent.worker import Worker
 from vault.api import ports as api
 from vault.crypto import Plaintext
@@ -55,12 +56,11 @@ class NodeImages:
 
         return _told(work)
 
-    def pull_image(self, reference: str, *, username: str, password: Plaintext | None) -> AsyncIterator[api.Progress]:
+    def pull_image(self, reference: str, *, auth: Plaintext | None) -> AsyncIterator[api.Progress]:
         """Fetch an image from its registry."""
 
         async def work(tell: Tell) -> Lines:
-            auth = Credentials(username=username, password=password) if password is not None else None
-            await self._images.pull(reference, auth=auth, tell=tell)
+            await self._images.pull(reference, auth=credentials_for(auth, reference, of=reference), tell=tell)
             return []
 
         return _told(work)

@@ -14,7 +14,8 @@ from vault.store.snapshot import Snapshot
 RETRY_S = 0.05  # After a decision that was refused as stale and no new snapshot to decide on.
 
 
-UNDECIDED = frozenset({Kind.SECRET, Kind.CONFIG, Kind.STACK})  # Nothing that is decided depends on them.
+# Nothing that is decided depends on these.
+UNDECIDED = frozenset({Kind.SECRET, Kind.CONFIG, Kind.STACK, Kind.REGISTRY_AUTH})
 
 
 def concerns_deciders(before: Snapshot, after: Snapshot) -> bool:

@@ -1,21 +1,23 @@
-"""Which tasks, secrets and configs a node should hold, and what changed since it was last told.
+"""Which tasks, secrets, configs and credentials a node should hold, and what changed since it was last told.
 
 Pure: snapshots in, differences out.  Called by `vault.dispatcher.stream` and, for who is concerned at all, by
 `vault.dispatcher.service`.  This is the one place that decides which node may see a secret: it goes to nodes with a
-live task that refers to it, and leaves with the last such task.
+live task that refers to it, and leaves with the last such task.  Credentials for registries go to nodes that have yet
+to pull the image of a service's task.
 """
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from vault.model.ids import Kind
+from vault.model.registry_auth import RegistryAuth
 from vault.model.secret import Config, Secret
 from vault.model.task import State, Task
 from vault.rpc.messages import own_value
 from vault.store.changes import kind_of
 from vault.store.snapshot import Snapshot
 
-ValueKey = tuple[Kind, str]  # And id: that of the object, or of one task's own value of it.
+ValueKey = tuple[Kind, str]  # And id: that of the object, or of one task's own value; of credentials, the service's.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +47,14 @@ class NodeView:
 class Wanted:
     """A value that a node should have."""
 
-    obj: Secret | Config
+    obj: Secret | Config | RegistryAuth
     task: Task | None = None  # Whose own value it is: of a secret with a driver, which is asked for each task.
 
     @property
     def key(self) -> ValueKey:
         """What it is known by."""
+        if isinstance(self.obj, RegistryAuth):
+            return Kind.REGISTRY_AUTH, self.obj.service_id
         return kind_of(self.obj), self.obj.id if self.task is None else own_value(self.obj.id, self.task.id)
 
 
@@ -80,8 +84,7 @@ def difference(view: NodeView, snap: Snapshot, node_id: str) -> tuple[NodeView, 
     return after, Difference(
         put_tasks=tuple(tasks[i] for i, told in after.tasks.items() if view.tasks.get(i) != told),
         remove_tasks=tuple(i for i in view.tasks if i not in tasks),
-        # A value never changes under its id, so a new version (of labels, say) needs no new copy.
-        put_values=tuple(value for key, value in values.items() if key not in view.values),
+        put_values=tuple(value for key, value in values.items() if key not in view.values or _renewed(view, value)),
         remove_values=tuple(key for key in view.values if key not in values),
     )
 
@@ -97,6 +100,11 @@ def answered(
         put_values=tuple(wanted for wanted in told.put_values if wanted.key not in unanswered),
     )
     return after.without(waiting, unanswered, told=view), now
+
+
+def _renewed(view: NodeView, value: Wanted) -> bool:
+    """Whether a value is another than the node was told: that of an object never changes, that of a service may."""
+    return isinstance(value.obj, RegistryAuth) and view.values[value.key] != value.obj.version.index
 
 
 def needs_values(task: Task) -> bool:
@@ -143,6 +151,9 @@ def touched(before: Snapshot, after: Snapshot) -> Touched | None:
         elif kind in (Kind.SECRET, Kind.CONFIG):
             if (before.get(kind, object_id) is None) is not (after.get(kind, object_id) is None):
                 values.add((kind, object_id))  # Else its labels changed, and a value never does.
+        elif kind is Kind.REGISTRY_AUTH:
+            found = (before.get(kind, object_id), after.get(kind, object_id))
+            values.update((kind, auth.service_id) for auth in found if isinstance(auth, RegistryAuth))
         elif kind is Kind.NODE:
             members.add(object_id)
         elif kind is Kind.CLUSTER:
@@ -178,6 +189,15 @@ def _wanted(task: Task, snap: Snapshot) -> Iterator[Wanted | ValueKey]:
     for config_id in (reference.config_id for reference in container.configs):
         config = snap.configs.get(config_id)
         yield (Kind.CONFIG, config_id) if config is None else Wanted(obj=config)
+    if task.status.state < State.READY and (auth := _credentials(task, snap)) is not None:
+        yield Wanted(obj=auth)
+
+
+def _credentials(task: Task, snap: Snapshot) -> RegistryAuth | None:
+    """Return what the image of a task is pulled with: the newest that its service was given."""
+    service = snap.services.get(task.service_id)
+    auth = snap.get(Kind.REGISTRY_AUTH, service.registry_auth) if service is not None else None
+    return auth if isinstance(auth, RegistryAuth) else None
 
 
 def _told(task: Task) -> int:

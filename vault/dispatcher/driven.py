@@ -133,14 +133,15 @@ def why_none(secret: Secret, error: VaultError) -> str:
 
 def request_of(wanted: Wanted, snap: Snapshot) -> SecretRequest:
     """Return what a driver is told of who wants which secret."""
-    task = wanted.task
+    task, secret = wanted.task, wanted.obj
     assert task is not None
+    assert isinstance(secret, Secret)
     container = task.spec.container_spec
     service = snap.services.get(task.service_id)
     endpoint = service.spec.endpoint_spec if service is not None else None
     return SecretRequest(
-        secret_name=wanted.obj.spec.name,
-        secret_labels=wanted.obj.spec.labels,
+        secret_name=secret.spec.name,
+        secret_labels=secret.spec.labels,
         service_hostname=container.hostname,
         service_id=task.service_id,
         service_name=task.service_name,

@@ -13,6 +13,7 @@ from vault.crypto import Plaintext
 from vault.crypto.node_seal import OVERHEAD_BYTES, seal_to_node
 from vault.dispatcher.assignments import Wanted
 from vault.model.ids import Kind
+from vault.model.registry_auth import RegistryAuth
 from vault.rpc.messages import SealedValue
 
 INLINE_BYTES: Final = 32 * 1024  # Values up to this size are sealed on the event loop, in about 0.2 ms.
@@ -55,12 +56,13 @@ async def sealed(seal: Seal, wanted: Wanted, value: Plaintext, sequence: int) ->
 
 def refused(wanted: Wanted, why: str) -> SealedValue:
     """Return what goes into a message where a value should be that there is none of."""
-    templating = wanted.obj.spec.templating
     kind, known_by = wanted.key
+    spec = None if isinstance(wanted.obj, RegistryAuth) else wanted.obj.spec
+    templating = spec.templating if spec is not None else None
     return SealedValue(
         kind=kind,
         id=known_by,
-        name=wanted.obj.spec.name,
+        name=spec.name if spec is not None else "",
         version=wanted.obj.version.index,
         templating=templating.name if templating else "",
         error=why,

@@ -34,6 +34,7 @@ class Kind(StrEnum):
     SECRET = "secret"
     CONFIG = "config"
     STACK = "stack"
+    REGISTRY_AUTH = "pull-auth"
 
     def __str__(self) -> str:
         return self.value

@@ -250,6 +250,9 @@ class Service(Object, frozen=True, kw_only=True):
     job_status: JobStatus | None = None  # Jobs have one, other services none.
     # What its tasks waited for (`vault.model.depends`) has been so once; no answer of the API shows it.
     dependencies_met: bool = False
+    # The credentials (`vault.model.registry_auth`) of either spec, by id; no answer of the API shows them.
+    registry_auth: str = ""
+    previous_registry_auth: str = ""
 
     @property
     def replicas(self) -> int:

@@ -101,8 +101,13 @@ def roll_back(work: Work, progress: Progress, reason: str) -> None:
     )
     previous = work.service.previous_spec
     assert previous is not None
-    work.put_service(
-        replace(
-            work.service, spec=previous, previous_spec=None, update_status=status, dependencies_met=may_go_back(work)
-        )
+    back = replace(
+        work.service,
+        spec=previous,
+        previous_spec=None,
+        update_status=status,
+        dependencies_met=may_go_back(work),
+        registry_auth=work.service.previous_registry_auth,
+        previous_registry_auth=work.service.registry_auth,  # Goes with the next update.
     )
+    work.put_service(back)

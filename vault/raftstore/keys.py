@@ -6,7 +6,11 @@ from typing import Final
 from vault.model.errors import StoreDamaged
 from vault.model.ids import Kind
 
-VALUE_KINDS: Final = {Kind.SECRET: "secret-value", Kind.CONFIG: "config-value"}
+VALUE_KINDS: Final = {
+    Kind.SECRET: "secret-value",
+    Kind.CONFIG: "config-value",
+    Kind.REGISTRY_AUTH: "auth-value",
+}
 OBJECT_KINDS: Final = {kind.value: kind for kind in Kind}
 KEYRING_KEY: Final = "/v1/keyring/ring"
 HEAD_KEY: Final = "/v1/head"  # Neither is a record: an engine with keys of one kind only keeps its head here,
@@ -23,7 +27,7 @@ def object_key(kind: Kind, object_id: str) -> str:
 
 
 def value_key(kind: Kind, object_id: str) -> str:
-    """Return where the value of a secret or config is kept."""
+    """Return where the value of a secret or config, or of credentials, is kept."""
     return _VALUE_PREFIX[kind] + object_id
 
 

@@ -141,10 +141,10 @@ def own_value(object_id: str, task_id: str) -> str:
 
 
 class SealedValue(Message, frozen=True, kw_only=True):
-    """The value of one secret or config, sealed to one node (HPKE); prints no bytes of it."""
+    """The value of one secret or config, or credentials, sealed to one node (HPKE); prints no bytes of it."""
 
-    kind: Kind  # SECRET or CONFIG
-    id: str  # Of the object, or what `own_value` makes of that and of the one task that may read it.
+    kind: Kind  # SECRET, CONFIG or REGISTRY_AUTH
+    id: str  # Of the object, or what `own_value` makes of that and the one task that may read it; of a service.
     name: str
     version: int
     templating: str = ""  # "golang": the value is a template.

@@ -4,7 +4,7 @@ Pure; called by `vault.stack.deploy`.  Each step sees what the ones before it wo
 ends the deploy, and all that was allowed is one proposal: so nothing is ever half-made.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import replace as with_fields
@@ -12,8 +12,10 @@ from typing import Final, assert_never
 
 from msgspec.structs import replace
 
+from vault.crypto.plaintext import Plaintext
 from vault.model.errors import VaultError
 from vault.model.ids import Kind, NewID
+from vault.model.registry_auth import registry_of
 from vault.model.secret import Config, Secret
 from vault.model.service import Endpoint, Service, ServiceSpec, UpdateState
 from vault.stack.convert import NewConfig, NewSecret
@@ -31,7 +33,8 @@ from vault.stack.plan import (
 )
 from vault.stack.references import with_ids
 from vault.store import rules, rules_network, rules_service
-from vault.store.changes import Change, Put, PutValue
+from vault.store.changes import Change, Delete, Put, PutValue
+from vault.store.rules_registry_auth import Given, with_credentials
 from vault.store.snapshot import ChangeLog, Snapshot
 
 PAUSED: Final = (UpdateState.PAUSED, UpdateState.ROLLBACK_PAUSED)
@@ -59,13 +62,17 @@ class Done:
 class Carrying:
     """A deploy in the making: the changes so far, and the snapshot as they would leave it."""
 
-    def __init__(self, snapshot: Snapshot, *, new_id: NewID, now_s: float) -> None:
+    def __init__(
+        self, snapshot: Snapshot, *, new_id: NewID, now_s: float, auths: Mapping[str, Plaintext] | None = None
+    ) -> None:
+        """auths: credentials by the host of the registry that they are for."""
         self.changes: list[Change] = []
         self.done: list[Done] = []
         self.draft = with_fields(snapshot, log=ChangeLog())  # Its own log: what is made here may never be.
         self.index = snapshot.index + 1
         self._new_id = new_id
         self._now_s = now_s
+        self._auths = auths or {}
         self._stopped = 0
         self._releasing: dict[str, ServiceSpec] = {}  # Services to be updated that publish some port no more.
 
@@ -105,8 +112,10 @@ class Carrying:
 
     def remove_service(self, service_id: str, name: str) -> None:
         """Remove a service, and ask its tasks to go."""
-        removed, *stopped = rules_service.removed_service(self.draft, service_id, now_s=self._now_s)
-        self._note("remove", Kind.SERVICE, service_id, name, removed)
+        changes = rules_service.removed_service(self.draft, service_id, now_s=self._now_s)
+        removed = [change for change in changes if isinstance(change, Delete)]
+        stopped = changes[len(removed) :]
+        self._note("remove", Kind.SERVICE, service_id, name, *removed)
         told = stopped[: max(0, rules_service.STOPPED_WITH_IT - self._stopped)]
         self._stopped += len(stopped)
         self.changes += told
@@ -158,7 +167,8 @@ class Carrying:
             put = rules_service.new_service(
                 self._others_released(service_id), service_id, self._with_ids(spec), now_s=self._now_s
             )
-        self._note("create", Kind.SERVICE, service_id, spec.name, put)
+        changes = with_credentials(self.draft, put, self._given(spec))
+        self._note("create", Kind.SERVICE, service_id, spec.name, *changes)
 
     def _update_service(self, step: UpdateService) -> None:
         """Give a service its new spec.
@@ -176,9 +186,11 @@ class Carrying:
             )
         new = put.obj
         assert isinstance(new, Service)
+        given = self._given(new.spec)
         stuck = old.update_status is not None and old.update_status.state in PAUSED
         if new.spec == old.spec and not stuck and not new.is_job:
-            return self._note("unchanged", Kind.SERVICE, old.id, old.spec.name)
+            kept = with_credentials(self.draft, Put(old), given) if given is not None else ()
+            return self._note("unchanged", Kind.SERVICE, old.id, old.spec.name, *kept)
         names = {network.id: network.spec.name for network in self.draft.networks.values()}
         fields = differences(old.spec, new.spec, names)
         if stuck and old.update_status is not None:
@@ -187,7 +199,13 @@ class Carrying:
             before, after = (str(one.job_iteration.index) if one.job_iteration else None for one in (old, new))
             fields += (FieldChange(field="JobStatus.JobIteration", old=before, new=after),)
         self._releasing.pop(old.id, None)
-        return self._note("update", Kind.SERVICE, old.id, old.spec.name, put, fields=fields)
+        changes = with_credentials(self.draft, put, given)
+        return self._note("update", Kind.SERVICE, old.id, old.spec.name, *changes, fields=fields)
+
+    def _given(self, spec: ServiceSpec) -> Given | None:
+        """Return the credentials for a service's image; None where there are none, and those it has are kept."""
+        value = self._auths.get(registry_of(spec.task_template.container_spec.image))
+        return Given(id=self._new_id(), value=value) if value is not None else None
 
     def _with_ids(self, spec: ServiceSpec) -> ServiceSpec:
         """Return a spec whose references carry ids; those made by this deploy among them."""

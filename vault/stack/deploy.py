@@ -5,8 +5,9 @@ together, or nothing of it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from vault.crypto.plaintext import Plaintext
 from vault.model.ids import Kind, NewID
 from vault.model.secret import Config, Secret
 from vault.model.stack import StackPart, StackRecord, StackSpec
@@ -29,6 +30,7 @@ class Wishes:
     prune: bool = False  # Remove what the files no longer name: services, and secrets and configs that nothing uses.
     keep_images: bool = False  # A service whose image in the file did not change keeps the image it has.
     rotate: bool = False  # Changed bytes of a file become a new secret or config.
+    auths: Mapping[str, Plaintext] = field(default_factory=dict)  # Credentials, by the host of the registry.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,7 @@ def deploy(
     """
     wanted = settled(deployment, snapshot, same=same, tag=tag, rotate=wishes.rotate)
     steps = plan(wanted, existing_in(snapshot), prune=wishes.prune, keep_images=wishes.keep_images)
-    carrying = Carrying(snapshot, new_id=new_id, now_s=now_s)
+    carrying = Carrying(snapshot, new_id=new_id, now_s=now_s, auths=wishes.auths)
     carrying.take_all(steps)
     if wishes.prune:
         for superseded in tuple(_superseded(wanted, carrying.draft)):

@@ -12,12 +12,13 @@ from vault.model.cluster import Cluster
 from vault.model.ids import Kind
 from vault.model.network import Network
 from vault.model.node import Node
+from vault.model.registry_auth import RegistryAuth
 from vault.model.secret import Config, Secret
 from vault.model.service import Service
 from vault.model.stack import StackRecord
 from vault.model.task import Task
 
-AnyObject = Cluster | Node | Service | Task | Network | Secret | Config | StackRecord
+AnyObject = Cluster | Node | Service | Task | Network | Secret | Config | StackRecord | RegistryAuth
 
 TYPES: Mapping[Kind, type[AnyObject]] = {
     Kind.CLUSTER: Cluster,
@@ -28,6 +29,7 @@ TYPES: Mapping[Kind, type[AnyObject]] = {
     Kind.SECRET: Secret,
     Kind.CONFIG: Config,
     Kind.STACK: StackRecord,
+    Kind.REGISTRY_AUTH: RegistryAuth,
 }
 _KINDS: Mapping[type[AnyObject], Kind] = {type_: kind for kind, type_ in TYPES.items()}
 
@@ -38,8 +40,8 @@ def kind_of(obj: AnyObject) -> Kind:
 
 
 def name_of(obj: AnyObject) -> str:
-    """Return an object's name; tasks, and nodes without one, have none ("")."""
-    return "" if isinstance(obj, Task) else obj.spec.name
+    """Return an object's name; tasks, credentials, and nodes without one, have none ("")."""
+    return "" if isinstance(obj, Task | RegistryAuth) else obj.spec.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,10 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class PutValue:
-    """Keep the value of a secret or config (`kind`), in a record of its own.  Goes with the `Put` of its object."""
+    """Keep the value of a secret or config, or credentials (`kind`), in a record of its own.
+
+    Goes with the `Put` of its object.
+    """
 
     kind: Kind
     id: str

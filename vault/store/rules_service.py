@@ -30,6 +30,7 @@ from vault.store.changes import Change, Delete, Put
 from vault.store.rules import check_name_free, with_spec_of
 from vault.store.rules_network_config import NotForServices
 from vault.store.rules_references import check_references
+from vault.store.rules_registry_auth import removed_with
 from vault.store.rules_spec import check_spec
 from vault.store.rules_update import check_updates, stored_config, with_deadlines
 from vault.store.snapshot import Snapshot
@@ -71,6 +72,7 @@ def updated_service(snapshot: Snapshot, service_id: str, posted: ServiceSpec, *,
         update_status=None,
         job_status=next_run(snapshot, spec, old.job_status, now_s),
         dependencies_met=_still_met(old, spec),
+        previous_registry_auth=old.registry_auth,
     )
     return Put(new)
 
@@ -96,6 +98,8 @@ def rolled_back(snapshot: Snapshot, service_id: str, *, version: int, now_s: flo
         update_status=None if old.is_job else status,  # A job's tasks are not exchanged: nobody would end its update.
         job_status=next_run(snapshot, old.previous_spec, old.job_status, now_s),
         dependencies_met=not old.is_job,  # The way back is never barred.
+        registry_auth=old.previous_registry_auth,
+        previous_registry_auth=old.registry_auth,
     )
     return Put(new)
 
@@ -138,7 +142,7 @@ def removed_service(snapshot: Snapshot, service_id: str, *, now_s: float) -> tup
         for task in sorted(snapshot.tasks_of(service_id), key=lambda task: task.id)
         if task.desired_state < State.REMOVE
     ][:STOPPED_WITH_IT]
-    return (Delete(Kind.SERVICE, service_id, service.version.index), *stopped)
+    return (Delete(Kind.SERVICE, service_id, service.version.index), *removed_with(snapshot, service), *stopped)
 
 
 def stopping(task: Task, desired: State, now_s: float) -> Task:

@@ -25,12 +25,14 @@ class Import(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Pull(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Fetch an image from its registry.  The password is in no argument list and no environment."""
+    """Fetch an image from its registry.  What is secret of it is in no argument list and no environment."""
 
     root: str
     reference: str
     username: str = ""
     password: str = ""
+    identity_token: str = ""
+    registry_token: str = ""
     plain_http: bool = False  # Whether http is tried where https does not answer.
 
     def __repr__(self) -> str:

@@ -52,14 +52,24 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 class Repository:
     """One repository.  Not shared between threads while it still has to authenticate."""
 
-    def __init__(self, reference: Reference, *, username: str = "", password: str = "", plain_http: bool) -> None:
+    def __init__(
+        self,
+        reference: Reference,
+        *,
+        username: str = "",
+        password: str = "",
+        identity_token: str = "",
+        registry_token: str = "",
+        plain_http: bool,
+    ) -> None:
         host = _HUB.get(reference.domain, reference.domain)
         self._host = reference.domain
         self._name = reference.repository
         self._path = reference.path
         self._bases = [f"https://{host}/v2/", *([f"http://{host}/v2/"] if plain_http else [])]
         self._basic = base64.b64encode(f"{username}:{password}".encode()).decode() if username else ""
-        self._authorization = ""
+        self._identity_token = identity_token
+        self._authorization = f"Bearer {registry_token}" if registry_token else ""
         self._opener = urllib.request.OpenerDirector()
         for handler in (
             urllib.request.ProxyHandler(),
@@ -141,18 +151,24 @@ class Repository:
         realm = fields.get("realm", "")
         if scheme.lower() != "bearer" or not realm.startswith(("https://", self._bases[0].partition("//")[0] + "//")):
             raise RegistryFailed(f"the registry {self._host} asks for an authentication that is not supported")
-        query = {"service": fields.get("service", ""), "scope": f"repository:{self._path}:pull"}
-        url = f"{realm}?{urllib.parse.urlencode(query)}"
-        request = urllib.request.Request(url)  # noqa: S310  # Checked above.
-        if self._basic:
-            request.add_unredirected_header("Authorization", f"Basic {self._basic}")
-        with self._send(request) as answer:
+        with self._send(self._token_request(realm, fields.get("service", ""))) as answer:
             data = _bounded(answer, _TOKEN_MAX_BYTES)
         try:
             token = msgspec.json.decode(data, type=_Token)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise RegistryFailed(f"the token service of registry {self._host} answers with no token") from None
         return f"Bearer {token.token or token.access_token}"
+
+    def _token_request(self, realm: str, service: str) -> urllib.request.Request:
+        """Return what asks for a token: the way of OAuth 2 with an identity token, else Docker's older one."""
+        query = {"service": service, "scope": f"repository:{self._path}:pull"}
+        if self._identity_token:
+            form = {"grant_type": "refresh_token", "client_id": "vault", "refresh_token": self._identity_token} | query
+            return urllib.request.Request(realm, urllib.parse.urlencode(form).encode())  # noqa: S310  # Checked.
+        request = urllib.request.Request(f"{realm}?{urllib.parse.urlencode(query)}")  # noqa: S310  # Checked.
+        if self._basic:
+            request.add_unredirected_header("Authorization", f"Basic {self._basic}")
+        return request
 
     def _explained(self, error: urllib.error.HTTPError, what: str) -> Exception:
         """Return Docker's words for a refusal."""

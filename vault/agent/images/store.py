@@ -10,13 +10,14 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
 from vault.agent.images.child import run_worker
 from vault.agent.images.content import Content
+from vault.agent.images.credentials import Credentials
 from vault.agent.images.errors import (
     BadArchive,
     BadReference,
@@ -40,14 +41,6 @@ _COLLECT_TIMEOUT_S: Final = 600.0
 _PIECE_BYTES: Final = 1 << 18
 
 Tell = Callable[[Progress], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
-    """Who we are to a registry."""
-
-    username: str
-    password: Plaintext
 
 
 def _silent(progress: Progress) -> None:
@@ -161,7 +154,9 @@ class ImageStore:
             root=str(self._content.root),
             reference=name.full,
             username=auth.username if auth else "",
-            password=auth.password.reveal().decode() if auth else "",
+            password=_plain(auth.password if auth else None),
+            identity_token=_plain(auth.identity_token if auth else None),
+            registry_token=_plain(auth.registry_token if auth else None),
             plain_http=_is_loopback(name),
         )
         (stored,) = await self._work(request, tell, None)
@@ -247,6 +242,11 @@ class ImageStore:
             request = Collect(root=str(self._content.root), manifests=manifests)
             await run_worker(request, tell=_silent, timeout_s=_COLLECT_TIMEOUT_S)
             self._collection_due = False
+
+
+def _plain(part: Plaintext | None) -> str:
+    """Return a part of credentials for the worker process that shows them to the registry."""
+    return part.reveal().decode() if part is not None else ""
 
 
 def _is_loopback(reference: Reference) -> bool:

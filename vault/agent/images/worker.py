@@ -99,7 +99,12 @@ def _pull(content: Content, request: Pull, voice: _Voice) -> Stored:
 
     reference = parse(request.reference)
     repository = Repository(
-        reference, username=request.username, password=request.password, plain_http=request.plain_http
+        reference,
+        username=request.username,
+        password=request.password,
+        identity_token=request.identity_token,
+        registry_token=request.registry_token,
+        plain_http=request.plain_http,
     )
     return pull(content, reference, repository, voice.say)
 

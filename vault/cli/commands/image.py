@@ -13,7 +13,7 @@ from vault.cli.command import Group, argument, command, option, switch
 from vault.cli.errors import ApiError, CommandError, joined
 from vault.cli.screen import Line, Screen
 from vault.cli.services.listing import without_digest
-from vault.cli.services.resolve import registry_auth
+from vault.cli.services.registry_auth import registry_auth
 from vault.cli.shared_options import asked, list_options, now_s, pass_client, show
 from vault.cli.table import natural_key
 from vault.cli.values.container import tagged

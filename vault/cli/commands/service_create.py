@@ -11,7 +11,8 @@ from vault.cli.command import argument, command
 from vault.cli.commands.service import warn
 from vault.cli.errors import CommandError
 from vault.cli.services.options import CREATE, apply
-from vault.cli.services.resolve import find_networks, find_references, registry_auth
+from vault.cli.services.registry_auth import auth_headers
+from vault.cli.services.resolve import find_networks, find_references
 from vault.cli.services.spec import new_spec
 from vault.cli.shared_options import pass_client
 from vault.cli.values.container import environment_lines, last_of_each, with_environment
@@ -38,18 +39,6 @@ def create(client: Client, /, image: str, args: tuple[str, ...], **given: Any) -
         from vault.cli.services.progress import wait_for
 
         wait_for(client, answer["ID"], before=None, quiet=given["quiet"])
-
-
-def auth_headers(wanted: bool, image: str) -> dict[str, str]:
-    """Return the header that carries credentials for an image's registry; none unless asked for."""
-    if not wanted:
-        return {}
-    credentials = registry_auth(image)
-    if credentials is None:
-        raise CommandError(
-            f"no credentials for the registry of {image}: Docker's client configuration (config.json, auths) has none"
-        )
-    return {"X-Registry-Auth": credentials}
 
 
 def variables_from(files: Iterable[str], variables: Iterable[str], environ: Mapping[str, str]) -> list[str]:

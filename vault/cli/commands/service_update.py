@@ -8,11 +8,11 @@ import click
 from vault.cli.client import Client
 from vault.cli.command import argument, command
 from vault.cli.commands.service import roll_back, warn
-from vault.cli.commands.service_create import auth_headers
 from vault.cli.errors import CommandError
 from vault.cli.services.changes import changed_networks, changed_spec
 from vault.cli.services.editing import edit
 from vault.cli.services.options import UPDATE, apply
+from vault.cli.services.registry_auth import auth_headers
 from vault.cli.services.resolve import find_references, network_id
 from vault.cli.shared_options import pass_client
 from vault.cli.values.container import with_environment

@@ -13,9 +13,9 @@ import click
 
 from vault.cli.client import Client
 from vault.cli.command import Kind, argument, command, option, switch
-from vault.cli.commands.service_create import auth_headers
 from vault.cli.commands.stack import stack_path
 from vault.cli.errors import ApiError, CommandError
+from vault.cli.services.registry_auth import stack_headers
 from vault.cli.shared_options import pass_client
 from vault.cli.stacks.request import request_of
 from vault.cli.stacks.shown import lines_of, plan_text, services_in
@@ -97,9 +97,7 @@ def deploy(client: Client, /, name: str, files: tuple[str, ...], detach: bool | 
         stack = _load(files)
         wishes = {wish: given[wish] for wish in ("prune", "resolve_image", "rotate_changed")}
         body = request_of(stack, dry_run=given["plan"], base_revision=given["base_revision"] or "", **wishes)
-    if given["with_registry_auth"]:
-        for service in stack.document.services.values():
-            auth_headers(True, service.image)
+    headers = stack_headers(given["with_registry_auth"], (one.image for one in stack.document.services.values()))
     for warning in stack.warnings:
         click.echo(warning, err=True)
     if detach is None and not given["plan"]:
@@ -109,7 +107,7 @@ def deploy(client: Client, /, name: str, files: tuple[str, ...], detach: bool | 
             'this node is not a swarm manager. Use "vault swarm init" or "vault swarm join" to connect this node to '
             "swarm and try again"
         )
-    answer = _post(client, name, body)
+    answer = _post(client, name, body, headers)
     if given["plan"]:
         click.echo(_json_text(answer) if given["form"] else plan_text(answer), nl=False)
         return
@@ -119,11 +117,11 @@ def deploy(client: Client, /, name: str, files: tuple[str, ...], detach: bool | 
         _wait(client, services_in(answer["changes"]), quiet=given["quiet"])
 
 
-def _post(client: Client, name: str, body: dict[str, Any]) -> Any:
+def _post(client: Client, name: str, body: dict[str, Any], headers: dict[str, str]) -> Any:
     """Return the daemon's answer; what it has against the stack is said as a stack file's fault is."""
     path = stack_path(name)
     try:
-        return client.post(path, body)
+        return client.post(path, body, headers=headers)
     except ApiError as error:
         raise CommandError(error.message) if error.status in JUDGED else error from None
 

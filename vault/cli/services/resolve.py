@@ -1,8 +1,5 @@
-"""Finding what the options of a service name: secrets, configs, networks, registry credentials."""
+"""Finding what the options of a service name: secrets, configs, networks."""
 
-import json
-import os
-from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -34,27 +31,3 @@ def network_id(client: Client, reference: str) -> str:
 def find_networks(client: Client, wanted: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return attachments with ids in place of names."""
     return [{**attachment, "Target": network_id(client, attachment["Target"])} for attachment in wanted]
-
-
-def registry_auth(image: str, path: str | None = None) -> str | None:
-    """Return X-Registry-Auth for an image's registry from Docker's client configuration; None if it has none.
-
-    path: the configuration file; `$DOCKER_CONFIG/config.json` or `~/.docker/config.json` if None.
-    """
-    folder = os.environ.get("DOCKER_CONFIG") or os.path.join(os.path.expanduser("~"), ".docker")
-    try:
-        with open(path or os.path.join(folder, "config.json"), encoding="utf-8") as stream:
-            known = json.load(stream).get("auths") or {}
-    except (OSError, ValueError, AttributeError):
-        return None
-    first = image.partition("/")[0] if "/" in image else ""
-    registry = first if "." in first or ":" in first or first == "localhost" else "https://index.docker.io/v1/"
-    entry = known.get(registry)
-    if not isinstance(entry, dict) or not entry.get("auth"):
-        return None
-    try:
-        username, _, password = a2b_base64(entry["auth"]).decode().partition(":")
-    except ValueError:
-        return None
-    credentials = {"username": username, "password": password, "serveraddress": registry}
-    return b2a_base64(json.dumps(credentials).encode(), newline=False).decode().replace("+", "-").replace("/", "_")
