@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.api.client import Answer, Daemon, run
+from tests.api.pair import pair
 from tests.api.test_services import spec, version_of
 from vault.crypto import Plaintext
 from vault.model.ids import Kind
@@ -137,3 +138,13 @@ def test_a_stack_gives_each_service_the_credentials_of_its_images_registry() -> 
     assert web(daemon, "s_web").registry_auth == after.registry_auth
     assert run(daemon.call("DELETE", "/vault/v1/stacks/s", [])).status == 200
     assert not set(daemon.manager.store().committed.objects[Kind.REGISTRY_AUTH])
+
+
+def test_credentials_reach_the_leader_through_another_manager_and_once_though_the_answer_was_lost() -> None:
+    leader, follower, line = pair()
+    line.faults = ["lost"]
+    assert call(follower, "/services/create", spec(), header(AUTH)).status == 201
+    assert len(line.asked) == 2, "it was asked again"
+    assert kept(leader, web(leader).registry_auth) == AUTH
+    assert len(leader.manager.store().committed.objects[Kind.REGISTRY_AUTH]) == 1
+    assert not any("canary" in repr(request) for request in line.asked)

@@ -122,6 +122,8 @@ def test_no_node_that_has_to_be_told_something_is_left_out(seed: int) -> None:
     random = Random(seed)
     nodes, states, secrets = ("", "n1", "n2", "n3"), tuple(State), ("s1", "s2", "s3")
     before = world()
+    private = (RegistryAuth(id="a1", service_id="web"), Service(id="web", spec=ServiceSpec(), registry_auth="a1"))
+    before = before.apply([Put(one) for one in private], index=2, now_s=0.0)
     views = {node: NodeView() for node in nodes[1:]}
     for _ in range(40):
         name = f"t{random.randrange(6)}"
@@ -136,6 +138,7 @@ def test_no_node_that_has_to_be_told_something_is_left_out(seed: int) -> None:
                 desired=random.choice((State.READY, State.RUNNING, State.SHUTDOWN, State.COMPLETE, State.REMOVE)),
                 secret=random.choice(secrets),
             )
+            made = msgspec.structs.replace(made, service_id=random.choice(("", "web")))
             change = Put(made if old is None else msgspec.structs.replace(made, version=old.version, spec=old.spec))
         after = before.apply((change,), index=before.index + 1, now_s=0.0)
         found = touched(before, after)
@@ -174,8 +177,11 @@ def test_credentials_go_to_nodes_that_have_yet_to_pull_for_their_service() -> No
     assert [(wanted.key, wanted.obj.id) for wanted in told.put_values] == [(AUTH, "a1")]
     for other in ("n2", "n3", "n4"):
         assert difference(NodeView(), snap, other)[1].put_values == ()
-    snap = changed(snap, status=TaskStatus(state=State.READY))
-    assert difference(view, snap, "n1")[1].remove_values == (AUTH,), "it has its image"
+    after = changed(snap, status=TaskStatus(state=State.READY))
+    assert difference(view, after, "n1")[1].remove_values == (AUTH,), "it has its image"
+    concerned = touched(snap, after)
+    assert concerned is not None
+    assert concerned.nodes == {"n1"}, "they do not wait there for other news"
 
 
 @pytest.mark.parametrize("state", [State.REJECTED, State.ORPHANED])

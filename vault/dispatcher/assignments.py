@@ -189,12 +189,14 @@ def _wanted(task: Task, snap: Snapshot) -> Iterator[Wanted | ValueKey]:
     for config_id in (reference.config_id for reference in container.configs):
         config = snap.configs.get(config_id)
         yield (Kind.CONFIG, config_id) if config is None else Wanted(obj=config)
-    if task.status.state < State.READY and (auth := _credentials(task, snap)) is not None:
+    if (auth := _credentials(task, snap)) is not None:
         yield Wanted(obj=auth)
 
 
 def _credentials(task: Task, snap: Snapshot) -> RegistryAuth | None:
-    """Return what the image of a task is pulled with: the newest that its service was given."""
+    """Return what the image of a task is yet to be pulled with: the newest that its service was given."""
+    if task.status.state >= State.READY:
+        return None
     service = snap.services.get(task.service_id)
     auth = snap.get(Kind.REGISTRY_AUTH, service.registry_auth) if service is not None else None
     return auth if isinstance(auth, RegistryAuth) else None
@@ -205,11 +207,11 @@ def _told(task: Task) -> int:
     return task.desired_state.rank
 
 
-def _concern(task: Task | None, snap: Snapshot) -> tuple[str, int, bool, bool] | None:
+def _concern(task: Task | None, snap: Snapshot) -> tuple[str, int, bool, bool, bool] | None:
     """Return all of a task that `difference` looks at; None when its node is to know nothing of it."""
     if task is None or not task.node_id or task.status.state < State.ASSIGNED:
         return None
-    return task.node_id, _told(task), needs_values(task), _has_own(task, snap)
+    return task.node_id, _told(task), needs_values(task), _has_own(task, snap), _credentials(task, snap) is not None
 
 
 def _has_own(task: Task, snap: Snapshot) -> bool:
