@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.orchestrator.world import SECOND, World, availability, node, spec, state
-from vault.model.service import EndpointSpec, PortConfig, RestartPolicy, ServiceSpec, UpdateConfig
+from vault.model.service import EndpointSpec, Placement, PortConfig, RestartPolicy, ServiceSpec, UpdateConfig
 from vault.model.task import State
 from vault.store.changes import Put
 
@@ -201,3 +201,23 @@ def test_work_that_is_done_takes_over_as_well_as_work_that_goes_on() -> None:
     assert world.tasks()[0].desired_state is State.SHUTDOWN
     world.wait(2)
     assert world.status == ("completed", "update completed")
+
+
+@pytest.mark.parametrize("forgetful", [False, True])
+@pytest.mark.parametrize("parallelism", [0, 1])
+def test_a_limit_of_replicas_on_a_node_does_not_bar_the_exchange_there(forgetful: bool, parallelism: int) -> None:
+    world = World(nodes=2, forgetful=forgetful)
+    update = UpdateConfig(parallelism=parallelism, monitor=SECOND, order="start-first")
+    world.run(limited(spec(2, update=update)))
+    world.update(limited(spec(2, image="v2", update=update)))
+    for _ in range(4):
+        world.follow()
+        world.wait(2)
+    assert world.status == ("completed", "update completed")
+    assert world.images() == ["v2", "v2"]
+    assert {task.node_id for task in world.wanted()} == {"n1", "n2"}
+
+
+def limited(wanted: ServiceSpec) -> ServiceSpec:
+    """Return the spec with one replica on a node at most."""
+    return replace(wanted, task_template=replace(wanted.task_template, placement=Placement(max_replicas=1)))

@@ -12,9 +12,9 @@ from itertools import count
 
 from vault.model.node import Node
 from vault.model.task import State, Task
-from vault.scheduler.filters import first_failed, fixed_place
+from vault.scheduler.filters import PASSES, first_failed, fixed_place
 from vault.scheduler.load import Load
-from vault.scheduler.needs import Fixed, GroupKey, Needs, group_of
+from vault.scheduler.needs import Fixed, GroupKey, Needs, group_of, is_limited
 from vault.scheduler.tree import Tree, tree_of
 
 FAILURE_WINDOW = timedelta(minutes=5)
@@ -33,8 +33,10 @@ class Fleet:
         self.order: list[tuple[int, str]] = []  # Wanted tasks and id of each node, ascending.
         self.changed: list[Load] = []  # Whose room changed, since `changed_before` such changes.
         self.changed_before = 0
+        self.counted: dict[str, Task] = {}  # Tasks on nodes, as counted; who counts one keeps it here.
         self.looks = 0  # How often a node was compared with what a task needs.
         self._tasks_of: dict[str, dict[str, int]] = {}  # Service -> node -> wanted tasks.
+        self._exchanging: dict[tuple[str, str], dict[str, str]] = {}  # Service and node -> task -> whom it replaces.
         self._failures: dict[GroupKey, dict[str, dict[str, datetime]]] = {}  # Group -> node -> task -> when.
         self._fixed: dict[Fixed, Known] = {}
         self._trees: dict[tuple[str, ...], Tree] = {}
@@ -78,6 +80,8 @@ class Fleet:
             load.active += by
             if load.node is not None:
                 self._list(load, listed=True)
+            if task.beside and is_limited(task):
+                self._count_exchange(task, by)
             nodes = self._tasks_of.setdefault(task.service_id, {})
             nodes[load.id] = nodes.get(load.id, 0) + by
             if not nodes[load.id]:
@@ -103,6 +107,22 @@ class Fleet:
     def tasks_of(self, service_id: str) -> Mapping[str, int]:
         """Return how many tasks of a service are wanted on each node that has some."""
         return self._tasks_of.get(service_id, NO_TASKS)
+
+    def replicas(self, service_id: str, node_id: str) -> int:
+        """Return how many replicas of a service with a limit are on a node; one that is being replaced there is one."""
+        tasks = self.tasks_of(service_id).get(node_id, 0)
+        if not tasks or not (exchanging := self._exchanging.get((service_id, node_id))):
+            return tasks
+        return tasks - sum(1 for replaced in exchanging.values() if self.is_on(node_id, self.counted.get(replaced)))
+
+    def is_on(self, node_id: str, task: Task | None) -> bool:
+        """Whether a task is counted as one that is wanted on a node."""
+        return (
+            task is not None
+            and task.node_id == node_id
+            and task.wanted
+            and State.ASSIGNED <= task.state <= State.RUNNING
+        )
 
     def failing(self, group: GroupKey, now: datetime) -> dict[str, int]:
         """Return the nodes where tasks of a group failed five times or more in the last five minutes, and how often."""
@@ -136,7 +156,7 @@ class Fleet:
     def figures(self) -> tuple[object, ...]:
         """Return all that was counted, to be compared with what another counted."""
         loads = {load.id: load.figures() for load in self.loads.values()}
-        return loads, self.order, self._tasks_of, self._failures
+        return loads, self.order, self._tasks_of, self._failures, self._exchanging
 
     # Inside.
 
@@ -158,6 +178,16 @@ class Fleet:
         if load.node is None and not load.held and not load.active:
             del self.loads[load.id]
             self._free_places.append(load.place)
+
+    def _count_exchange(self, task: Task, by: int) -> None:
+        key = (task.service_id, task.node_id)
+        tasks = self._exchanging.setdefault(key, {})
+        if by > 0:
+            tasks[task.id] = task.beside
+        else:
+            tasks.pop(task.id, None)
+        if not tasks:
+            del self._exchanging[key]
 
     def _count_failure(self, task: Task, by: int) -> None:
         key = group_of(task)
@@ -191,8 +221,18 @@ class Fit:
     def first_failed(self, load: Load) -> int:
         """Return the first filter that a node fails for one more task; `filters.PASSES` if it may have it."""
         self.fleet.looks += 1
-        same = self.same(load.id) if self.needs.max_replicas else 0
+        same = self.fleet.replicas(self.needs.service_id, load.id) if self.needs.max_replicas else 0
         return first_failed(self.needs, load, fixed=self.fixed(load), same=same)
+
+    def beside(self, task: Task) -> Load | None:
+        """Return the node of the task that another may run beside, if it will do for both: they are one replica."""
+        old = self.fleet.counted.get(task.beside)
+        load = self.fleet.loads.get(old.node_id) if old is not None else None
+        if load is None or not self.fleet.is_on(load.id, old):
+            return None
+        self.fleet.looks += 1
+        others = self.fleet.replicas(self.needs.service_id, load.id) - 1
+        return load if first_failed(self.needs, load, fixed=self.fixed(load), same=others) == PASSES else None
 
     def same(self, node_id: str) -> int:
         """Return how many tasks of the service are wanted on a node."""

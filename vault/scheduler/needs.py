@@ -75,6 +75,11 @@ def needs_of(task: Task) -> Needs:
     )
 
 
+def is_limited(task: Task) -> bool:
+    """Whether a service has only so many tasks on a node."""
+    return task.spec.placement is not None and task.spec.placement.max_replicas > 0
+
+
 def reserved(spec: TaskSpec) -> tuple[int, int]:
     """Return what a task keeps for itself: CPU in 1e-9 CPUs, memory in bytes."""
     reservations = spec.resources.reservations if spec.resources else None

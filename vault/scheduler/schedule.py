@@ -17,9 +17,9 @@ from vault.model.task import State, Task, TaskStatus
 from vault.scheduler.filters import PASSES, explain
 from vault.scheduler.fleet import Fit, Fleet
 from vault.scheduler.load import Load
-from vault.scheduler.needs import GroupKey, Needs, group_of, needs_of
+from vault.scheduler.needs import GroupKey, Needs, group_of, is_limited, needs_of
 from vault.scheduler.spread import Source, spread
-from vault.scheduler.waiting import Group, Marks
+from vault.scheduler.waiting import Group
 from vault.store.changes import Put
 from vault.store.decision import Decision
 from vault.store.snapshot import Key, Snapshot
@@ -40,7 +40,6 @@ class Scheduler:
 
     def _forget(self) -> None:
         self._fleet = Fleet()
-        self._counted: dict[str, Task] = {}  # Tasks on nodes, as counted: what was placed may have been refused.
         self._all: Iterator[Key] = iter(())  # Of the first snapshot, yet to be read.
         self._unread: list[Key] = []  # What changed since; nothing is placed before all is read.
         self._groups: dict[GroupKey, Group] = {}
@@ -68,7 +67,6 @@ class Scheduler:
                 self._queue[key] = None  # Others come first now: a large service holds up nobody.
         for task in round_.done:
             if task.state is State.ASSIGNED:
-                self._counted[task.id] = task
                 self._leave(task.id)
         self._trim()
         return Decision(changes=tuple(map(Put, round_.done)), ask_again_s=self._again_s(now_s))
@@ -96,15 +94,16 @@ class Scheduler:
 
     def _sync_task(self, task_id: str, task: Task | None) -> None:
         """Count a task as it is now, not as it was counted before, and note whether it waits."""
-        old = self._counted.get(task_id)
+        counted = self._fleet.counted  # What was placed may have been refused.
+        old = counted.get(task_id)
         if old is not None and task is not None and weighs_the_same(old, task):
-            self._counted[task_id] = task
+            counted[task_id] = task
             return
         if old is not None:
-            del self._counted[task_id]
+            del counted[task_id]
             self._fleet.count(old, -1)
         if task is not None and task.node_id:
-            self._counted[task_id] = task
+            counted[task_id] = task
             self._fleet.count(task, 1)
         if task is not None and is_pending(task):
             self._enter(task)
@@ -122,6 +121,8 @@ class Scheduler:
         group = self._groups.setdefault(key, Group())
         group.tasks[task.id] = None
         group.untold[task.id] = None
+        if task.beside and is_limited(task):
+            group.aside[task.id] = None
         self._queue[key] = None
 
     def _leave(self, task_id: str) -> None:
@@ -133,6 +134,7 @@ class Scheduler:
         elif where is not None and (group := self._groups.get(where)) is not None:
             group.tasks.pop(task_id, None)
             group.untold.pop(task_id, None)
+            group.aside.pop(task_id, None)
             if not group.tasks:
                 del self._groups[where]
                 self._queue.pop(where, None)
@@ -202,12 +204,14 @@ class Round:
         """Place the tasks of a group, or say why not; return whether all of that is done."""
         fit = self._fleet.fit(needs_of(self._snap.tasks[next(iter(group.tasks))]))
         if group.marks is not None:
-            group.marks.follow(fit)
+            group.follow(fit)
             if group.marks.room:
                 group.marks = None
         if group.marks is None and not self._place(group, fit):
             return False
         if group.marks is not None:
+            if not self._place_beside(group, fit):
+                return False
             group.note_reason(self._now_s)
         return self._tell_group(group)
 
@@ -225,13 +229,33 @@ class Round:
             else:
                 nodes = None  # Something else was counted meanwhile: rank anew.
             if load is None:
-                group.marks = Marks()
-                group.marks.follow(fit)
+                group.follow(fit)
                 return True
-            del group.tasks[task_id]
-            group.untold.pop(task_id, None)
-            self._assign(task, fit.needs, load, ASSIGNED)
+            self._take(group, task, fit.needs, load)
         return not group.tasks
+
+    def _place_beside(self, group: Group, fit: Fit) -> bool:
+        """Place what has room only where it takes over; return whether the budget was enough for all of that."""
+        for task_id in list(group.aside):
+            if self.over:
+                return False
+            del group.aside[task_id]
+            if task_id not in group.tasks:
+                continue  # It is gone.
+            task = self._snap.tasks[task_id]
+            if (load := fit.beside(task)) is not None:
+                self._take(group, task, fit.needs, load)
+            else:
+                old = self._fleet.counted.get(task.beside)
+                group.aside_on.setdefault(old.node_id if old is not None else "", {})[task_id] = None
+        return True
+
+    def _take(self, group: Group, task: Task, needs: Needs, load: Load) -> None:
+        """Put a task of a group on its node."""
+        del group.tasks[task.id]
+        group.untold.pop(task.id, None)
+        group.aside.pop(task.id, None)
+        self._assign(task, needs, load, ASSIGNED)
 
     def _aim(self, task: Task, fit: Fit) -> Load | None:
         """Return the node that was chosen for a task by a rebalance, if it will do."""
@@ -243,6 +267,7 @@ class Round:
         given = load.stock.choose(needs.generic) if needs.generic and load.stock is not None else ()
         status = TaskStatus(timestamp=self._now, state=State.ASSIGNED, message=message)
         assigned = replace(task, node_id=load.id, status=status, generic_resources=given)
+        self._fleet.counted[task.id] = assigned
         self._fleet.count(assigned, 1)
         self.done.append(assigned)
 

@@ -4,7 +4,7 @@ Used by `schedule`.  A group that fits nowhere remembers which filter each node 
 costs one look and not one at every node.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from vault.scheduler.filters import PASSES, explain
@@ -24,16 +24,17 @@ class Marks:
         self._counts = [0] * (PASSES + 1)
         self._seen = -1  # Up to where the fleet's changes are known here.
 
-    def follow(self, fit: Fit) -> None:
-        """Look at the nodes that changed since the last look, at first at all."""
+    def follow(self, fit: Fit) -> Collection[Load]:
+        """Look at the nodes that changed since the last look, at first at all; return them."""
         fleet = fit.fleet
         if self._seen < fleet.changed_before:
             self._places, self._counts = bytearray([ABSENT]) * fleet.places, [0] * (PASSES + 1)
-            loads: Iterable[Load] = fleet.loads.values()
+            loads: Collection[Load] = fleet.loads.values()
         else:
             loads = dict.fromkeys(fleet.changed[self._seen - fleet.changed_before :])
         self._seen = fleet.changes_end
         self._look(fit, loads)
+        return loads
 
     def is_behind(self, fleet: Fleet) -> bool:
         """Whether nodes have changed since the last look."""
@@ -70,9 +71,19 @@ class Group:
     tasks: dict[str, None] = field(default_factory=dict)
     marks: Marks | None = None  # None while there may be room.
     reason: str = ""  # What they are told.
+    aside: dict[str, None] = field(default_factory=dict)  # Those that may have room beside others, to be looked at,
+    aside_on: dict[str, dict[str, None]] = field(default_factory=dict)  # or once a node changes; "": any.
     untold: dict[str, None] = field(default_factory=dict)  # Tasks that may say something else.
     late: bool = False  # The marks say something else by now.
     quiet_until_s: float = 0.0  # Until then `reason` stays.
+
+    def follow(self, fit: Fit) -> None:
+        """Bring the marks up to the nodes; who waits for room beside another on one that changed is looked at again."""
+        self.marks = self.marks or Marks()
+        changed = self.marks.follow(fit)
+        if self.aside_on:
+            for node_id in ("", *(load.id for load in changed)):
+                self.aside.update(self.aside_on.pop(node_id, {}))
 
     def note_reason(self, now_s: float) -> None:
         """Take over the reason from the marks; a large group is told of a change of it only after a while.

@@ -100,7 +100,8 @@ def obstacle(task: Task, node: Node, there: list[Task]) -> str:
     if taken & set(opens(task)):
         return "host-mode port already in use"
     most = task.spec.placement.max_replicas if task.spec.placement else 0
-    if most and sum(1 for other in there if other.service_id == task.service_id and is_wanted(other)) >= most:
+    same = {other.slot_key for other in there if other.service_id == task.service_id and is_wanted(other)}
+    if most and len(same - {task.slot_key}) >= most:  # A task and the one that takes over from it are one replica.
         return "max replicas per node limit exceed"
     return ""
 
