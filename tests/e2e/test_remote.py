@@ -73,7 +73,7 @@ def test_an_operator_with_a_certificate_makes_a_swarm_and_its_secrets_from_elsew
 
 
 def test_whoever_has_no_good_certificate_is_told_in_one_sentence_and_changes_nothing(world: World) -> None:
-    before = world.node.vault("secret", "ls").out
+    before = world.node.vault("secret", "ls", "--format", "{{.ID}} {{.Name}}").out
     plain_http = world.host.replace("tcp", "http")
     connecting = f"error during connect to {world.host}: "
     for files, host, said in (
@@ -107,7 +107,7 @@ def test_whoever_has_no_good_certificate_is_told_in_one_sentence_and_changes_not
             plain.sendall(bare)
             plain.shutdown(socket.SHUT_WR)
             assert plain.recv(100)[:4] != b"HTTP"
-    assert world.node.vault("secret", "ls").out == before
+    assert world.node.vault("secret", "ls", "--format", "{{.ID}} {{.Name}}").out == before
 
 
 def test_streams_to_elsewhere_are_cut_when_vaultd_ends_and_its_log_stays_quiet(world: World) -> None:
