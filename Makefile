@@ -38,7 +38,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 test: setup images lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2
 
 bench: setup images
 	$(BIN)/python -m bench
