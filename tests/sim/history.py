@@ -11,6 +11,7 @@ from tests.sim.judge.settled import complaint, untouched
 from tests.sim.limits import small
 from tests.sim.people import People
 from tests.sim.story import Violation
+from tests.sim.themes import theme_of
 from tests.sim.world import World
 from vault.orchestrator import orphans
 
@@ -54,10 +55,10 @@ def trouble(world: World) -> None:
     world.run(clock.between(0.0, 5.0))
     world.faulty = True
     acts = MANY_ACTS if clock.chance(LONG) else ACTS
-    left = clock.random.randint(*acts)
+    left, calm = clock.random.randint(*acts), theme_of(world.seed).calm
     while left > 0 or clock.steps < FEWEST_STEPS:
         left -= 1
-        (people.act if clock.chance(0.72) else faults.strike)()
+        (people.act if clock.chance(calm) else faults.strike)()
         world.run(min(clock.random.expovariate(0.6), 12.0))
     faults.heal()
     world.run(1.5)  # What people were about to write is written.

@@ -25,6 +25,7 @@ class Container:
 
     task: Task
     values: frozenset[tuple[Kind, str]]  # Secrets and configs mounted in it.
+    prepared_by: Agent | None  # Who may have got no further than half of it.
     phase: Phase = Phase.PREPARED
     exit: Exit | None = None
     stopping: bool = False
@@ -84,13 +85,15 @@ class Machine:
 
     def prepare(self, task: Task, values: frozenset[tuple[Kind, str]]) -> None:
         """Make a container, in place of one that an earlier vaultd made."""
-        self.containers[task.id] = Container(task, values)
+        self.containers[task.id] = Container(task, values, self.agent)
 
     def start(self, task_id: str) -> None:
         """Start a container; how long it lives is its own affair."""
         container, clock = self.containers[task_id], self.world.clock
         container.phase, container.since_s = Phase.RUNNING, clock.now_s
         self.world.judge.started(self, container.task)
+        if container.prepared_by is not self.agent:
+            raise self.world.story.fail(f"{self.id} starts what an earlier vaultd prepared", task_id, self.id)
         does = behaviour(container.task)
         if does.ends and clock.chance(does.ends) and (self.world.faulty or not does.heals):
             clock.after(clock.between(*does.life_s), self._end, container, does.code, does.heals)

@@ -106,7 +106,7 @@ def container(random: Random, theme: Theme, secrets: Sequence[Secret], configs: 
         stop_grace_period=random.choice((None, None, 0, SECOND_NS, 10 * SECOND_NS)),
         secrets=tuple(map(secret_reference, chosen(random, secrets))),
         configs=tuple(map(config_reference, chosen(random, configs))),
-        healthcheck=healthcheck(random) if random.random() < 0.25 else None,
+        healthcheck=healthcheck(random) if random.random() < theme.checked else None,
     )
 
 
@@ -210,9 +210,7 @@ def edited(random: Random, theme: Theme, spec: ServiceSpec, snap: Snapshot) -> S
     task = spec.task_template
     secrets = [secret for _, secret in sorted(snap.secrets.items())]
     configs = [config for _, config in sorted(snap.configs.items())]
-    match random.choice(
-        ("image", "image", "image", "placement", "resources", "values", "force", "how", "ports", "all")
-    ):
+    match random.choice(theme.edits):
         case "image":
             return replace(spec, task_template=with_image(task, image(random, theme.images)))
         case "placement":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tests.sim.judge.addresses import Addresses
 from tests.sim.judge.containers import Containers
 from tests.sim.judge.decisions import check_decision
+from tests.sim.judge.departures import check_removed
 from tests.sim.judge.jobs import Completed
 from tests.sim.judge.nodes import Carried, check_nodes
 from tests.sim.judge.reasons import Waiting
@@ -53,10 +54,11 @@ class Judge:
         check_tasks(self.world, who, before, after, changes)
         check_nodes(self.world, after, changes)
         check_members(self.world, after, changes)
+        check_removed(self.world, before, after, changes)
         self.addresses.committed(changes)
         self.containers.committed(who, before, after, changes)
         self.waiting.committed(changes)
-        self.carried.committed(changes)
+        self.carried.committed(who, changes)
         self.completed.committed(changes)
         self.updates.committed(who, before, after, changes)
         self.rebalances.committed(who, before, after, changes)

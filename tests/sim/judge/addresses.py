@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tests.sim.judge.oracle import is_wanted
+from tests.sim.story import slot_of
 from vault.model.ids import Kind
 from vault.model.node import Node
 from vault.model.service import Service
@@ -30,6 +31,9 @@ class Addresses:
 
     def committed(self, changes: Written) -> None:
         """Follow a commit."""
+        for _, old, new in changes:
+            if isinstance(new, Task) and new.state is State.ASSIGNED and (old is None or old.state < State.ASSIGNED):
+                self._check_placed(new)
         pairs = [(key, set(held(old)), set(held(new))) for key, old, new in changes if key[0] in HOLDERS]
         for key, before, after in pairs:
             for place in before - after:
@@ -42,6 +46,13 @@ class Addresses:
                     raise self._world.story.fail(
                         f"{place[1]} of {place[0]} is held by {other[1]} and {key[1]}", key[1], other[1]
                     )
+
+    def _check_placed(self, task: Task) -> None:
+        """A task that is on its way to a node has an address on each of its networks."""
+        asked = sorted(place.target for place in task.spec.networks)
+        given = sorted(place.network.id for place in task.networks_attachments if place.addresses)
+        if asked != given:
+            raise self._world.story.fail(f"{slot_of(task)} has addresses on {given}, not {asked}", task.id)
 
 
 def held(obj: AnyObject | None) -> Iterator[Place]:

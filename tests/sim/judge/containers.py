@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from tests.sim.judge.oracle import grace_s, overlap
+from tests.sim.judge.oracle import grace_s, is_wanted, overlap
 from tests.sim.story import slot_of
+from vault.agent.executors.port import Phase
+from vault.agent.health import HealthStatus
 from vault.model.ids import Kind
 from vault.model.node import Node
 from vault.model.task import State, Task
@@ -30,7 +32,7 @@ class Containers:
 
     def committed(self, who: str, before: Snapshot, after: Snapshot, changes: Written) -> None:
         """Note whose node was given up; what a node says has ended does not run."""
-        for (kind, object_id), _, new in changes:
+        for (kind, object_id), old, new in changes:
             if kind is Kind.NODE and (new is None or (isinstance(new, Node) and new.status.state == "down")):
                 self._given_up.update(task.id for task in before.tasks_on(object_id))
             elif kind is Kind.TASK and isinstance(new, Task) and new.state is State.ASSIGNED and lost(after, new):
@@ -42,6 +44,18 @@ class Containers:
                 and object_id in self.running[slot_of(new)]
             ):
                 raise self._world.story.fail(f"{slot_of(new)} is {new.state.value}, and runs", object_id)
+            elif who == "nodes" and isinstance(new, Task) and isinstance(old, Task) and new.state is not old.state:
+                self._check_said(new)
+
+    def _check_said(self, task: Task) -> None:
+        """A node says that a task is up only once its check says so, and that it was shut down only if it was to be."""
+        machine = self._world.machines.get(task.node_id)
+        container = machine.containers.get(task.id) if machine is not None else None
+        if task.state is State.RUNNING and container is not None and container.phase is Phase.RUNNING:
+            if container.health is not None and container.health.status is HealthStatus.STARTING:
+                raise self._world.story.fail(f"{slot_of(task)} serves before it is well", task.id, task.node_id)
+        elif task.state is State.SHUTDOWN and is_wanted(task):
+            raise self._world.story.fail(f"{slot_of(task)} was shut down, and nobody asked for that", task.id)
 
     def started(self, machine: Machine, task: Task) -> None:
         """A container begins to run."""

@@ -164,7 +164,8 @@ def is_to_go_back(world: World, draft: Draft, task: Task) -> bool:
 
 
 def check_lowest(world: World, draft: Draft, task: Task) -> None:
-    """A slot that is new is the lowest that is free."""
-    taken = {one.slot for one in draft.tasks_of(task.service_id) if oracle.is_wanted(one) or one.stays_down}
-    if free := set(range(1, task.slot)) - taken:
-        raise world.story.fail(f"{slot_of(task)} is made though {sorted(free)} is free", task.id, task.service_id)
+    """The lowest free slots are filled, so none beyond the number of replicas."""
+    service = draft.service(task.service_id)
+    if service is not None and task.slot > service.replicas:
+        about = (task.id, task.service_id)
+        raise world.story.fail(f"{slot_of(task)} is made, and there are to be {service.replicas}", *about)

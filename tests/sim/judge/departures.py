@@ -11,10 +11,13 @@ from tests.sim.judge import oracle
 from tests.sim.judge.rebalances import plan_of
 from tests.sim.judge.updates import is_judged_by
 from tests.sim.story import slot_of
+from vault.model.ids import Kind
 from vault.model.service import Service
 from vault.model.task import State, Task
+from vault.store.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from tests.sim.judge import Written
     from tests.sim.judge.decisions import Draft
     from tests.sim.world import World
 
@@ -50,6 +53,21 @@ def check_rejected(world: World, draft: Draft, task: Task) -> None:
         raise world.story.fail(
             f"{slot_of(task)} is rejected on a node that is to keep its tasks", task.id, task.node_id
         )
+
+
+def check_removed(world: World, before: Snapshot, after: Snapshot, changes: Written) -> None:
+    """With a service its tasks are asked to go, in the same commit: who looks next sees that."""
+    for (kind, service_id), _, new in changes:
+        if kind is not Kind.SERVICE or new is not None:
+            continue
+        had, left = [sum(map(is_to_stay, snap.tasks_of(service_id))) for snap in (before, after)]
+        if had and had == left:
+            raise world.story.fail(f"{service_id} is removed, and none of its tasks is asked to go", service_id)
+
+
+def is_to_stay(task: Task) -> bool:
+    """Whether a task, or its history, is to stay."""
+    return task.desired_state < State.REMOVE
 
 
 def is_leaving(old: Task | None, new: Task) -> bool:

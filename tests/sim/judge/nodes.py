@@ -45,13 +45,16 @@ class Carried:
     def __init__(self, world: World) -> None:
         self._world = world
         self._touched: set[str] = set()
+        self._rejected: set[str] = set()  # Tasks that the leader has given up, which run until they are asked to stop.
 
-    def committed(self, changes: Written) -> None:
+    def committed(self, who: str, changes: Written) -> None:
         """Follow a commit."""
         for (_, object_id), old, new in changes:
             if isinstance(new, Task):
                 if new.state is State.RUNNING and (not isinstance(old, Task) or old.state is not State.RUNNING):
                     self._touched.add(new.node_id)
+                elif who == "leader" and new.state is State.REJECTED and oracle.is_wanted(new):
+                    self._rejected.add(object_id)
             elif isinstance(new, Node) and (not isinstance(old, Node) or is_another(old, new)):
                 self._touched.add(object_id)
 
@@ -70,7 +73,12 @@ class Carried:
                     )
             if min(oracle.left(node, filter(oracle.is_wanted, there)).values()) < 0:
                 raise self._world.story.fail(f"{node_id} is left with more than it has", node_id)
+        for task_id in sorted(self._rejected):
+            rejected = snap.tasks.get(task_id)
+            if rejected is not None and oracle.is_wanted(rejected):
+                raise self._world.story.fail(f"{slot_of(rejected)} is rejected, and nobody asks it to stop", task_id)
         self._touched.clear()
+        self._rejected.clear()
 
 
 def is_another(old: Node, new: Node) -> bool:

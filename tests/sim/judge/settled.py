@@ -14,6 +14,7 @@ from tests.sim.judge.updates import IN_PROGRESS, STOPPED, ends_s, is_judged_by, 
 from tests.sim.judge.values import mounted_on, used_on
 from tests.sim.story import shown_change, slot_of
 from vault.agent.executors.port import Phase
+from vault.agent.health import HealthStatus
 from vault.model.node import Node
 from vault.model.service import Service, UpdateState
 from vault.model.task import State, Task
@@ -73,7 +74,8 @@ def of_service(snap: Snapshot, service: Service) -> str | None:
         return f"{service.id} has {len(filled)} slots, not {service.replicas}"
     status = status_of(service)
     live = [task for slot in tasks.values() for task in slot if task.live]
-    if status is not None and status.state in IN_PROGRESS and all(task.state is State.RUNNING for task in live):
+    under_way = status is not None and status.state in IN_PROGRESS
+    if under_way and all(task.state is State.RUNNING for task in live) and not waits(snap, service):
         return f"the update of {service.id} does not end"
     # An update that has stopped goes no further; nor does one whose tasks fit nowhere.
     halts = status is not None and status.state in (*STOPPED, *IN_PROGRESS)
@@ -191,6 +193,9 @@ def of_machine(snap: Snapshot, machine: Machine) -> str | None:
     if session is not None and session.asked.under_way:
         return f"for {machine.id} a driver is still asked for {sorted(session.asked.under_way)}"
     for task_id in running:
+        health = machine.containers[task_id].health
+        if health is not None and health.status is HealthStatus.UNHEALTHY:
+            return f"{machine.id} lets {task_id} run, which is unwell"
         if machine.containers[task_id].values - mounted_on(snap, machine.id):
             return f"{machine.id} has mounted what its tasks do not use"
     return None

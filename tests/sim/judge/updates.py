@@ -174,6 +174,13 @@ class Updates:
     def _check_edge(self, who: str, old: Service, new: Service) -> None:
         """An update moves only where it may, and only its own ways change a spec."""
         a, b = status_of(old), status_of(new)
+        status = new.update_status
+        if (
+            old.spec != new.spec
+            and status is not None
+            and (status.state is not BACK or status.spec_version is not None)
+        ):
+            raise self._world.story.fail(f"{new.id} has another spec, and the update of the former one", new.id)
         if a == b:
             return
         begun, state = a.state if a else None, b.state if b else None
@@ -241,7 +248,7 @@ class Updates:
         named = message.partition(";")[0].rpartition(" ")[2]
         if named not in failed:
             raise self._world.story.fail(f"the update of {service.id} fails by a task that did not", service.id)
-        if named in draft.deletes:
+        if named in draft.deletes and status.state in STOPPED:
             raise self._world.story.fail(f"the update of {service.id} names a task that is deleted", service.id)
         slots = {task.slot_key for task in tasks if self._concerns(draft.snap, service, status, task)}
         if len(failed) <= config.max_failure_ratio * len(slots):

@@ -106,8 +106,13 @@ class Values:
 
 def check_told(world: World, node_id: str, snap: Snapshot, message: Assignments) -> None:
     """A node is given only what a task of its own reads, and what it is told of is its own."""
+    used = used_on(snap, node_id)
+    session = world.store.leader.desk.sessions.get(node_id) if world.store.leader else None
+    if session is not None:
+        missing = {key for key in used - session.view.values.keys() if snap.get(*key) is not None}
+        if missing:
+            raise world.story.fail(f"{node_id} is not to have {sorted(missing)}, which a task there uses", node_id)
     if message.put_values:
-        used = used_on(snap, node_id)
         for value in message.put_values:
             if (value.kind, value.id) not in used:
                 raise world.story.fail(f"{node_id} is given {value.id}, which no task there uses", node_id, value.id)
