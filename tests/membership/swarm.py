@@ -120,12 +120,15 @@ class Member(Vaultd):
 
     # Asking.
 
-    def api(self, method: str, path: str, body: Any = None, *, timeout_s: float = 40) -> tuple[int, Any]:
+    def api(
+        self, method: str, path: str, body: Any = None, *, timeout_s: float = 40, headers: dict[str, str] | None = None
+    ) -> tuple[int, Any]:
         """Ask the API; return status and what it says, decoded."""
         connection = _Connection(self.socket, timeout_s)
         try:
             data = None if body is None else json.dumps(body).encode()
-            connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
+            sent = {"Content-Type": "application/json"} if data else {}
+            connection.request(method, path, data, sent | (headers or {}))
             answer = connection.getresponse()
             raw = answer.read()
         finally:
