@@ -46,7 +46,17 @@ GOOD = new_join_token(PEM).text()
 
 
 @pytest.mark.parametrize(
-    "text", ["", "SWMTKN-1-", GOOD[:-1], GOOD + "a", GOOD + "\n", GOOD.upper(), " " + GOOD, "SWMTKN-2-" + GOOD[9:]]
+    "text",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("SWMTKN-1-", id="no more than its head"),
+        pytest.param(GOOD[:-1], id="too short"),
+        pytest.param(GOOD + "a", id="too long"),
+        pytest.param(GOOD + "\n", id="newline after it"),
+        pytest.param(GOOD.upper(), id="upper case"),
+        pytest.param(" " + GOOD, id="space before it"),
+        pytest.param("SWMTKN-2-" + GOOD[9:], id="another version"),
+    ],
 )
 def test_what_is_no_token_is_refused(text: str) -> None:
     with pytest.raises(InvalidJoinToken):
