@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tests.sim.images import behaviour
+from tests.sim.judge.credentials import check_pulled
 from tests.sim.session import Session
 from vault.agent.executors.port import Exit, Phase
 from vault.agent.health import Health, HealthStatus, KeptHealth, Result, check_of, judged, wait_s
@@ -249,6 +250,8 @@ class Agent:
 
     def _pulled(self, task_id: str) -> None:
         task = self.tasks[task_id].task
+        if task.spec.container_spec.image not in self.machine.images:
+            check_pulled(self.world, task, self.values.registry_auth(task))
         if not behaviour(task).found:
             self._failed(task_id, State.REJECTED, "no such image")
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from random import Random
 
 from msgspec.structs import replace
 
@@ -11,6 +12,7 @@ from tests.sim.images import BAD, DONE, kind_of
 from tests.sim.story import slot_of
 from tests.sim.themes import theme_of
 from tests.sim.world import World
+from vault.crypto.plaintext import Plaintext
 from vault.model.errors import VaultError
 from vault.model.ids import Kind
 from vault.model.node import NodeSpec
@@ -18,10 +20,12 @@ from vault.model.secret import ConfigSpec, Driver, Secret, SecretSpec
 from vault.model.service import Replicated, RestartPolicy, Service, ServiceMode, ServiceSpec, UpdateConfig
 from vault.orchestrator.rebalancing import begun, plan
 from vault.store import rules, rules_cluster, rules_service
-from vault.store.changes import Change
+from vault.store.changes import Change, Put
+from vault.store.rules_registry_auth import Given, with_credentials
 from vault.store.snapshot import Snapshot
 
 MOST_SERVICES = 6
+AUTHS_IN = 3  # Of so many histories, one has credentials.
 FEWEST_NODES, MOST_NODES = 3, 7
 
 
@@ -37,6 +41,8 @@ class People:
         self._theme = theme_of(world.seed)
         self._weights = [weight * self._theme.acts.get(act.__name__, 1) for act, weight in ACTS.items()]
         self._numbers = 0
+        # Of their own, so that histories without credentials are what they were before there were any.
+        self._auths = Random(world.seed) if world.seed % AUTHS_IN == 0 else None
 
     def act(self) -> None:
         """Do something."""
@@ -71,6 +77,14 @@ class People:
         ids = sorted(self.snap.objects[kind])
         return self.random.choice(ids) if ids else None
 
+    def _with_auth(self, snap: Snapshot, put: Put) -> Sequence[Change]:
+        """Let a service come with credentials, with none from now on, or with no word of them."""
+        given = None
+        if self._auths is not None and (drawn := self._auths.random()) < 0.4:
+            value = Plaintext(b"") if drawn < 0.3 else None
+            given = Given(id=f"a{self._number()}", value=value)
+        return with_credentials(snap, put, given)
+
     # Services.
 
     def create_service(self) -> None:
@@ -85,7 +99,9 @@ class People:
             self.write(
                 words,
                 service_id,
-                lambda snap: rules_service.new_service(snap, service_id, spec, now_s=self.world.clock.now_s),
+                lambda snap: self._with_auth(
+                    snap, rules_service.new_service(snap, service_id, spec, now_s=self.world.clock.now_s)
+                ),
             )
 
     def update_service(self) -> None:
@@ -127,8 +143,11 @@ class People:
             self.write(
                 words,
                 service.id,
-                lambda snap: rules_service.updated_service(
-                    snap, service.id, spec, version=service.version.index, now_s=self.world.clock.now_s
+                lambda snap: self._with_auth(
+                    snap,
+                    rules_service.updated_service(
+                        snap, service.id, spec, version=service.version.index, now_s=self.world.clock.now_s
+                    ),
                 ),
             )
             if self.random.random() < 0.15:  # Before its update has begun, or just then.
@@ -302,8 +321,12 @@ class People:
                 self.write(
                     f"mends {service_id}",
                     service_id,
-                    lambda snap, i=service_id, good=good: rules_service.updated_service(
-                        snap, i, good, version=snap.services[i].version.index, now_s=self.world.clock.now_s
+                    lambda snap, i=service_id, good=good: with_credentials(
+                        snap,
+                        rules_service.updated_service(
+                            snap, i, good, version=snap.services[i].version.index, now_s=self.world.clock.now_s
+                        ),
+                        None,
                     ),
                 )
 

@@ -16,6 +16,7 @@ from vault.dispatcher.assignments import NodeView, ValueKey, Wanted, answered, d
 from vault.dispatcher.driven import Asked
 from vault.dispatcher.sealing import refused
 from vault.model.base import from_s
+from vault.model.registry_auth import RegistryAuth
 from vault.model.task import State, TaskStatus
 from vault.rpc.messages import Assignments, Report, SealedValue
 
@@ -82,6 +83,8 @@ class Session:
     def _sealed(self, wanted: Wanted) -> SealedValue:
         """Return a value as it travels, in the clear here; of those that are stored, the bytes are no matter."""
         value = refused(wanted, "")
+        if isinstance(wanted.obj, RegistryAuth):
+            return replace(value, payload=f"{wanted.obj.service_id} {wanted.obj.id}".encode())
         if wanted.task is None:
             return value
         answer = self.asked.answer(wanted.key)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tests.sim.judge.addresses import Addresses
 from tests.sim.judge.containers import Containers
+from tests.sim.judge.credentials import Given, check_kept
 from tests.sim.judge.decisions import check_decision
 from tests.sim.judge.departures import check_removed
 from tests.sim.judge.jobs import Completed
@@ -47,6 +48,7 @@ class Judge:
         self.updates = Updates(world)
         self.rebalances = Rebalances(world)
         self.values = Values(world)
+        self.credentials = Given(world)
         self.counts: Counter[str] = Counter()  # How often was judged what seldom comes up.
 
     def committed(self, who: str, before: Snapshot, after: Snapshot, changes: Written) -> None:
@@ -54,6 +56,7 @@ class Judge:
         check_tasks(self.world, who, before, after, changes)
         check_nodes(self.world, after, changes)
         check_members(self.world, after, changes)
+        check_kept(self.world, after, changes)
         check_removed(self.world, before, after, changes)
         self.addresses.committed(changes)
         self.containers.committed(who, before, after, changes)
@@ -78,6 +81,7 @@ class Judge:
     def told(self, node_id: str, snap: Snapshot, message: Assignments) -> None:
         """The leader says something to a node."""
         check_told(self.world, node_id, snap, message)
+        self.credentials.told(node_id, snap, message)
 
     def started(self, machine: Machine, task: Task) -> None:
         """A container begins to run."""

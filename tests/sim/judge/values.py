@@ -114,11 +114,12 @@ def check_told(world: World, node_id: str, snap: Snapshot, message: Assignments)
             raise world.story.fail(f"{node_id} is not to have {sorted(missing)}, which a task there uses", node_id)
     if message.put_values:
         for value in message.put_values:
-            if (value.kind, value.id) not in used:
+            if value.kind is not Kind.REGISTRY_AUTH and (value.kind, value.id) not in used:
                 raise world.story.fail(f"{node_id} is given {value.id}, which no task there uses", node_id, value.id)
         world.judge.values.check_own(message)
     session = world.store.leader.desk.sessions.get(node_id) if world.store.leader else None
-    known = session.view.values.keys() if session is not None else frozenset[Key]()
+    told = session.view.values.keys() if session is not None else frozenset[Key]()
+    known = {key for key in told if key[0] is not Kind.REGISTRY_AUTH}
     if known - used_on(snap, node_id):
         raise world.story.fail(f"{node_id} keeps a value that no task there uses", node_id)
     for task in message.put_tasks:
