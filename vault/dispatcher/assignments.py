@@ -6,7 +6,7 @@ live task that refers to it, and leaves with the last such task.  Credentials fo
 to pull the image of a service's task.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 
 from vault.model.ids import Kind
@@ -18,6 +18,10 @@ from vault.store.changes import kind_of
 from vault.store.snapshot import Snapshot
 
 ValueKey = tuple[Kind, str]  # And id: that of the object, or of one task's own value; of credentials, the service's.
+Value = Secret | Config | RegistryAuth
+_ASSIGNED, _READY, _STARTING, _RUNNING = (
+    state.rank for state in (State.ASSIGNED, State.READY, State.STARTING, State.RUNNING)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +51,7 @@ class NodeView:
 class Wanted:
     """A value that a node should have."""
 
-    obj: Secret | Config | RegistryAuth
+    obj: Value
     task: Task | None = None  # Whose own value it is: of a secret with a driver, which is asked for each task.
 
     @property
@@ -74,17 +78,28 @@ def difference(view: NodeView, snap: Snapshot, node_id: str) -> tuple[NodeView, 
     A task is sent from ASSIGNED on, and again when what concerns its node changed; a status the node reported itself
     is not sent back.  A removed secret is withdrawn even while a task still refers to it.
     """
-    tasks = {task.id: task for task in snap.tasks_on(node_id) if task.status.state >= State.ASSIGNED}
-    values, absent = _values(tasks.values(), snap)
+    tasks = {task.id: task for task in snap.tasks_on(node_id) if task.status.state.rank >= _ASSIGNED}
+    values: dict[ValueKey, tuple[Value, Task | None]] = {}
+    absent: set[ValueKey] = set()
+    for task in tasks.values():
+        for key, obj, owner in _read_by(task, snap):
+            if obj is None:
+                absent.add(key)
+            else:
+                values[key] = obj, owner
     after = NodeView(
         tasks={task_id: _told(task) for task_id, task in tasks.items()},
-        values={key: value.obj.version.index for key, value in values.items()},
+        values={key: obj.version.index for key, (obj, _) in values.items()},
         absent=frozenset(absent),
     )
     return after, Difference(
         put_tasks=tuple(tasks[i] for i, told in after.tasks.items() if view.tasks.get(i) != told),
         remove_tasks=tuple(i for i in view.tasks if i not in tasks),
-        put_values=tuple(value for key, value in values.items() if key not in view.values or _renewed(view, value)),
+        put_values=tuple(
+            Wanted(obj=obj, task=owner)
+            for key, (obj, owner) in values.items()
+            if key not in view.values or _is_renewed(obj, view.values[key])
+        ),
         remove_values=tuple(key for key in view.values if key not in values),
     )
 
@@ -102,21 +117,20 @@ def answered(
     return after.without(waiting, unanswered, told=view), now
 
 
-def _renewed(view: NodeView, value: Wanted) -> bool:
+def _is_renewed(obj: Value, told: int) -> bool:
     """Whether a value is another than the node was told: that of an object never changes, that of a service may."""
-    return isinstance(value.obj, RegistryAuth) and view.values[value.key] != value.obj.version.index
+    return isinstance(obj, RegistryAuth) and obj.version.index != told
 
 
 def needs_values(task: Task) -> bool:
     """Whether a task may read its secrets: it runs, or is still meant to."""
-    if task.status.state > State.RUNNING:
-        return False
-    return task.wanted or task.status.state >= State.STARTING
+    rank = task.status.state.rank
+    return rank <= _RUNNING and (rank >= _STARTING or task.wanted)
 
 
 def values_of(task: Task, snap: Snapshot) -> list[ValueKey]:
     """Return the secrets and configs that a task may read now."""
-    return [wanted.key if isinstance(wanted, Wanted) else wanted for wanted in _wanted(task, snap)]
+    return [key for key, _, _ in _read_by(task, snap)]
 
 
 def allowed(snap: Snapshot, node_id: str) -> Collection[ValueKey]:
@@ -161,44 +175,31 @@ def touched(before: Snapshot, after: Snapshot) -> Touched | None:
     return Touched(nodes=frozenset(nodes), values=frozenset(values), members=frozenset(members), cluster=cluster)
 
 
-def _values(tasks: Iterable[Task], snap: Snapshot) -> tuple[dict[ValueKey, Wanted], set[ValueKey]]:
-    """Return what tasks may read: what there is, and what there is not."""
-    found: dict[ValueKey, Wanted] = {}
-    absent: set[ValueKey] = set()
-    for task in tasks:
-        for wanted in _wanted(task, snap):
-            if isinstance(wanted, Wanted):
-                found[wanted.key] = wanted
-            else:
-                absent.add(wanted)
-    return found, absent
-
-
-def _wanted(task: Task, snap: Snapshot) -> Iterator[Wanted | ValueKey]:
-    """Yield what a task may read now, and of what is not there, the key."""
+def _read_by(task: Task, snap: Snapshot) -> Iterator[tuple[ValueKey, Value | None, Task | None]]:
+    """Yield what a task may read now: by which key, what that is (None: it is not there), and whose own value it is."""
     if not needs_values(task):
         return
     container = task.spec.container_spec
-    for secret_id in (reference.secret_id for reference in container.secrets):
-        if (secret := snap.secrets.get(secret_id)) is None:
-            yield Kind.SECRET, secret_id
-        elif not secret.driven:
-            yield Wanted(obj=secret)
-        elif task.status.state < State.STARTING:  # Later it has its files, and the driver is not asked in vain.
-            yield Wanted(obj=secret, task=task)
-    for config_id in (reference.config_id for reference in container.configs):
-        config = snap.configs.get(config_id)
-        yield (Kind.CONFIG, config_id) if config is None else Wanted(obj=config)
+    for reference in container.secrets:
+        secret = snap.secrets.get(reference.secret_id)
+        if secret is None or not secret.driven:
+            yield (Kind.SECRET, reference.secret_id), secret, None
+        elif task.status.state.rank < _STARTING:  # Later it has its files, and the driver is not asked in vain.
+            yield (Kind.SECRET, own_value(reference.secret_id, task.id)), secret, task
+    for claim in container.configs:
+        yield (Kind.CONFIG, claim.config_id), snap.configs.get(claim.config_id), None
     if (auth := _credentials(task, snap)) is not None:
-        yield Wanted(obj=auth)
+        yield (Kind.REGISTRY_AUTH, auth.service_id), auth, None
 
 
 def _credentials(task: Task, snap: Snapshot) -> RegistryAuth | None:
     """Return what the image of a task is yet to be pulled with: the newest that its service was given."""
-    if task.status.state >= State.READY:
+    if task.status.state.rank >= _READY:
         return None
     service = snap.services.get(task.service_id)
-    auth = snap.get(Kind.REGISTRY_AUTH, service.registry_auth) if service is not None else None
+    if service is None or not service.registry_auth:
+        return None
+    auth = snap.get(Kind.REGISTRY_AUTH, service.registry_auth)
     return auth if isinstance(auth, RegistryAuth) else None
 
 
@@ -209,14 +210,15 @@ def _told(task: Task) -> int:
 
 def _concern(task: Task | None, snap: Snapshot) -> tuple[str, int, bool, bool, bool] | None:
     """Return all of a task that `difference` looks at; None when its node is to know nothing of it."""
-    if task is None or not task.node_id or task.status.state < State.ASSIGNED:
+    if task is None or not task.node_id or task.status.state.rank < _ASSIGNED:
         return None
     return task.node_id, _told(task), needs_values(task), _has_own(task, snap), _credentials(task, snap) is not None
 
 
 def _has_own(task: Task, snap: Snapshot) -> bool:
     """Whether a task has yet to start, with a value that a driver gave for it alone."""
-    if task.status.state >= State.STARTING:
+    claims = task.spec.container_spec.secrets
+    if not claims or task.status.state.rank >= _STARTING:
         return False
-    secrets = (snap.secrets.get(reference.secret_id) for reference in task.spec.container_spec.secrets)
+    secrets = (snap.secrets.get(reference.secret_id) for reference in claims)
     return any(secret is not None and secret.driven for secret in secrets)

@@ -49,11 +49,12 @@ class State(Enum):
     @property
     def terminal(self) -> bool:
         """Whether a task observed in this state has ended."""
-        return self.rank > State.RUNNING.rank
+        return self.rank > _RUNNING
 
 
 for _rank, _state in enumerate(State):
     _state.rank = _rank
+_RUNNING, _COMPLETE = State.RUNNING.rank, State.COMPLETE.rank
 
 AGENT, ALLOCATOR, SCHEDULER, ENFORCER, LEADER = "agent", "allocator", "scheduler", "enforcer", "leader"
 # Every legal move of an observed state, and the one package that makes it.
@@ -145,17 +146,17 @@ class Task(Object, frozen=True, kw_only=True):
     @property
     def live(self) -> bool:
         """Whether it fills its slot: neither ended nor asked to end."""
-        return self.wanted and self.status.state <= State.RUNNING
+        return self.desired_state.rank <= _COMPLETE and self.status.state.rank <= _RUNNING
 
     @property
     def wanted(self) -> bool:
         """Whether nobody has asked it to end: it is to run or, in a job, to complete."""
-        return self.desired_state <= State.COMPLETE
+        return self.desired_state.rank <= _COMPLETE
 
     @property
     def released(self) -> bool:
         """Whether it may start: wanted, and no longer held at READY."""
-        return State.RUNNING <= self.desired_state <= State.COMPLETE
+        return _RUNNING <= self.desired_state.rank <= _COMPLETE
 
     @property
     def goal(self) -> State:

@@ -16,7 +16,7 @@ from vault.scheduler.constraint import node_matches, parse_stored
 from vault.scheduler.needs import reserved
 from vault.scheduler.stock import Stock
 from vault.store.changes import Put
-from vault.store.decision import Decision
+from vault.store.decision import NOTHING, Decision
 from vault.store.snapshot import Key, Snapshot
 
 UNFIT = "assigned node no longer meets constraints"  # Whoever is rejected so runs until it is asked to stop.
@@ -37,7 +37,7 @@ def enforce(snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: N
     for node_id in nodes:
         rejected.update((task.id, task) for task in unfit_on(snap, snap.nodes.get(node_id)))
     if not rejected:
-        return Decision()
+        return NOTHING
     status = TaskStatus(timestamp=from_s(now_s), state=State.REJECTED, message=UNFIT, err=UNFIT)
     return Decision(
         changes=tuple(

@@ -12,7 +12,7 @@ from vault.model.base import from_s
 from vault.model.ids import Kind, NewID
 from vault.model.task import State, Task, TaskStatus
 from vault.store.changes import Put
-from vault.store.decision import Decision
+from vault.store.decision import NOTHING, Decision
 from vault.store.snapshot import Key, Snapshot
 
 DOWN_LIMIT = timedelta(hours=24)
@@ -30,10 +30,12 @@ class Orphans:
             nodes = set(snap.nodes) | set(snap.by_node)
         else:
             nodes = {object_id for kind, object_id in changed if kind is Kind.NODE}
-            placed = (snap.tasks.get(object_id) for kind, object_id in changed if kind is Kind.TASK)
-            nodes |= {task.node_id for task in placed if task and task.node_id and task.node_id not in snap.nodes}
+            tasks = snap.tasks
+            placed = (tasks.get(object_id) for kind, object_id in changed if kind is Kind.TASK)
+            on = {task.node_id for task in placed if task and task.node_id}
+            nodes |= {node_id for node_id in on if node_id not in snap.nodes}
         if not nodes and not self._down:
-            return Decision()
+            return NOTHING
         now = from_s(now_s)
         self._down = {node_id for node_id in self._down | nodes if is_down(snap, node_id)}
         gone = {node_id for node_id in nodes if node_id not in snap.nodes}

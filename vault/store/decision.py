@@ -16,6 +16,9 @@ class Decision:
     ask_again_s: float | None = None
 
 
+NOTHING = Decision()
+
+
 class Decider(Protocol):
     """Decides from what changed between `before` and `after`; `before=None` means: look at everything."""
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias, TypeVar, cast
+from datetime import datetime
+from typing import Any, TypeAlias, TypeVar, cast
 
 import msgspec
 from rpds import HashTrieMap, HashTrieSet
@@ -62,12 +63,12 @@ class Snapshot:
     """The objects at one commit index."""
 
     index: int = 0
-    objects: Mapping[Kind, HashTrieMap[str, AnyObject]] = field(
+    objects: Mapping[Kind, HashTrieMap[str, Any]] = field(
         default_factory=lambda: {kind: HashTrieMap() for kind in Kind}
     )
     names: HashTrieMap[Key, str] = field(default_factory=HashTrieMap)  # Lower-case name -> id.
     by_service: HashTrieMap[str, Ids] = field(default_factory=HashTrieMap)
-    by_slot: HashTrieMap[Slot, Ids] = field(default_factory=HashTrieMap)
+    by_slot: HashTrieMap[Slot, tuple[str, ...]] = field(default_factory=HashTrieMap)  # Few each, in order.
     by_node: HashTrieMap[str, Ids] = field(default_factory=HashTrieMap)
     users: HashTrieMap[Key, Ids] = field(default_factory=HashTrieMap)  # Secret, config or network -> services.
     publishers: HashTrieMap[Published, Ids] = field(default_factory=HashTrieMap)  # Published port -> services.
@@ -77,46 +78,47 @@ class Snapshot:
     @property
     def cluster(self) -> Cluster | None:
         """The cluster object; None before `swarm init`."""
-        return cast(Cluster | None, next(iter(self.objects[Kind.CLUSTER].values()), None))
+        return next(iter(self.objects[Kind.CLUSTER].values()), None)
 
     @property
     def nodes(self) -> Mapping[str, Node]:
         """Nodes by id."""
-        return cast(Mapping[str, Node], self.objects[Kind.NODE])
+        return self.objects[Kind.NODE]
 
     @property
     def services(self) -> Mapping[str, Service]:
         """Services by id."""
-        return cast(Mapping[str, Service], self.objects[Kind.SERVICE])
+        return self.objects[Kind.SERVICE]
 
     @property
     def tasks(self) -> Mapping[str, Task]:
         """Tasks by id."""
-        return cast(Mapping[str, Task], self.objects[Kind.TASK])
+        return self.objects[Kind.TASK]
 
     @property
     def networks(self) -> Mapping[str, Network]:
         """Networks by id."""
-        return cast(Mapping[str, Network], self.objects[Kind.NETWORK])
+        return self.objects[Kind.NETWORK]
 
     @property
     def secrets(self) -> Mapping[str, Secret]:
         """Secrets by id."""
-        return cast(Mapping[str, Secret], self.objects[Kind.SECRET])
+        return self.objects[Kind.SECRET]
 
     @property
     def configs(self) -> Mapping[str, Config]:
         """Configs by id."""
-        return cast(Mapping[str, Config], self.objects[Kind.CONFIG])
+        return self.objects[Kind.CONFIG]
 
     @property
     def stacks(self) -> Mapping[str, StackRecord]:
         """What is remembered of the last deploy of each stack, by id."""
-        return cast(Mapping[str, StackRecord], self.objects[Kind.STACK])
+        return self.objects[Kind.STACK]
 
     def get(self, kind: Kind, object_id: str) -> AnyObject | None:
         """Return the object, or None."""
-        return self.objects[kind].get(object_id)
+        found: AnyObject | None = self.objects[kind].get(object_id)
+        return found
 
     def by_name(self, kind: Kind, name: str) -> AnyObject | None:
         """Return the object of that name whatever its case, or None."""
@@ -125,21 +127,18 @@ class Snapshot:
 
     def tasks_of(self, service_id: str) -> Iterator[Task]:
         """Return the tasks of a service, in no order."""
-        tasks = self.tasks
-        return (tasks[task_id] for task_id in members(self.by_service.get(service_id, NO_IDS)))
+        return map(self.tasks.__getitem__, members(self.by_service.get(service_id, NO_IDS)))
 
     def tasks_on(self, node_id: str) -> Iterator[Task]:
         """Return the tasks assigned to a node, in no order."""
-        tasks = self.tasks
-        return (tasks[task_id] for task_id in members(self.by_node.get(node_id, NO_IDS)))
+        return map(self.tasks.__getitem__, members(self.by_node.get(node_id, NO_IDS)))
 
     def tasks_in(self, service_id: str, slot: int, node_id: str = "") -> Iterator[Task]:
-        """Return the tasks of one slot (replicated), or of slot 0 and a node (global)."""
-        tasks = self.tasks
-        return (tasks[task_id] for task_id in members(self.by_slot.get((service_id, slot, node_id), NO_IDS)))
+        """Return the tasks of one slot (replicated), or of slot 0 and a node (global), by id."""
+        return map(self.tasks.__getitem__, self.by_slot.get((service_id, slot, node_id), ()))
 
     def tasks_at(self, service_id: str, key: int | str) -> Iterator[Task]:
-        """Return the tasks of one slot, named as in `Task.slot_key`."""
+        """Return the tasks of one slot, named as in `Task.slot_key`, by id."""
         return self.tasks_in(service_id, 0, key) if isinstance(key, str) else self.tasks_in(service_id, key)
 
     def services_using(self, kind: Kind, object_id: str) -> Iterator[Service]:
@@ -174,10 +173,10 @@ class Snapshot:
         Sets version, times and a service's spec version.  Raises `Stale` when a version does not fit; this
         snapshot is not touched then.  An object may be written only once per commit index.
         """
-        draft = Draft(self)
+        draft, now = Draft(self), from_s(now_s)
         for change in changes:
             for single in change.changes if isinstance(change, Atomic) else (change,):
-                draft.apply(single, index, now_s)
+                draft.apply(single, index, now)
         return draft.finish(index)
 
 
@@ -192,7 +191,7 @@ class Draft:
         self.touched: set[Key] = set()
         self.removed: list[str] = []
 
-    def apply(self, change: Change, index: int, now_s: float) -> None:
+    def apply(self, change: Change, index: int, now: datetime) -> None:
         """Apply one change; raise `Stale` when it does not fit."""
         match change:
             case Put(obj=obj):
@@ -208,7 +207,7 @@ class Draft:
             found = self.objects[relied.kind].get(relied.id)
             if (0 if found is None else found.version.index) != relied.version:
                 raise Stale(relied.kind, relied.id)
-        self.replace(kind, object_id, old, stamp(change.obj, old, index, now_s) if isinstance(change, Put) else None)
+        self.replace(kind, object_id, old, stamp(change.obj, old, index, now) if isinstance(change, Put) else None)
 
     def take(self, kind: Kind, object_id: str, new: AnyObject | None) -> None:
         """Make an object what another manager has committed: version and times are in it already; None removes it."""
@@ -237,7 +236,8 @@ class Draft:
         """Add an object to the indexes."""
         if isinstance(obj, Task):
             self.by_service = _add(self.by_service, obj.service_id, obj.id)
-            self.by_slot = _add(self.by_slot, _slot(obj), obj.id)
+            slot = _slot(obj)
+            self.by_slot = self.by_slot.insert(slot, tuple(sorted((*self.by_slot.get(slot, ()), obj.id))))
             if obj.node_id:
                 self.by_node = _add(self.by_node, obj.node_id, obj.id)
             return
@@ -253,7 +253,9 @@ class Draft:
         """Take an object out of the indexes."""
         if isinstance(obj, Task):
             self.by_service = _drop(self.by_service, obj.service_id, obj.id)
-            self.by_slot = _drop(self.by_slot, _slot(obj), obj.id)
+            slot = _slot(obj)
+            left = tuple(task_id for task_id in self.by_slot.get(slot, ()) if task_id != obj.id)
+            self.by_slot = self.by_slot.insert(slot, left) if left else self.by_slot.discard(slot)
             if obj.node_id:
                 self.by_node = _drop(self.by_node, obj.node_id, obj.id)
             return
@@ -295,9 +297,8 @@ def members(ids: Ids) -> list[str]:
     return cast(tuple[object, tuple[list[str]]], ids.__reduce__())[1][0]
 
 
-def stamp(obj: AnyObject, old: AnyObject | None, index: int, now_s: float) -> AnyObject:
+def stamp(obj: AnyObject, old: AnyObject | None, index: int, now: datetime) -> AnyObject:
     """Return `obj` as commit `index` stores it: version, times, and the spec version of a service or node."""
-    now = from_s(now_s)
     created = now if old is None else old.created_at
     new = msgspec.structs.replace(obj, version=Version(index=index), created_at=created, updated_at=now)
     if isinstance(new, Service | Node):

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from vault.model.node import Node
-from vault.model.service import RestartPolicy, Service, TaskSpec
+from vault.model.node import Node, NodeResources
+from vault.model.service import Reservation, RestartPolicy, Service, TaskSpec
 from vault.model.task import State, Task
 from vault.store.snapshot import Snapshot
 
-NOTHING: Counter[str] = Counter()
+NOTHING: Mapping[str, int] = {}
+ASSIGNED, RUNNING = State.ASSIGNED.rank, State.RUNNING.rank
+WANTED = (State.READY, State.RUNNING, State.COMPLETE)
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -48,11 +50,15 @@ def may_stay(service: Service, task: Task, node: Node) -> bool:
     return allowed(service.spec.task_template, node) or allowed(task.spec, node)
 
 
-def needs(task: Task) -> Counter[str]:
+def needs(task: Task) -> Mapping[str, int]:
     """Return how much of what a task reserves."""
     found = task.spec.resources.reservations if task.spec.resources else None
-    if found is None:
-        return NOTHING
+    return NOTHING if found is None else asked_by(found)
+
+
+@lru_cache(maxsize=1024)
+def asked_by(found: Reservation) -> Mapping[str, int]:
+    """Return how much of what is reserved."""
     asked = Counter(cpu=found.nano_cpus, memory=found.memory_bytes)
     for one in found.generic_resources:
         if one.discrete_resource_spec is not None:
@@ -60,9 +66,9 @@ def needs(task: Task) -> Counter[str]:
     return asked
 
 
-def has(node: Node) -> Counter[str]:
+@lru_cache(maxsize=1024)
+def has(resources: NodeResources) -> Mapping[str, int]:
     """Return how much of what a node has."""
-    resources = node.description.resources
     there = Counter(cpu=resources.nano_cpus, memory=resources.memory_bytes)
     for one in resources.generic_resources:
         there[one.kind] += one.discrete_resource_spec.value if one.discrete_resource_spec is not None else 1
@@ -76,7 +82,7 @@ def opens(task: Task) -> list[tuple[str, int]]:
 
 def holding(tasks: Iterable[Task]) -> list[Task]:
     """Return the tasks that hold what they need of their node: until they have ended."""
-    return [task for task in tasks if State.ASSIGNED.rank <= task.status.state.rank <= State.RUNNING.rank]
+    return [task for task in tasks if ASSIGNED <= task.status.state.rank <= RUNNING]
 
 
 def running(tasks: Iterable[Task]) -> list[Task]:
@@ -115,11 +121,12 @@ def runs_on(spec: TaskSpec, node: Node) -> bool:
     )
 
 
-def left(node: Node, there: Iterable[Task]) -> Counter[str]:
+def left(node: Node, there: Iterable[Task]) -> dict[str, int]:
     """Return what is left of a node beside some tasks."""
-    found = has(node)
-    for held in filter(None, map(needs, there)):
-        found.subtract(held)
+    found = dict(has(node.description.resources))
+    for held in map(needs, there):
+        for kind, number in held.items():
+            found[kind] = found.get(kind, 0) - number
     return found
 
 
@@ -129,7 +136,7 @@ def too_much(there: list[Task], task: Task, node: Node) -> bool:
     if not asked:
         return False
     found = left(node, there)
-    return any(number > found[kind] for kind, number in asked.items() if number)
+    return any(number > found.get(kind, 0) for kind, number in asked.items() if number)
 
 
 def reason(snap: Snapshot, task: Task) -> str:
@@ -172,7 +179,7 @@ def outdated(snap: Snapshot, service: Service, task: Task) -> bool:
 
 def is_wanted(task: Task) -> bool:
     """Return whether nobody has asked a task to end."""
-    return task.desired_state in (State.READY, State.RUNNING, State.COMPLETE)
+    return task.desired_state in WANTED
 
 
 def overlap(one: Task, other: Task) -> bool:

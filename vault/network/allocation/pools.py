@@ -48,9 +48,12 @@ class Pools:
         freed = False
         for key in sorted(keys, key=lambda key: key[0] is not Kind.NETWORK):  # Networks first: others point at them.
             obj = snap.get(*key)
-            if key[0] is Kind.NETWORK:
+            if key[0] is Kind.TASK:  # Most hold nothing, or what they held before.
+                if key in self._addresses or (isinstance(obj, Task) and obj.networks_attachments):
+                    freed |= self.hold(key, tuple(addresses_of(obj)), ())
+            elif key[0] is Kind.NETWORK:
                 freed |= self._sync_network(key[1], obj if isinstance(obj, Network) else None)
-            elif key[0] in (Kind.NODE, Kind.SERVICE, Kind.TASK):
+            elif key[0] is Kind.NODE or key[0] is Kind.SERVICE:
                 freed |= self.hold(key, tuple(addresses_of(obj)), tuple(ports_of(obj)))
         return freed
 
@@ -66,8 +69,9 @@ class Pools:
             self._count(addresses, 1)
         if addresses:
             self._addresses[key] = addresses
-        self.ports.subtract(ports_before)
-        self.ports.update(ports)
+        if ports != ports_before:
+            self.ports.subtract(ports_before)
+            self.ports.update(ports)
         if ports:
             self._ports[key] = ports
         return bool(set(before) - set(addresses) or set(ports_before) - set(ports))
@@ -137,9 +141,10 @@ class Pools:
 
     def settle(self) -> None:
         """Give back what was taken and is nobody's; what an object got is counted by `hold`."""
-        self._count(tuple(self._loose_addresses), -1)
-        self.ports.subtract(self._loose_ports)
-        self._loose_addresses, self._loose_ports = [], []
+        if self._loose_addresses or self._loose_ports:
+            self._count(tuple(self._loose_addresses), -1)
+            self.ports.subtract(self._loose_ports)
+            self._loose_addresses, self._loose_ports = [], []
 
     def add_network(self, network: Network) -> None:
         """Begin the books of a network that has got its ranges and its overlay id; nobody holds anything of it yet."""
