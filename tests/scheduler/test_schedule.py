@@ -1,5 +1,6 @@
 """Tasks get the node that suits them best, or the reason why there is none."""
 
+import pytest
 from msgspec.structs import replace
 
 from tests.scheduler.world import NOW_S, node, on, pending, reserve, schedule, settle, snapshot, tasks_in
@@ -213,6 +214,17 @@ def test_nothing_is_placed_before_all_that_is_there_has_been_read() -> None:
         changed = set()
     (task,) = tasks_in(scheduler(snap, set(), now_s=NOW_S, new_id=str))
     assert task.status.err == "no suitable node (insufficient resources on 1 node)"
+
+
+def test_who_waits_first_is_the_same_however_much_is_read_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Maps give their objects in an order of their own, another one in each process."""
+    monkeypatch.setattr("vault.scheduler.schedule.MAX_READ", 3)
+    waiting = [pending(f"t{n:02}", resources=reserve(memory=1)) for n in range(40)]
+    scheduler, snap, changed = Scheduler(), snapshot(node("a", memory=4), *waiting), None
+    while not (decision := scheduler(snap, changed, now_s=NOW_S, new_id=str)).changes:
+        changed = set()
+    placed = [task.id for task in tasks_in(decision) if task.state is State.ASSIGNED]
+    assert placed == ["t00", "t01", "t02", "t03"]
 
 
 def test_a_large_service_hears_of_a_reason_that_changes_only_after_a_while() -> None:

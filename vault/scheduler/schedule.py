@@ -41,6 +41,7 @@ class Scheduler:
     def _forget(self) -> None:
         self._fleet = Fleet()
         self._all: Iterator[Key] = iter(())  # Of the first snapshot, yet to be read.
+        self._begins = True  # Until all of it has been read.
         self._unread: list[Key] = []  # What changed since; nothing is placed before all is read.
         self._groups: dict[GroupKey, Group] = {}
         self._queue: dict[GroupKey, None] = {}  # Groups to look at, in order.
@@ -90,7 +91,22 @@ class Scheduler:
                 self._sync_task(object_id, snap.tasks.get(object_id))
             else:
                 self._fleet.describe(object_id, snap.nodes.get(object_id))
-        return len(read) < MAX_READ
+        if len(read) == MAX_READ:
+            return False
+        if self._begins:
+            self._begins = False
+            self._put_in_order()
+        return True
+
+    def _put_in_order(self) -> None:
+        """Let tasks wait as they would if all had been read at once: a map gives its objects in an order of its own."""
+        for group in self._groups.values():
+            group.tasks, group.untold, group.aside = map(in_order, (group.tasks, group.untold, group.aside))
+        self._groups = dict(sorted(self._groups.items(), key=lambda one: next(iter(one[1].tasks))))
+        self._queue = {key: None for key in self._groups if key in self._queue}
+        own = {node_id: in_order(tasks) for node_id, tasks in self._own.items()}
+        self._own = dict(sorted(own.items(), key=lambda one: next(iter(one[1]))))
+        self._own_queue = {node_id: None for node_id in self._own if node_id in self._own_queue}
 
     def _sync_task(self, task_id: str, task: Task | None) -> None:
         """Count a task as it is now, not as it was counted before, and note whether it waits."""
@@ -284,6 +300,11 @@ class Round:
     def _tell(self, task: Task, reason: str) -> None:
         if task.status.err != reason:
             self.done.append(replace(task, status=replace(task.status, err=reason)))
+
+
+def in_order(ids: dict[str, None]) -> dict[str, None]:
+    """Return ids in their order."""
+    return dict.fromkeys(sorted(ids))
 
 
 def is_pending(task: Task) -> bool:
