@@ -2,6 +2,8 @@
 
 import base64
 import json
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,13 +15,15 @@ from hypothesis import strategies as st
 from tests.api.client import Answer, Daemon, run
 from tests.api.fakes import MemoryStore
 from tests.api.pair import pair
-from vault.api import relay
+from vault.api import relay, stacks
 from vault.api.stack_shapes import MAX_BODY_BYTES, stack_of
 from vault.crypto.plaintext import Plaintext
 from vault.model.base import Version
 from vault.model.errors import BadRequest, NotFound
 from vault.model.ids import Kind
-from vault.stack.deploy import removal
+from vault.model.service import TaskSpec
+from vault.model.task import Task
+from vault.stack.deploy import Proposal, removal
 from vault.store.changes import Delete, Put
 from vault.store.removals import Removals
 
@@ -252,6 +256,77 @@ def test_a_follower_passes_a_deploy_on() -> None:
     assert told(follower.post(URL, body())) == CREATED
     assert follower.get(URL).body == leader.get(URL).body
     assert (asked.asked[0].method, asked.asked[0].path) == ("POST", URL)
+
+
+def large(count: int = 60, image: str = "nginx") -> dict[str, Any]:
+    """Return a document of many services that publish a port each."""
+    services = {f"s{n}": {"image": image, "ports": [f"{8000 + n}:80"]} for n in range(count)}
+    return {"services": services}
+
+
+class Watched:
+    """`deploy`, with a note of where it was called; something may happen after that."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, then: Callable[[], None] = lambda: None) -> None:
+        self.on_loop: list[bool] = []
+        self._then, self._deploy = then, stacks.deploy
+        monkeypatch.setattr(stacks, "deploy", self)
+
+    def __call__(self, *arguments: Any, **more: Any) -> Proposal:
+        self.on_loop.append(threading.current_thread() is threading.main_thread())
+        try:
+            return self._deploy(*arguments, **more)
+        finally:
+            if len(self.on_loop) == 1:
+                self._then()
+
+
+def test_a_large_stack_is_judged_in_a_thread_and_a_small_one_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched, daemon = Watched(monkeypatch), Daemon().with_swarm()
+    assert len(told(daemon.post(URL, body(large())))) == 61
+    assert watched.on_loop == [False]
+    assert len(told(daemon.post("/vault/v1/stacks/other", body()))) == len(CREATED)
+    assert watched.on_loop == [False, True]
+
+
+def test_what_was_judged_in_a_thread_is_judged_again_when_something_was_changed_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    daemon = Daemon().with_swarm()
+    assert daemon.post(URL, body(large())).status == 200
+    store = daemon.manager.store()
+
+    def removes_one() -> None:
+        found = store.committed.by_name(Kind.SERVICE, "demo_s7")
+        assert found is not None
+        store.write([Delete(Kind.SERVICE, found.id, found.version.index)])
+
+    watched = Watched(monkeypatch, removes_one)
+    changes = told(daemon.post(URL, body(large(image="nginx:2"))))
+    assert watched.on_loop == [False, True]
+    assert ("create", "service", "demo_s7") in changes
+    assert len([change for change in changes if change[0] == "update"]) == 59
+
+
+def test_a_task_that_changes_meanwhile_matters_only_to_what_looks_at_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon = Daemon().with_swarm()
+    store = daemon.manager.store()
+    for prune, looks in ((False, [False]), (True, [False, True])):
+        task = Put(Task(id=f"t{prune}", spec=TaskSpec(), service_id="x"))
+        watched = Watched(monkeypatch, lambda task=task: store.write([task]))  # type: ignore[misc]
+        assert daemon.post(URL, body(large(image=f"nginx:{prune}"), prune=prune)).status == 200
+        assert watched.on_loop == looks
+
+
+def test_a_large_stack_that_is_refused_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched, daemon = Watched(monkeypatch), Daemon().with_swarm()
+    document = large()
+    document["services"]["s9"]["ports"] = ["8000:80"]
+    refused = daemon.post(URL, body(document))
+    assert refused.status >= 400
+    assert "8000" in refused.text
+    assert watched.on_loop == [False, True]
+    assert not daemon.manager.store().committed.services
 
 
 def test_a_body_larger_than_other_requests_may_be_is_passed_on() -> None:

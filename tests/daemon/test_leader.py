@@ -1,12 +1,17 @@
 """The leader's loop: which snapshots it decides about, and when again."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
+
+import pytest
 
 from vault.daemon.leader import control
 from vault.model.ids import NewID
 from vault.model.node import Node
 from vault.model.secret import Secret, SecretSpec
+from vault.model.service import TaskSpec
+from vault.model.task import Task
 from vault.store.changes import Change, Put
 from vault.store.decision import Decision
 from vault.store.snapshot import Snapshot
@@ -21,7 +26,7 @@ class FakeStore:
         self.refuse = 0
         self._changed = asyncio.Event()
 
-    def put(self, obj: Node | Secret) -> None:
+    def put(self, obj: Node | Secret | Task) -> None:
         self.committed = self.committed.apply((Put(obj),), index=self.committed.index + 1, now_s=0.0)
         self._changed.set()
 
@@ -110,5 +115,69 @@ def test_a_decider_is_asked_again_when_its_time_has_come() -> None:
         await notes.times(2)
         assert notes.asked == [(None, 0), (0, 0)]
         loop.cancel()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_decision_about_many_tasks_leaves_the_loop_its_turns(large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small cluster is decided about at once, which is quicker than another thread."""
+    monkeypatch.setattr("vault.daemon.leader.LARGE", 3)
+    threads: list[int] = []
+
+    async def story() -> None:
+        store, turn, deciding = FakeStore(), threading.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def decide(before: Snapshot | None, after: Snapshot, *, now_s: float, new_id: NewID) -> Decision:
+            threads.append(threading.get_ident())
+            loop.call_soon_threadsafe(deciding.set)
+            if large:
+                assert turn.wait(5), "the loop has had no turn"
+            return Decision()
+
+        for number in range(3 if large else 2):
+            store.put(Task(id=f"t{number}", spec=TaskSpec()))
+        leading = asyncio.create_task(control(store, decide, now=lambda: 0.0, new_id=lambda: "x"))  # type: ignore[arg-type]
+        async with asyncio.timeout(5):
+            await deciding.wait()
+            turn.set()
+            for _ in range(3):
+                deciding.clear()
+                store.put(Node(id=f"n{store.committed.index}"))
+                await deciding.wait()
+        leading.cancel()
+
+    asyncio.run(story())
+    assert len(threads) == 4
+    assert (threading.get_ident() in threads) is not large
+
+
+def test_decisions_about_many_tasks_are_made_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vault.daemon.leader.LARGE", 0)
+    seen: list[tuple[int | None, int]] = []
+
+    async def story() -> None:
+        store, may_end, begun = FakeStore(), threading.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def decide(before: Snapshot | None, after: Snapshot, *, now_s: float, new_id: NewID) -> Decision:
+            seen.append((before.index if before else None, after.index))
+            loop.call_soon_threadsafe(begun.set)
+            assert may_end.wait(5)
+            return Decision()
+
+        leading = asyncio.create_task(control(store, decide, now=lambda: 0.0, new_id=lambda: "x"))  # type: ignore[arg-type]
+        async with asyncio.timeout(5):
+            await begun.wait()
+            begun.clear()
+            for number in range(3):
+                store.put(Node(id=f"n{number}"))
+                await asyncio.sleep(0)
+            assert seen == [(None, 0)]
+            may_end.set()
+            await begun.wait()
+        assert seen == [(None, 0), (0, 3)]
+        leading.cancel()
 
     asyncio.run(story())

@@ -6,6 +6,8 @@ else; those that are there already are compared with it, and no answer says more
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from starlette.requests import Request
@@ -44,6 +46,7 @@ from vault.stack.revision import check_base, parts_of, record_of, revision_of, s
 from vault.store.changes import Change
 from vault.store.snapshot import Snapshot
 
+LARGE: Final = 50  # Services of a stack, from which on judging it may take 10 ms and more.
 TRIES: Final = 8  # To compare values while others make and remove secrets of the same names.
 
 
@@ -110,6 +113,7 @@ class Stacks:
         deploying = Deploying(self.context, store, request, posted, deployment)
         for _ in range(TRIES):
             await deploying.compare()
+            await deploying.judge_early()
             try:
                 index = await store.submit(deploying.build)
             except NotCompared:
@@ -153,6 +157,21 @@ def _judged(posted: PostedStack, name: str) -> tuple[Stack, Deployment]:
     return stack, convert(stack, name)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What a deploy comes to."""
+
+    snapshot: Snapshot  # That it was judged by.
+    present: str  # The stack's revision there.
+    proposal: Proposal
+    reads_tasks: bool
+
+    def holds_in(self, snapshot: Snapshot) -> bool:
+        """Whether it would come to the same there: no object is another; of tasks only if it has looked at them."""
+        kinds = (kind for kind in Kind if kind is not Kind.TASK or self.reads_tasks)
+        return all(snapshot.objects[kind] is self.snapshot.objects[kind] for kind in kinds)
+
+
 class Deploying:
     """One deploy on its way into the store: what was compared for it, and what came of it."""
 
@@ -169,8 +188,8 @@ class Deploying:
         self._name = deployment.namespace.name
         self._record_id = id_for(request, context.new_id)
         self._same: dict[Key, bool] = {}
-        self._present = ""  # The stack's revision before.
-        self._proposal: Proposal | None = None
+        self._early: Judged | None = None  # Before its turn.
+        self._judged: Judged | None = None
         self._record: StackRecord | None = None  # Of this very deploy, when it was done before.
 
     async def compare(self) -> None:
@@ -193,14 +212,29 @@ class Deploying:
             return ()
         if posted.base_revision:
             check_base(snapshot, name, posted.base_revision)
-        self._present = revision_of(parts_of(snapshot, name))
-        self._proposal = deploy(
+        early = self._early if self._early is not None and self._early.holds_in(snapshot) else None
+        self._judged = early or self._judge(snapshot)
+        return () if posted.dry_run else self._judged.proposal.changes
+
+    async def judge_early(self) -> None:
+        """Judge a large stack in a thread; when its turn has come, that holds unless something else has changed.
+
+        What stands in its way is told by `build`: by then it may be gone.
+        """
+        self._early = None
+        if len(self._deployment.services) >= LARGE:
+            with suppress(VaultError, NotCompared):
+                self._early = await asyncio.to_thread(self._judge, self._store.committed)
+
+    def _judge(self, snapshot: Snapshot) -> "Judged":
+        present = revision_of(parts_of(snapshot, self._name))
+        proposal = deploy(
             self._deployment,
             snapshot,
             Wishes(
-                prune=posted.prune,
-                keep_images=posted.resolve_image != "always",
-                rotate=posted.rotate_changed,
+                prune=self._posted.prune,
+                keep_images=self._posted.resolve_image != "always",
+                rotate=self._posted.rotate_changed,
                 auths=self._auths,
             ),
             same=self._same,
@@ -210,11 +244,11 @@ class Deploying:
             new_id=self._new_id,
             now_s=self._now_s,
         )
-        return () if posted.dry_run else self._proposal.changes
+        return Judged(snapshot=snapshot, present=present, proposal=proposal, reads_tasks=self._posted.prune)
 
     def answer(self, index: int, warnings: tuple[str, ...]) -> StackAnswer:
         """Return the answer to a deploy that is commit `index`, if it is one."""
-        if self._proposal is None:
+        if self._judged is None:
             assert self._record is not None
             revision = revision_of(self._record.parts, self._record.version.index)
             changes = recorded_changes(self._record)
@@ -222,8 +256,8 @@ class Deploying:
         planned = self._posted.dry_run
         return StackAnswer(
             name=self._name,
-            revision=self._present if planned else revision_of(self._proposal.parts, index),
+            revision=self._judged.present if planned else revision_of(self._judged.proposal.parts, index),
             dry_run=planned,
-            changes=tuple(change_of(done, planned=planned) for done in self._proposal.done),
+            changes=tuple(change_of(done, planned=planned) for done in self._judged.proposal.done),
             warnings=warnings,
         )

@@ -1,6 +1,9 @@
 """The leader's loop: its decider is shown the newest snapshot, and what it decides is proposed.
 
 Not pure.  Called by `vault.daemon.membership` while this node leads.  A loop that fails ends the leadership, loudly.
+
+Of a large cluster a decision can take long: a look at a whole service, or all that a new leader reads.  Then it is made
+in a thread, one at a time, which leaves the event loop its turns: deciders are pure and snapshots do not change.
 """
 
 import asyncio
@@ -11,6 +14,7 @@ from vault.raftstore.store import Store
 from vault.store.decision import Decider
 from vault.store.snapshot import Snapshot
 
+LARGE = 2_000  # Tasks, from which on a decision may take longer than the event loop may be held: 10 us for each.
 RETRY_S = 0.05  # After a decision that was refused as stale and no new snapshot to decide on.
 
 
@@ -43,7 +47,10 @@ async def control(store: Store, decide: Decider, *, now: Callable[[], float], ne
             if before is not None and wait_s is None and not concerns_deciders(before, after):
                 before = after
                 continue
-            decision = decide(before, after, now_s=now(), new_id=new_id)
+            if len(after.tasks) < LARGE:
+                decision = decide(before, after, now_s=now(), new_id=new_id)
+            else:
+                decision = await asyncio.to_thread(decide, before, after, now_s=now(), new_id=new_id)
             refused = await store.propose(decision.changes) if decision.changes else ()
             if refused:
                 wait_s = RETRY_S
