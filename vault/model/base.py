@@ -5,6 +5,7 @@ those made with `always`, which Docker always sends.  `null` never decodes: the 
 """
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
@@ -55,6 +56,7 @@ def no_labels() -> dict[str, str]:
     return labels
 
 
+@lru_cache(maxsize=8)
 def from_s(now_s: float) -> datetime:
-    """Return the UTC time of `now_s`, seconds since 1970."""
+    """Return the UTC time of `now_s`, seconds since 1970; whoever is part of one decision asks for the same."""
     return datetime.fromtimestamp(now_s, UTC)

@@ -114,7 +114,7 @@ class Draft:
             return False
         finally:
             self._pools.settle()
-        if new == obj:
+        if new is obj or new == obj:
             return False
         self._done[key] = new
         # What it had before is nobody else's yet: the store may refuse the change.

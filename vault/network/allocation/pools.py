@@ -6,7 +6,7 @@ by `allocation.allocator` only.
 
 import ipaddress
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from vault.model.cluster import Cluster
 from vault.model.ids import Kind
@@ -43,16 +43,17 @@ class Pools:
         self._loose_addresses: list[tuple[str, str]] = []  # Taken, and nobody's yet.
         self._loose_ports: list[PortKey] = []
 
-    def sync(self, snap: Snapshot, keys: Iterable[Key]) -> bool:
+    def sync(self, snap: Snapshot, keys: Collection[Key]) -> bool:
         """Bring the books up to a snapshot for the objects named; return whether something was freed."""
         freed = False
-        for key in sorted(keys, key=lambda key: key[0] is not Kind.NETWORK):  # Networks first: others point at them.
+        for kind, object_id in keys:  # First: others point at them.
+            if kind is Kind.NETWORK:
+                freed |= self._sync_network(object_id, snap.networks.get(object_id))
+        for key in keys:
             obj = snap.get(*key)
-            if key[0] is Kind.TASK:  # Most hold nothing, or what they held before.
+            if key[0] is Kind.TASK:  # Most hold nothing.
                 if key in self._addresses or (isinstance(obj, Task) and obj.networks_attachments):
                     freed |= self.hold(key, tuple(addresses_of(obj)), ())
-            elif key[0] is Kind.NETWORK:
-                freed |= self._sync_network(key[1], obj if isinstance(obj, Network) else None)
             elif key[0] is Kind.NODE or key[0] is Kind.SERVICE:
                 freed |= self.hold(key, tuple(addresses_of(obj)), tuple(ports_of(obj)))
         return freed
