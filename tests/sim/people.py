@@ -193,7 +193,7 @@ class People:
         """
         snap = self.snap
         made = plan(snap, services, onto=onto, nodes=nodes, now_s=self.world.clock.now_s)
-        self.world.judge.rebalances.planned(snap, made, onto)
+        self.world.judge.rebalances.planned(snap, made, onto, nodes=nodes)
         moving = sorted({move.task.service_id for move in made.moves})
         shown = ", ".join(f"{slot_of(move.task)} {move.task.node_id} -> {move.to}" for move in made.moves)
 

@@ -58,4 +58,4 @@ def test_a_violation_tells_its_seed_and_what_led_to_it(monkeypatch: pytest.Monke
 def test_every_break_of_the_mutation_check_fits_the_code_as_it_is() -> None:
     """Who changes a decider changes the list with it: `make mutations` plays them."""
     for one in listed():
-        one.applied((VAULT / one.path).read_text())
+        compile(one.applied((VAULT / one.path).read_text()), one.path, "exec")

@@ -29,6 +29,10 @@ def check_placed(world: World, draft: Draft, placed: list[Task]) -> None:
         node = snap.nodes.get(task.node_id)
         if node is None:
             raise world.story.fail(f"{task.id} is placed on {task.node_id}, which is not there", task.id)
+        if (aim := snap.nodes.get(task.aims_at)) is not None and aim is not node:
+            there = oracle.holding(other for other in on_nodes[aim.id].values() if other.id != task.id)
+            if not oracle.obstacle(task, aim, there):
+                raise world.story.fail(f"{slot_of(task)} was to move to {aim.id}, and could have", task.id, aim.id)
         beside = oracle.holding(other for other in on_nodes[task.node_id].values() if other.id != task.id)
         if why := oracle.obstacle(task, node, beside):
             raise world.story.fail(f"{slot_of(task)} is placed on {node.id}: {why}", task.id, node.id)

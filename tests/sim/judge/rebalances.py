@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from tests.sim.judge import oracle
 from tests.sim.judge.placement import branch_of
+from tests.sim.judge.plans import check_plan, is_open, may_move
 from tests.sim.story import slot_of
 from vault.model.ids import Kind
 from vault.model.node import Node
@@ -45,7 +46,7 @@ class Rebalances:
         self._world = world
         self._begun: dict[str, Begun] = {}
 
-    def planned(self, snap: Snapshot, made: Plan, onto: Collection[str] | None) -> None:
+    def planned(self, snap: Snapshot, made: Plan, onto: Collection[str] | None, *, nodes: bool) -> None:
         """Somebody plans: each task moves once, to where it fits while it has its old place, and for the better."""
         beside = {node_id: oracle.holding(snap.tasks_on(node_id)) for node_id in snap.nodes}
         after = {service_id: list(snap.tasks_of(service_id)) for service_id in {m.task.service_id for m in made.moves}}
@@ -68,6 +69,7 @@ class Rebalances:
             service = snap.services[service_id]
             if unevenness(snap, service, tasks) > unevenness(snap, service, snap.tasks_of(service_id)):
                 raise self._world.story.fail(f"{service_id} would be less even", service_id)
+        check_plan(self._world, snap, made, onto, nodes=nodes, beside=beside)
 
     def committed(self, who: str, before: Snapshot, after: Snapshot, changes: Written) -> None:
         """Follow a commit."""
@@ -165,19 +167,6 @@ def moves_tasks(old: object, new: object) -> bool:
     if not isinstance(old, Node) or not isinstance(new, Node):
         return True
     return any(getattr(old, name) != getattr(new, name) for name in STILL)
-
-
-def may_move(snap: Snapshot, task: Task) -> bool:
-    """Whether a task may move: it is wanted, alone in its slot, and on a node that serves."""
-    node = snap.nodes.get(task.node_id)
-    slot = [one for one in snap.tasks_at(task.service_id, task.slot_key) if oracle.is_wanted(one)]
-    held = State.ASSIGNED <= task.state <= State.RUNNING
-    return slot == [task] and held and node is not None and is_open(node)
-
-
-def is_open(node: Node) -> bool:
-    """Whether a node takes new tasks."""
-    return node.status.state == "ready" and node.spec.availability == "active"
 
 
 def unevenness(snap: Snapshot, service: Service, tasks: Iterable[Task]) -> Unevenness:
