@@ -218,6 +218,18 @@ def test_a_limit_of_replicas_on_a_node_does_not_bar_the_exchange_there(forgetful
     assert {task.node_id for task in world.wanted()} == {"n1", "n2"}
 
 
+def test_nor_does_it_bar_that_of_a_global_service() -> None:
+    world = World(nodes=2)
+    update = UpdateConfig(parallelism=0, monitor=SECOND, order="start-first")
+    world.run(limited(spec(None, update=update)))
+    world.update(limited(spec(None, image="v2", update=update)))
+    for _ in range(2):
+        world.follow()
+        world.wait(2)
+    assert world.status == ("completed", "update completed")
+    assert world.images() == ["v2", "v2"]
+
+
 def limited(wanted: ServiceSpec) -> ServiceSpec:
     """Return the spec with one replica on a node at most."""
     return replace(wanted, task_template=replace(wanted.task_template, placement=Placement(max_replicas=1)))

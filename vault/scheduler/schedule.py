@@ -209,7 +209,7 @@ class Round:
             counts = [0] * (PASSES + 1)
             if load is not None and load.node is not None:
                 failed = fit.first_failed(load)
-                if failed == PASSES:
+                if failed == PASSES or fit.beside(task) is load:
                     self._assign(task, fit.needs, load, CONFIRMED)
                     continue
                 counts[failed] = 1

@@ -29,21 +29,21 @@ def check_placed(world: World, draft: Draft, placed: list[Task]) -> None:
         node = snap.nodes.get(task.node_id)
         if node is None:
             raise world.story.fail(f"{task.id} is placed on {task.node_id}, which is not there", task.id)
-        if (aim := snap.nodes.get(task.aims_at)) is not None and aim is not node:
-            there = oracle.holding(other for other in on_nodes[aim.id].values() if other.id != task.id)
-            if not oracle.obstacle(task, aim, there):
-                raise world.story.fail(f"{slot_of(task)} was to move to {aim.id}, and could have", task.id, aim.id)
         beside = oracle.holding(other for other in on_nodes[task.node_id].values() if other.id != task.id)
         if why := oracle.obstacle(task, node, beside):
             raise world.story.fail(f"{slot_of(task)} is placed on {node.id}: {why}", task.id, node.id)
         if task.aims_at not in ("", node.id):
             check_missed(world, draft, on_nodes, task)
-    for task in {
-        (task.service_id, task.spec_version): task
-        for task in placed
-        if isinstance(task.slot_key, int) and task.aims_at != task.node_id
-    }.values():
-        check_spread(world, draft, on_nodes, task)
+    chosen = {(task.service_id, task.spec_version): task for task in placed if is_chosen(task)}
+    versions = Counter(service_id for service_id, _ in chosen)
+    for task in chosen.values():
+        if versions[task.service_id] == 1:  # Or who came first found other counts than there are in the end.
+            check_spread(world, draft, on_nodes, task)
+
+
+def is_chosen(task: Task) -> bool:
+    """Whether the scheduler has chosen a task's node."""
+    return isinstance(task.slot_key, int) and task.aims_at != task.node_id
 
 
 def check_missed(world: World, draft: Draft, on_nodes: OnNodes, task: Task) -> None:
