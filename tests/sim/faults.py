@@ -57,7 +57,8 @@ class Faults:
         if machine.agent is not None:
             self.world.story.tell("somebody", f"kills vaultd on {machine.id}", machine.id)
             machine.kill_agent()
-            self.clock.after(self.clock.between(0.1, 12.0), self.world.start_agent, machine)
+            away_s = self.random.choice((1.0, 12.0, 12.0, 40.0))
+            self.clock.after(self.clock.between(0.1, away_s), self.world.start_agent, machine)
 
     def slow(self) -> None:
         """A machine, or its network, becomes slow or quick."""

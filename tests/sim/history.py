@@ -17,7 +17,7 @@ from vault.orchestrator import orphans
 
 ACTS = (6, 13)  # Of people and faults, fewest and most,
 LONG, MANY_ACTS = 0.1, (30, 60)  # and in one history of ten.
-DAY_S, SHORT_DAY_S = 86_400.0, 15.0  # After so long a node that is down is given up; most histories are shorter.
+DAY_S, SHORT_DAY_S = 86_400.0, 9.0  # After so long a node that is down is given up; most histories are shorter.
 FEWEST_STEPS = 200
 REST_S = 20.0  # Looked whether it is settled so often,
 LIMIT_S = 900.0  # and so long at most.

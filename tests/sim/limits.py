@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
+from tests.sim.judge import placement
 from vault.orchestrator import exchange, global_, job_slots, jobs, leaving, replicated, services
-from vault.scheduler import schedule
+from vault.scheduler import fleet, schedule
 from vault.store import rules_service
 
 LIMITS = (
@@ -22,6 +23,8 @@ LIMITS = (
     (schedule, "MAX_CHANGES", 3),
     (schedule, "MAX_LOOKS", 10),
     (schedule, "MAX_READ", 10),
+    (fleet, "MAX_FAILURES", 2),
+    (placement, "FAILURES", 2),
     (rules_service, "STOPPED_WITH_IT", 1),
 )
 

@@ -256,6 +256,12 @@ class People:
         if self.set_node(lambda spec: replace(spec, availability=availability)) and availability == "active":
             self._rebalance_later()
 
+    def drain_lost(self) -> None:
+        """Drain a node that cannot be reached, if there is one."""
+        lost = [node_id for node_id in sorted(self.snap.nodes) if not self.world.machines[node_id].linked]
+        if lost:
+            self.set_node(lambda spec: replace(spec, availability="drain"), self.random.choice(lost))
+
     def maintain(self) -> None:
         """Drain a node for a while, and give it its share again."""
         if (node_id := self._any(Kind.NODE)) is not None:
@@ -355,6 +361,7 @@ ACTS: dict[Callable[[People], object], int] = {
     People.rotate_secret: 4,
     People.set_availability: 6,
     People.maintain: 5,
+    People.drain_lost: 3,
     People.set_label: 5,
     People.remove_node: 2,
     People.add_node: 2,

@@ -26,6 +26,8 @@ class Theme:
     checked: float = 0.25  # and how many have a health check.
     edits: tuple[str, ...] = EDITS  # What of a service is changed.
     calm: float = 0.72  # How much of what happens is done by people.
+    refused: float = 0.02  # How much of what the leader proposes meets a full disk.
+    history: tuple[int, ...] = (5, 5, 1, 0, -1)  # How many ended tasks are kept a slot; -1 = all.
     acts: Mapping[str, float] = field(default_factory=dict)  # Act or fault -> how much more often.
 
 
@@ -34,7 +36,8 @@ THEMES = (
     Theme(
         modes=(5, 5, 50, 40),
         images=("finishes", "lingers", "steady", "stubborn", "flaky", "crashes"),
-        acts={"update_service": 1.5, "set_availability": 4, "add_node": 4, "remove_node": 3, "cut": 3},
+        acts={"update_service": 1.5, "set_availability": 4, "add_node": 4, "remove_node": 3, "cut": 4, "drain_lost": 6},
+        history=(1, 0, 5),
     ),
     Theme(modes=(10, 85, 3, 2), acts={"set_availability": 3, "set_label": 2, "add_node": 3, "remove_node": 5}),
     Theme(
@@ -42,6 +45,8 @@ THEMES = (
         conditions=("none", "on-failure", "on-failure", "any"),
         limited=0.6,
         checked=0.6,
+        refused=0.2,
+        acts={"rebalance_nodes": 2, "rebalance_service": 2},
     ),
     Theme(
         modes=(75, 25, 0, 0),
@@ -60,11 +65,26 @@ THEMES = (
         placed=0.9,
         reserves=0.8,
         edits=(*EDITS, "placement", "placement", "placement", "resources", "ports"),
-        acts={"scale_service": 2, "hurry": 2, "set_label": 4, "refit": 8},
+        acts={
+            "hurry": 2,
+            "roll_back_service": 5,
+            "set_availability": 2,
+            "set_label": 5,
+            "refit": 8,
+            "rebalance_nodes": 2,
+            "rebalance_service": 3,
+        },
     ),
     Theme(
         modes=(75, 15, 7, 3),
-        acts={"update_service": 1.5, "set_availability": 4, "add_node": 4, "remove_node": 5, "lose_power": 2},
+        acts={
+            "update_service": 1.5,
+            "set_availability": 4,
+            "add_node": 4,
+            "remove_node": 5,
+            "lose_power": 2,
+            "rebalance_nodes": 3,
+        },
     ),
     Theme(
         images=("steady", "steady", "steady", "slow", "stubborn", "finishes"),

@@ -12,6 +12,7 @@ from tests.sim.leader import Leader
 from tests.sim.machine import Machine
 from tests.sim.store import Store
 from tests.sim.story import Story
+from tests.sim.themes import theme_of
 from vault.model.cluster import Cluster, ClusterSpec, Orchestration
 from vault.model.generic import from_amounts
 from vault.model.network import IPAMConfig, IPAMOptions, Network, NetworkSpec
@@ -29,7 +30,6 @@ from vault.model.secret import Driver
 from vault.store.changes import Change, Put
 
 ZONES = "aab"
-HISTORIES = (5, 5, 1, 0, -1)  # How many ended tasks are kept a slot; -1 = all.
 
 
 class World:
@@ -47,7 +47,7 @@ class World:
         self.driver = SecretDriver(self)
         self._ids = (f"t{number:024d}" for number in count(1))
         self.take_lead()
-        founded = cluster(self.clock.random.choice(HISTORIES))
+        founded = cluster(self.clock.random.choice(theme_of(seed).history))
         networks = network("small", "10.1.0.0/28"), network("large", "")
         self.store.submit("init", lambda snap: [Put(founded), *map(Put, networks)])
         for _ in range(nodes):

@@ -32,6 +32,7 @@ def check_placed(world: World, draft: Draft, placed: list[Task]) -> None:
         beside = oracle.holding(other for other in on_nodes[task.node_id].values() if other.id != task.id)
         if why := oracle.obstacle(task, node, beside):
             raise world.story.fail(f"{slot_of(task)} is placed on {node.id}: {why}", task.id, node.id)
+        check_luck(world, draft, on_nodes, task)
         if task.aims_at not in ("", node.id):
             check_missed(world, draft, on_nodes, task)
     chosen = {(task.service_id, task.spec_version): task for task in placed if is_chosen(task)}
@@ -44,6 +45,20 @@ def check_placed(world: World, draft: Draft, placed: list[Task]) -> None:
 def is_chosen(task: Task) -> bool:
     """Whether the scheduler has chosen a task's node."""
     return isinstance(task.slot_key, int) and task.aims_at != task.node_id
+
+
+def check_luck(world: World, draft: Draft, on_nodes: OnNodes, task: Task) -> None:
+    """A node where tasks of the same spec fail again and again is the last choice."""
+    known = {task_id: one for task_id, one in on_nodes[task.node_id].items() if task_id not in draft.deletes}
+    if not is_chosen(task) or not unlucky(world, known, task):
+        return
+    branch = branch_of(task, draft.snap.nodes[task.node_id])
+    for node_id, node in draft.snap.nodes.items():
+        there = oracle.holding(on_nodes[node_id].values())
+        as_good = branch_of(task, node) == branch and not oracle.obstacle(task, node, there)
+        if as_good and not unlucky(world, on_nodes[node_id], task):
+            about = (task.id, task.node_id, node_id)
+            raise world.story.fail(f"{slot_of(task)} is placed on {task.node_id}, where it fails", *about)
 
 
 def check_missed(world: World, draft: Draft, on_nodes: OnNodes, task: Task) -> None:

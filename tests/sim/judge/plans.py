@@ -27,6 +27,7 @@ def check_plan(
 ) -> None:
     """Check what a plan leaves as it is.  beside: what nodes would hold, both old tasks and new ones."""
     check_order(world, snap, made)
+    check_help(world, snap, made, nodes=nodes)
     gives, gets = {move.task.node_id for move in made.moves}, {move.to for move in made.moves}
     targets = [node for node in snap.nodes.values() if is_open(node) and (onto is None or node.id in onto)]
     counts = {node_id: Counter(t.service_id for t in tasks if oracle.is_wanted(t)) for node_id, tasks in beside.items()}
@@ -39,8 +40,37 @@ def check_plan(
             a, b = counts[task.node_id], counts[node.id]
             helps = a.total() - b.total() > 1 and a[task.service_id] > b[task.service_id]
             evens = a[task.service_id] - b[task.service_id] > 1
-            if (helps if nodes else evens) and would_do(world, snap, task, node, beside[node.id]):
+            if (evens or (nodes and helps)) and would_do(world, snap, task, node, beside[node.id]):
                 raise world.story.fail(f"{slot_of(task)} is to stay, and {node.id} has fewer", task.id, node.id)
+
+
+def check_help(world: World, snap: Snapshot, made: Plan, *, nodes: bool) -> None:
+    """A task goes to a node that has two tasks fewer, of its service or, if nodes are to be level, in all.
+
+    Other moves are between branches, or from where a task should not be; and none goes to where its service fails.
+    """
+    there = {
+        node_id: [t for t in snap.tasks_on(node_id) if t.live and t.state >= State.ASSIGNED] for node_id in snap.nodes
+    }
+    in_all = {node_id: len(tasks) for node_id, tasks in there.items()}
+    for move in made.moves:
+        task, service = move.task, snap.services[move.task.service_id]
+        old, new = snap.nodes[task.node_id], snap.nodes[move.to]
+        fresh = replace(task, spec=service.spec.task_template, spec_version=service.spec_version)
+        if unlucky(world, {one.id: one for one in snap.tasks_on(new.id)}, fresh):
+            raise world.story.fail(f"{slot_of(task)} is to move to where its service fails", task.id, new.id)
+        fewer = in_all[old.id] - in_all[new.id]
+        in_all[old.id], in_all[new.id] = in_all[old.id] - 1, in_all[new.id] + 1
+        of_service = [sum(one.service_id == service.id for one in there[node.id]) for node in (old, new)]
+        same_branch = branch_of(fresh, old) == branch_of(fresh, new) and not oracle.obstacle(fresh, old, [])
+        if same_branch and of_service[0] - of_service[1] < 2 and fewer < 2 and not has_limit(fresh):
+            raise world.story.fail(f"{slot_of(task)} is to move from {old.id} to {new.id} for nothing", task.id)
+
+
+def has_limit(task: Task) -> bool:
+    """Whether there is a limit to the tasks of a service on a node, or they are spread over branches."""
+    place = task.spec.placement
+    return place is not None and bool(place.max_replicas or place.preferences)
 
 
 def left_over(snap: Snapshot, made: Plan) -> Iterator[Task]:
