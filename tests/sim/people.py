@@ -151,7 +151,7 @@ class People:
                 ),
             )
             if self.random.random() < 0.15:  # Before its update has begun, or just then.
-                self.world.clock.after(self.world.clock.between(0.0, 0.03), self.rebalance_service, service.id)
+                self.world.clock.after(self.world.clock.between(0.0, 0.01), self.rebalance_service, service.id)
 
         self.world.clock.after(0.0 if at_once else self.random.choice((0.0, 0.0, 1.0)), send)
 
@@ -203,6 +203,8 @@ class People:
 
         if made.moves:
             self.world.clock.after(self.random.choice((0.0, 0.0, 1.0)), send)
+            if self.world.faulty and self.random.random() < 0.2:  # Somebody else asks for the same meanwhile.
+                self.world.clock.after(self.world.clock.between(0.0, 1.0), self.rebalance_service, moving[0])
         return bool(made.moves)
 
     # Secrets and configs.

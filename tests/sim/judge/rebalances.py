@@ -45,6 +45,7 @@ class Rebalances:
     def __init__(self, world: World) -> None:
         self._world = world
         self._begun: dict[str, Begun] = {}
+        self._plans: set[tuple[str, int, frozenset[tuple[str, str]]]] = set()  # Service, version of its spec, moves.
 
     def planned(self, snap: Snapshot, made: Plan, onto: Collection[str] | None, *, nodes: bool) -> None:
         """Somebody plans: each task moves once, to where it fits while it has its old place, and for the better."""
@@ -69,6 +70,9 @@ class Rebalances:
             service = snap.services[service_id]
             if unevenness(snap, service, tasks) > unevenness(snap, service, snap.tasks_of(service_id)):
                 raise self._world.story.fail(f"{service_id} would be less even", service_id)
+        for service_id, version in made.versions.items():
+            mine = frozenset((move.task.id, move.to) for move in made.moves if move.task.service_id == service_id)
+            self._plans.add((service_id, version, mine))
         check_plan(self._world, snap, made, onto, nodes=nodes, beside=beside)
 
     def committed(self, who: str, before: Snapshot, after: Snapshot, changes: Written) -> None:
@@ -106,6 +110,9 @@ class Rebalances:
                 raise self._world.story.fail(f"{who} began to rebalance {new.id}", new.id)
             if is_to_be_updated(before, old):
                 raise self._world.story.fail(f"{new.id} is rebalanced before its update has begun", new.id)
+            version = new.spec_version.index if new.spec_version else 0
+            if (new.id, version, frozenset((one.task_id, one.node_id) for one in status.moves)) not in self._plans:
+                raise self._world.story.fail(f"{new.id} is rebalanced by a plan for another spec", new.id)
             config = new.spec.update_config
             if status.deadline != ((config.deadline or 0) if config is not None else 0):
                 raise self._world.story.fail(f"{new.id} is rebalanced without its deadline", new.id)
