@@ -34,7 +34,8 @@ class Begun:
     """A rebalance in progress."""
 
     status: UpdateStatus
-    before: Unevenness  # Of its service when it began.
+    before: Unevenness  # Of its service when it began,
+    placed: int  # and how many tasks had a node.
     disturbed: bool = False  # Whether something befell the cluster meanwhile that moves tasks, too.
     moved: set[str] = field(default_factory=set)  # Slots.
 
@@ -118,7 +119,7 @@ class Rebalances:
                 raise self._world.story.fail(f"{new.id} is rebalanced without its deadline", new.id)
             tasks = list(after.tasks_of(new.id))
             ended = any(oracle.is_wanted(task) and task.state.terminal for task in tasks)  # Others are to come.
-            self._begun[new.id] = Begun(status, unevenness(after, new, tasks), disturbed=ended)
+            self._begun[new.id] = Begun(status, unevenness(after, new, tasks), placed(after, new), disturbed=ended)
         elif begun is not None and (status is None or status.moves != begun.status.moves):
             del self._begun[old.id]
             ends = status is not None and status.state is UpdateState.COMPLETED
@@ -127,6 +128,8 @@ class Rebalances:
 
     def _check_even(self, after: Snapshot, service: Service, begun: Begun) -> None:
         """A rebalance that nothing has disturbed leaves a service no less even than it was."""
+        if placed(after, service) != begun.placed:
+            return  # Tasks that had waited have their nodes now.
         self._world.judge.counts["undisturbed rebalances"] += 1
         now = unevenness(after, service, after.tasks_of(service.id))
         if now > begun.before:
@@ -194,6 +197,11 @@ def unevenness(snap: Snapshot, service: Service, tasks: Iterable[Task]) -> Uneve
         branch_of(replace(spread, spec=wanted), snap.nodes[task.node_id]) for task in live if spread is not None
     )
     return misplaced, squares(branches), squares(on)
+
+
+def placed(snap: Snapshot, service: Service) -> int:
+    """Return how many tasks of a service are on nodes."""
+    return sum(1 for task in snap.tasks_of(service.id) if task.live and task.node_id in snap.nodes)
 
 
 def squares(counts: Counter[str]) -> int:
