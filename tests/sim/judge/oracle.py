@@ -107,7 +107,9 @@ def obstacle(task: Task, node: Node, there: list[Task]) -> str:
         return "host-mode port already in use"
     most = task.spec.placement.max_replicas if task.spec.placement else 0
     same = {other.slot_key for other in there if other.service_id == task.service_id and is_wanted(other)}
-    if most and len(same - {task.slot_key}) >= most:  # A task and the one that takes over from it are one replica.
+    if task.beside:  # It and the one it takes over from are one replica; nobody is placed to be taken over from.
+        same.discard(task.slot_key)
+    if most and len(same) >= most:
         return "max replicas per node limit exceed"
     return ""
 
