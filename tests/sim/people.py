@@ -17,7 +17,7 @@ from vault.model.errors import VaultError
 from vault.model.ids import Kind
 from vault.model.node import NodeSpec
 from vault.model.secret import ConfigSpec, Driver, Secret, SecretSpec
-from vault.model.service import Replicated, RestartPolicy, Service, ServiceMode, ServiceSpec, UpdateConfig
+from vault.model.service import Placement, Replicated, RestartPolicy, Service, ServiceMode, ServiceSpec, UpdateConfig
 from vault.orchestrator.rebalancing import begun, plan
 from vault.store import rules, rules_cluster, rules_service
 from vault.store.changes import Change, Put
@@ -155,9 +155,34 @@ class People:
 
         self.world.clock.after(0.0 if at_once else self.random.choice((0.0, 0.0, 1.0)), send)
 
-    def roll_back_service(self) -> None:
-        """Go back to what a service was."""
-        if (service_id := self._any(Kind.SERVICE)) is not None:
+    def loosen(self) -> None:
+        """Keep a service from a zone, let it run anywhere, let a node of its tasks be of that zone, and go back."""
+        service_id = self._any(Kind.SERVICE)
+        if service_id is None or self.snap.services[service_id].is_job:
+            return
+        after = self.world.clock.after
+        after(0.0, self._place, service_id, Placement(constraints=("node.labels.zone!=c",)), 1)
+        after(self.world.clock.between(3.0, 6.0), self._place, service_id, None, 0)
+        after(self.world.clock.between(6.0, 8.0), self._change_node_of, service_id)
+        after(self.world.clock.between(8.0, 10.0), self.roll_back_service, service_id)
+
+    def _place(self, service_id: str, placement: Placement | None, force: int) -> None:
+        if (service := self.snap.services.get(service_id)) is not None:
+            old = service.spec.task_template
+            task = replace(old, placement=placement, force_update=old.force_update + force)
+            self.change(service, replace(service.spec, task_template=task), at_once=True)
+
+    def _change_node_of(self, service_id: str) -> None:
+        """Let a node of a service's tasks be of another zone, and sometimes take no tasks any more."""
+        nodes = sorted({task.node_id for task in self.snap.tasks_of(service_id) if task.live and task.node_id})
+        if nodes:
+            kept = self.random.choice(("active", "pause"))
+            self.set_node(lambda spec: NodeSpec(labels={"zone": "c"}, role=spec.role, availability=kept), nodes[0])
+
+    def roll_back_service(self, service_id: str | None = None) -> None:
+        """Go back to what a service, or some service, was."""
+        service_id = service_id or self._any(Kind.SERVICE)
+        if service_id in self.snap.services:
             version = self.snap.services[service_id].version.index
             self.write(
                 f"rolls {service_id} back",
@@ -354,6 +379,7 @@ ACTS: dict[Callable[[People], object], int] = {
     People.hurry: 3,
     People.scale_service: 8,
     People.roll_back_service: 3,
+    People.loosen: 5,
     People.remove_service: 3,
     People.rebalance_service: 3,
     People.rebalance_nodes: 4,

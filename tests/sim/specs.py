@@ -215,6 +215,9 @@ def edited(random: Random, theme: Theme, spec: ServiceSpec, snap: Snapshot) -> S
             return replace(spec, task_template=with_image(task, image(random, theme.images)))
         case "placement":
             return replace(spec, task_template=replace(task, placement=placement(random, theme)))
+        case "limit":
+            limited = replace(task.placement or Placement(), max_replicas=random.choice((0, 1, 1, 2)))
+            return replace(spec, task_template=replace(task, placement=limited))
         case "resources":
             return replace(spec, task_template=replace(task, resources=resources(random, theme)))
         case "values":

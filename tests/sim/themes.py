@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 GOOD = ("steady",) * 12 + ("slow", "flaky", "stubborn", "finishes", "unwell")
 ANY = (*GOOD, "crashes", "missing", "broken", "hung", "flaky", "crashes")
-EDITS = ("image", "image", "image", "placement", "resources", "values", "force", "how", "ports", "all")
+EDITS = ("image", "image", "image", "placement", "resources", "values", "force", "how", "ports", "limit", "all")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,8 @@ THEMES = (
         edits=(*EDITS, "placement", "placement", "placement", "resources", "ports"),
         acts={
             "hurry": 2,
-            "roll_back_service": 5,
+            "loosen": 3,
+            "roll_back_service": 4,
             "set_availability": 2,
             "set_label": 5,
             "refit": 8,
