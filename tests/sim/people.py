@@ -127,10 +127,10 @@ class People:
             spec = specs.edited(self.random, self._theme, service.spec, self.snap)
             self.change(service, spec, at_once=at_once)
 
-    def scale_service(self) -> None:
-        """Change how many tasks a service has."""
-        service_id = self._any(Kind.SERVICE)
-        if service_id is not None and (service := self.snap.services[service_id]).spec.mode.replicated is not None:
+    def scale_service(self, service_id: str | None = None) -> None:
+        """Change how many tasks a service, or some service, has."""
+        service = self.snap.services.get(service_id or self._any(Kind.SERVICE) or "")
+        if service is not None and service.spec.mode.replicated is not None:
             replicas = self.random.randint(0, specs.MOST_REPLICAS)
             mode = ServiceMode(replicated=Replicated(replicas=replicas))
             self.change(service, replace(service.spec, mode=mode))
@@ -230,6 +230,8 @@ class People:
             self.world.clock.after(self.random.choice((0.0, 0.0, 1.0)), send)
             if self.world.faulty and self.random.random() < 0.2:  # Somebody else asks for the same meanwhile.
                 self.world.clock.after(self.world.clock.between(0.0, 1.0), self.rebalance_service, moving[0])
+            elif self.world.faulty and self.random.random() < 0.2:
+                self.world.clock.after(self.world.clock.between(0.0, 0.9), self.scale_service, moving[0])
         return bool(made.moves)
 
     # Secrets and configs.

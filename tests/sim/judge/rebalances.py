@@ -159,7 +159,7 @@ def is_to_be_updated(snap: Snapshot, service: Service) -> bool:
     status = service.update_status
     if status is not None and status.spec_version in (None, service.spec_version):
         return False
-    return any(oracle.is_wanted(task) and oracle.outdated(snap, service, task) for task in snap.tasks_of(service.id))
+    return any(oracle.is_wanted(task) and oracle.is_old(snap, service, task) for task in snap.tasks_of(service.id))
 
 
 def plan_of(service: Service | None) -> dict[str, str]:
