@@ -60,6 +60,14 @@ class Faults:
             away_s = self.random.choice((1.0, 12.0, 12.0, 40.0))
             self.clock.after(self.clock.between(0.1, away_s), self.world.start_agent, machine)
 
+    def strand(self) -> None:
+        """A vaultd is killed, and started again only when its node has long been given up; its containers run on."""
+        machine = self._machine()
+        if machine.agent is not None:
+            self.world.story.tell("somebody", f"kills vaultd on {machine.id} for long", machine.id)
+            machine.kill_agent()
+            self.clock.after(self.clock.between(18.0, 40.0), self.world.start_agent, machine)
+
     def slow(self) -> None:
         """A machine, or its network, becomes slow or quick."""
         machine = self._machine()
@@ -108,6 +116,7 @@ STRIKES: dict[Callable[[Faults], None], int] = {
     Faults.lose_power: 3,
     Faults.cut: 4,
     Faults.kill_agent: 3,
+    Faults.strand: 1,
     Faults.slow: 2,
     Faults.refit: 1,
     Faults.trouble_driver: 3,

@@ -232,6 +232,11 @@ class People:
                 self.world.clock.after(self.world.clock.between(0.0, 1.0), self.rebalance_service, moving[0])
             elif self.world.faulty and self.random.random() < 0.2:
                 self.world.clock.after(self.world.clock.between(0.0, 0.9), self.scale_service, moving[0])
+            elif self.world.faulty and self.random.random() < 0.2:
+                closed = replace(self.snap.nodes[made.moves[-1].to].spec, availability="pause")
+                self.world.clock.after(
+                    self.world.clock.between(0.0, 2.0), self.set_node, lambda _: closed, made.moves[-1].to
+                )
         return bool(made.moves)
 
     # Secrets and configs.

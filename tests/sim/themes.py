@@ -91,7 +91,7 @@ THEMES = (
         images=("steady", "steady", "steady", "slow", "stubborn", "finishes"),
         checked=0.4,
         calm=0.5,
-        acts={"cut": 3, "kill_agent": 6, "lose_power": 2, "refit": 4, "lose_leader": 0.5},
+        acts={"cut": 3, "kill_agent": 4, "strand": 6, "lose_power": 2, "refit": 4, "lose_leader": 0.5},
     ),
 )
 
