@@ -29,7 +29,8 @@ def check_placed(world: World, draft: Draft, placed: list[Task]) -> None:
         node = snap.nodes.get(task.node_id)
         if node is None:
             raise world.story.fail(f"{task.id} is placed on {task.node_id}, which is not there", task.id)
-        beside = oracle.holding(other for other in on_nodes[task.node_id].values() if other.id != task.id)
+        after = {task.id, *(other.id for other in placed if other.beside == task.id)}  # Placed beside it, so after it.
+        beside = oracle.holding(other for other in on_nodes[task.node_id].values() if other.id not in after)
         if why := oracle.obstacle(task, node, beside):
             raise world.story.fail(f"{slot_of(task)} is placed on {node.id}: {why}", task.id, node.id)
         check_luck(world, draft, on_nodes, task)
