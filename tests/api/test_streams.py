@@ -384,6 +384,11 @@ def test_images_and_volumes_are_listed_shown_and_removed() -> None:
     )
     daemon.node.stored = [image]
     assert daemon.filtered("/images/json", {"reference": ["team/*"]})[0]["RepoTags"] == ["team/web:1"]
+    twice = replace(image, references=("team/web:1", "web:1"), digests=("team/web@sha256:aa", "web@sha256:aa"))
+    daemon.node.stored = [twice]
+    (shown,) = daemon.filtered("/images/json", {"reference": ["web"]})
+    assert (shown["RepoTags"], shown["RepoDigests"]) == (["web:1"], ["web@sha256:aa"])
+    daemon.node.stored = [image]
     assert daemon.filtered("/images/json", {"dangling": ["true"]}) == []
     assert daemon.get("/images/team/web:1/json").json()["Architecture"] == "amd64"
     assert daemon.delete("/images/team/web:1").json() == [{"Untagged": "team/web:1"}, {"Deleted": image.id}]

@@ -1,6 +1,7 @@
 """/images: this node's store of images."""
 
 import fnmatch
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -47,8 +48,8 @@ class Images:
     async def listing(self, request: Request) -> Response:
         """List images."""
         filters = parse_filters(request.query_params.get("filters", ""), FILTERS)
-        images = await self.node.images()
-        return answers.json([summary_of(image) for image in images if _passes(filters, image)])
+        images = [_as_asked_for(filters, image) for image in await self.node.images() if _passes(filters, image)]
+        return answers.json([summary_of(image) for image in images])
 
     async def inspect(self, request: Request) -> Response:
         """Show an image."""
@@ -98,6 +99,17 @@ def _passes(filters: Filters, image: Image) -> bool:
     return not patterns or any(_matches(reference, pattern) for reference in image.references for pattern in patterns)
 
 
+def _as_asked_for(filters: Filters, image: Image) -> Image:
+    """Return an image with those of its names alone that were asked for, as Docker lists it."""
+    if not (patterns := filters.get("reference", ())):
+        return image
+
+    def wanted(names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name for name in names if any(_matches(name, pattern) for pattern in patterns))
+
+    return replace(image, references=wanted(image.references), digests=wanted(image.digests))
+
+
 def _matches(reference: str, pattern: str) -> bool:
-    name = reference.rsplit(":", 1)[0]
+    name = reference.split("@", 1)[0] if "@" in reference else reference.rsplit(":", 1)[0]
     return fnmatch.fnmatchcase(reference, pattern) or fnmatch.fnmatchcase(name, pattern)
