@@ -128,7 +128,8 @@ def test_images_are_listed_inspected_and_pulled_from_nowhere(docker: Docker) -> 
         assert rows[0] == ["REPOSITORY", "TAG", "IMAGE", "ID", "CREATED", "SIZE"]
         assert rows[1][:2] == ["busybox", "latest"]
     (shown,) = json.loads(docker("image", "inspect", "busybox"))
-    assert (shown["RepoTags"], shown["Os"], shown["Config"]["Cmd"]) == (["busybox:latest"], "linux", ["sh"])
+    assert "busybox:latest" in shown["RepoTags"]
+    assert (shown["Os"], shown["Config"]["Cmd"]) == ("linux", ["sh"])
     assert docker("images", "-q", "--no-trunc", "busybox") == shown["Id"]
     assert "No such image: nosuch" in docker.refuses("image", "rm", "nosuch")
     assert "127.0.0.1:1" in docker.refuses("image", "pull", "127.0.0.1:1/nosuch")
