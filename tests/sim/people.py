@@ -156,15 +156,17 @@ class People:
         self.world.clock.after(0.0 if at_once else self.random.choice((0.0, 0.0, 1.0)), send)
 
     def loosen(self) -> None:
-        """Keep a service from a zone, let it run anywhere, let a node of its tasks be of that zone, and go back."""
+        """Keep a service from a zone, change it, or let it run anywhere; go back as a node comes to be of that zone."""
         service_id = self._any(Kind.SERVICE)
         if service_id is None or self.snap.services[service_id].is_job:
             return
         after = self.world.clock.after
-        after(0.0, self._place, service_id, Placement(constraints=("node.labels.zone!=c",)), 1)
-        after(self.world.clock.between(3.0, 6.0), self._place, service_id, None, 0)
-        after(self.world.clock.between(6.0, 8.0), self._change_node_of, service_id)
-        after(self.world.clock.between(8.0, 10.0), self.roll_back_service, service_id)
+        kept_from = Placement(constraints=("node.labels.zone!=c",))
+        after(0.0, self._place, service_id, kept_from, 1)
+        then, forced = self.random.choice(((None, 0), (kept_from, 1)))
+        after(self.world.clock.between(3.0, 6.0), self._place, service_id, then, forced)
+        after(self.world.clock.between(7.0, 9.0), self._change_node_of, service_id)
+        after(self.world.clock.between(8.0, 9.0), self.roll_back_service, service_id)
 
     def _place(self, service_id: str, placement: Placement | None, force: int) -> None:
         if (service := self.snap.services.get(service_id)) is not None:

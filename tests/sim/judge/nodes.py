@@ -9,6 +9,7 @@ from tests.sim.judge import oracle
 from tests.sim.story import slot_of
 from vault.model.ids import Kind
 from vault.model.node import Node
+from vault.model.service import Service
 from vault.model.task import State, Task
 from vault.store.snapshot import Snapshot
 
@@ -45,6 +46,7 @@ class Carried:
     def __init__(self, world: World) -> None:
         self._world = world
         self._touched: set[str] = set()
+        self._respecified: set[str] = set()  # Services.
         self._rejected: set[str] = set()  # Tasks that the leader has given up, which run until they are asked to stop.
 
     def committed(self, who: str, changes: Written) -> None:
@@ -55,11 +57,14 @@ class Carried:
                     self._touched.add(new.node_id)
                 elif who == "leader" and new.state is State.REJECTED and oracle.is_wanted(new):
                     self._rejected.add(object_id)
+            elif isinstance(new, Service) and isinstance(old, Service) and old.spec != new.spec:
+                self._respecified.add(object_id)
             elif isinstance(new, Node) and (not isinstance(old, Node) or is_another(old, new)):
                 self._touched.add(object_id)
 
     def at_rest(self, snap: Snapshot) -> None:
         """The leader has nothing to do: what runs fits its node, and all of it together does."""
+        self._touched.update(task.node_id for service_id in self._respecified for task in snap.tasks_of(service_id))
         for node_id in sorted(self._touched):
             node = snap.nodes.get(node_id)
             if node is None or node.spec.availability != "active" or node.status.state == "down":
@@ -78,6 +83,7 @@ class Carried:
             if rejected is not None and oracle.is_wanted(rejected):
                 raise self._world.story.fail(f"{slot_of(rejected)} is rejected, and nobody asks it to stop", task_id)
         self._touched.clear()
+        self._respecified.clear()
         self._rejected.clear()
 
 
