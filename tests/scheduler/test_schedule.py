@@ -37,6 +37,11 @@ def test_among_equals_the_node_with_fewer_tasks_is_taken() -> None:
     assert schedule(node("a"), node("b"), on(pending("o", "other"), "a"), pending("t")) == {"t": "b"}
 
 
+def test_whoever_comes_with_tasks_that_a_rebalance_moves_is_spread_beside_them() -> None:
+    moves = replace(pending("t1"), aims_at="a")
+    assert schedule(node("a"), node("b"), pending("t0"), moves) == {"t0": "b", "t1": "a"}
+
+
 def test_a_node_where_the_service_failed_five_times_lately_goes_last() -> None:
     failed = [on(pending(f"f{n}"), "a", State.FAILED) for n in range(5)]
     busy = [on(pending(f"t{n}"), "b") for n in range(3)]

@@ -234,10 +234,10 @@ class Round:
     def _place(self, group: Group, fit: Fit) -> bool:
         """Place what can be placed; what is left has marks then.  Return whether the budget was enough for that."""
         nodes: Source | None = None
-        for task_id in list(islice(group.tasks, MAX_CHANGES - len(self.done))):
+        tasks = [self._snap.tasks[task_id] for task_id in islice(group.tasks, MAX_CHANGES - len(self.done))]
+        for task in sorted(tasks, key=has_no_aim):
             if self.over:
                 return False
-            task = self._snap.tasks[task_id]
             load = self._aim(task, fit)
             if load is None:
                 nodes = nodes or spread(fit, self._now)
@@ -305,6 +305,11 @@ class Round:
 def in_order(ids: dict[str, None]) -> dict[str, None]:
     """Return ids in their order."""
     return dict.fromkeys(sorted(ids))
+
+
+def has_no_aim(task: Task) -> bool:
+    """Sort key: who goes where a rebalance has chosen comes first, so that the others are spread beside them."""
+    return not task.aims_at
 
 
 def is_pending(task: Task) -> bool:
