@@ -111,6 +111,11 @@ class Machine:
             takes_s = min(takes_s * self.slowness, (DEFAULT_STOP_GRACE_NS if grace_ns is None else grace_ns) / 1e9)
         clock.after(takes_s, self._end, container, 143, False)
 
+    def crash(self, task_id: str) -> None:
+        """Let a container end now, if it runs."""
+        if (container := self.containers.get(task_id)) is not None:
+            self._end(container, 1, False)
+
     def remove(self, task_id: str) -> None:
         """Kill a container if it runs, and remove every trace of it."""
         if (container := self.containers.pop(task_id, None)) is not None and container.phase is Phase.RUNNING:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from tests.sim import driver, specs
 from tests.sim.images import BAD, DONE, kind_of
+from tests.sim.plots import PLOTS
 from tests.sim.story import slot_of
 from tests.sim.themes import theme_of
 from tests.sim.world import World
@@ -17,7 +18,7 @@ from vault.model.errors import VaultError
 from vault.model.ids import Kind
 from vault.model.node import NodeSpec
 from vault.model.secret import ConfigSpec, Driver, Secret, SecretSpec
-from vault.model.service import Placement, Replicated, RestartPolicy, Service, ServiceMode, ServiceSpec, UpdateConfig
+from vault.model.service import Replicated, RestartPolicy, Service, ServiceMode, ServiceSpec, UpdateConfig
 from vault.orchestrator.rebalancing import begun, plan
 from vault.store import rules, rules_cluster, rules_service
 from vault.store.changes import Change, Put
@@ -73,7 +74,8 @@ class People:
         self._numbers += 1
         return self._numbers
 
-    def _any(self, kind: Kind) -> str | None:
+    def any_of(self, kind: Kind) -> str | None:
+        """Return some object of a kind, if there is one."""
         ids = sorted(self.snap.objects[kind])
         return self.random.choice(ids) if ids else None
 
@@ -106,12 +108,12 @@ class People:
 
     def update_service(self) -> None:
         """Give a service another spec; between reading and writing others may have been quicker."""
-        if (service_id := self._any(Kind.SERVICE)) is not None:
+        if (service_id := self.any_of(Kind.SERVICE)) is not None:
             self._update(service_id)
 
     def hurry(self) -> None:
         """Change a service, and change it, or a node, again before the cluster has done much about that."""
-        if (service_id := self._any(Kind.SERVICE)) is not None:
+        if (service_id := self.any_of(Kind.SERVICE)) is not None:
             self._update(service_id, at_once=True)
             soon_s = self.world.clock.between(0.001, 0.03)
             match self.random.randrange(4):
@@ -127,13 +129,13 @@ class People:
             spec = specs.edited(self.random, self._theme, service.spec, self.snap)
             self.change(service, spec, at_once=at_once)
 
-    def scale_service(self, service_id: str | None = None) -> None:
+    def scale_service(self, service_id: str | None = None, at_once: bool = False) -> None:
         """Change how many tasks a service, or some service, has."""
-        service = self.snap.services.get(service_id or self._any(Kind.SERVICE) or "")
+        service = self.snap.services.get(service_id or self.any_of(Kind.SERVICE) or "")
         if service is not None and service.spec.mode.replicated is not None:
             replicas = self.random.randint(0, specs.MOST_REPLICAS)
             mode = ServiceMode(replicated=Replicated(replicas=replicas))
-            self.change(service, replace(service.spec, mode=mode))
+            self.change(service, replace(service.spec, mode=mode), at_once=at_once)
 
     def change(self, service: Service, spec: ServiceSpec, *, at_once: bool = False) -> None:
         """Send a new spec, at once or after a while."""
@@ -155,35 +157,9 @@ class People:
 
         self.world.clock.after(0.0 if at_once else self.random.choice((0.0, 0.0, 1.0)), send)
 
-    def loosen(self) -> None:
-        """Keep a service from a zone, change it, or let it run anywhere; go back as a node comes to be of that zone."""
-        service_id = self._any(Kind.SERVICE)
-        if service_id is None or self.snap.services[service_id].is_job:
-            return
-        after = self.world.clock.after
-        kept_from = Placement(constraints=("node.labels.zone!=c",))
-        after(0.0, self._place, service_id, kept_from, 1)
-        then, forced = self.random.choice(((None, 0), (kept_from, 1)))
-        after(self.world.clock.between(3.0, 6.0), self._place, service_id, then, forced)
-        after(self.world.clock.between(7.0, 9.0), self._change_node_of, service_id)
-        after(self.world.clock.between(8.0, 9.0), self.roll_back_service, service_id)
-
-    def _place(self, service_id: str, placement: Placement | None, force: int) -> None:
-        if (service := self.snap.services.get(service_id)) is not None:
-            old = service.spec.task_template
-            task = replace(old, placement=placement, force_update=old.force_update + force)
-            self.change(service, replace(service.spec, task_template=task), at_once=True)
-
-    def _change_node_of(self, service_id: str) -> None:
-        """Let a node of a service's tasks be of another zone, and sometimes take no tasks any more."""
-        nodes = sorted({task.node_id for task in self.snap.tasks_of(service_id) if task.live and task.node_id})
-        if nodes:
-            kept = self.random.choice(("active", "pause"))
-            self.set_node(lambda spec: NodeSpec(labels={"zone": "c"}, role=spec.role, availability=kept), nodes[0])
-
     def roll_back_service(self, service_id: str | None = None) -> None:
         """Go back to what a service, or some service, was."""
-        service_id = service_id or self._any(Kind.SERVICE)
+        service_id = service_id or self.any_of(Kind.SERVICE)
         if service_id in self.snap.services:
             version = self.snap.services[service_id].version.index
             self.write(
@@ -194,7 +170,7 @@ class People:
 
     def remove_service(self) -> None:
         """Remove a service."""
-        if (service_id := self._any(Kind.SERVICE)) is not None:
+        if (service_id := self.any_of(Kind.SERVICE)) is not None:
             self.write(
                 f"removes {service_id}",
                 service_id,
@@ -203,13 +179,13 @@ class People:
 
     def rebalance_service(self, service_id: str | None = None) -> None:
         """Spread a service, or some service, evenly."""
-        service_id = service_id or self._any(Kind.SERVICE)
+        service_id = service_id or self.any_of(Kind.SERVICE)
         if service_id in self.snap.services:
             self.rebalance((self.snap.services[service_id],), onto=None, nodes=False)
 
     def rebalance_nodes(self) -> None:
         """Give all nodes, or one, their share."""
-        node_id = self._any(Kind.NODE) if self.random.random() < 0.3 else None
+        node_id = self.any_of(Kind.NODE) if self.random.random() < 0.3 else None
         if node_id is None or self.snap.nodes[node_id].ready:
             self.rebalance(self.snap.services.values(), onto=None if node_id is None else {node_id}, nodes=True)
 
@@ -229,16 +205,17 @@ class People:
             self.write(f"rebalances: {shown}", moving, lambda snap: begun(snap, made.moves, made.versions, now_s=now_s))
 
         if made.moves:
-            self.world.clock.after(self.random.choice((0.0, 0.0, 1.0)), send)
-            if self.world.faulty and self.random.random() < 0.2:  # Somebody else asks for the same meanwhile.
-                self.world.clock.after(self.world.clock.between(0.0, 1.0), self.rebalance_service, moving[0])
-            elif self.world.faulty and self.random.random() < 0.2:
-                self.world.clock.after(self.world.clock.between(0.0, 0.9), self.scale_service, moving[0])
-            elif self.world.faulty and self.random.random() < 0.2:
+            fate = self.random.random() if self.world.faulty else 1.0
+            after, soon_s = self.world.clock.after, self.world.clock.between(0.0, 0.9)
+            is_scaled = fate < 0.25  # Before what was planned begins: the plan is for another spec then.
+            after(1.0 if is_scaled else self.random.choice((0.0, 0.0, 1.0)), send)
+            if is_scaled:
+                after(soon_s, self.scale_service, moving[0], True)
+            elif fate < 0.45:  # Somebody else asks for the same meanwhile.
+                after(soon_s, self.rebalance_service, moving[0])
+            elif fate < 0.6:
                 closed = replace(self.snap.nodes[made.moves[-1].to].spec, availability="pause")
-                self.world.clock.after(
-                    self.world.clock.between(0.0, 2.0), self.set_node, lambda _: closed, made.moves[-1].to
-                )
+                after(2 * soon_s, self.set_node, lambda _: closed, made.moves[-1].to)
         return bool(made.moves)
 
     # Secrets and configs.
@@ -263,12 +240,12 @@ class People:
     def remove_value(self) -> None:
         """Remove a secret or config, if nobody uses it."""
         kind = self.random.choice((Kind.SECRET, Kind.CONFIG))
-        if (object_id := self._any(kind)) is not None:
+        if (object_id := self.any_of(kind)) is not None:
             self.write(f"removes {kind} {object_id}", object_id, lambda snap: rules.removed(snap, kind, object_id))
 
     def rotate_secret(self) -> None:
         """Put a new secret in the place of one that a service uses, and try to remove the old one."""
-        service_id = self._any(Kind.SERVICE)
+        service_id = self.any_of(Kind.SERVICE)
         used = self.snap.services[service_id].spec.task_template.container_spec.secrets if service_id else ()
         if service_id is None or not used:
             return
@@ -300,7 +277,7 @@ class People:
 
     def maintain(self) -> None:
         """Drain a node for a while, and give it its share again."""
-        if (node_id := self._any(Kind.NODE)) is not None:
+        if (node_id := self.any_of(Kind.NODE)) is not None:
             clock = self.world.clock
             drains_s, serves_s = clock.between(2.0, 12.0), clock.between(0.2, 4.0)
             self.set_node(lambda spec: replace(spec, availability="drain"), node_id)
@@ -314,7 +291,7 @@ class People:
 
     def set_node(self, change: Callable[[NodeSpec], NodeSpec], node_id: str | None = None) -> bool:
         """Change what is said of a node, or of some; return whether anything was changed."""
-        node_id = node_id or self._any(Kind.NODE)
+        node_id = node_id or self.any_of(Kind.NODE)
         if node_id in self.snap.nodes:
             node = self.snap.nodes[node_id]
             spec = change(node.spec)
@@ -329,7 +306,7 @@ class People:
 
     def remove_node(self) -> None:
         """Remove a node, mostly one that is down."""
-        if (node_id := self._any(Kind.NODE)) is not None and len(self.snap.nodes) > FEWEST_NODES:
+        if (node_id := self.any_of(Kind.NODE)) is not None and len(self.snap.nodes) > FEWEST_NODES:
             force = self.random.random() < 0.6
             words = f"removes node {node_id}"
             self.write(words, node_id, lambda snap: rules_cluster.removed_node(snap, node_id, force=force))
@@ -388,7 +365,6 @@ ACTS: dict[Callable[[People], object], int] = {
     People.hurry: 3,
     People.scale_service: 8,
     People.roll_back_service: 3,
-    People.loosen: 5,
     People.remove_service: 3,
     People.rebalance_service: 3,
     People.rebalance_nodes: 4,
@@ -402,4 +378,5 @@ ACTS: dict[Callable[[People], object], int] = {
     People.set_label: 5,
     People.remove_node: 2,
     People.add_node: 2,
+    **PLOTS,
 }

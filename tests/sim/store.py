@@ -27,6 +27,7 @@ class Store:
         self.snap = Snapshot()
         self.leader: Leader | None = None
         self.epoch = 0
+        self.watchers: list[Callable[[Snapshot], bool]] = []  # Asked after each commit, until they have seen enough.
 
     def propose(self, leader: Leader, changes: Sequence[Change | Atomic]) -> list[Change | Atomic]:
         """Commit those of a decision that are still true; return the others."""
@@ -70,3 +71,4 @@ class Store:
         self._world.judge.committed(who, before, after, changes)
         if self.leader is not None:
             self.leader.noticed(before, after)
+        self.watchers = [watch for watch in self.watchers if not watch(after)]

@@ -45,8 +45,8 @@ THEMES = (
         conditions=("none", "on-failure", "on-failure", "any"),
         limited=0.6,
         checked=0.6,
-        refused=0.2,
-        acts={"rebalance_nodes": 2, "rebalance_service": 2},
+        refused=0.5,
+        acts={"rebalance_nodes": 2, "rebalance_service": 2, "crowd": 2},
     ),
     Theme(
         modes=(75, 25, 0, 0),
@@ -67,7 +67,7 @@ THEMES = (
         edits=(*EDITS, "placement", "placement", "placement", "resources", "ports"),
         acts={
             "hurry": 2,
-            "loosen": 3,
+            "go_back": 3,
             "roll_back_service": 4,
             "set_availability": 2,
             "set_label": 5,
@@ -85,6 +85,7 @@ THEMES = (
             "remove_node": 5,
             "lose_power": 2,
             "rebalance_nodes": 3,
+            "crowd": 3,
         },
     ),
     Theme(

@@ -1,0 +1,144 @@
+"""What operators do step by step, each as soon as what it needs has come about, which chance alone seldom brings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from tests.sim import specs
+from vault.model.base import SECOND_NS
+from vault.model.ids import Kind
+from vault.model.node import NodeSpec
+from vault.model.service import Placement, Replicated, ServiceMode, UpdateConfig
+from vault.model.task import State, Task
+from vault.store.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from tests.sim.people import People
+
+KEPT_FROM = Placement(constraints=("node.labels.zone!=c",))
+AT_ONCE = UpdateConfig(parallelism=0, failure_action="continue", monitor=SECOND_NS // 2, deadline=0)
+IN_TURNS = UpdateConfig(parallelism=1, delay=3 * SECOND_NS, failure_action="continue", monitor=SECOND_NS // 2)
+MORE = 4  # Tasks, on one node.
+
+
+def once(people: People, is_so: Callable[[Snapshot], bool], act: Callable[[], object], within_s: float = 20.0) -> None:
+    """Act as soon as a commit makes it so, while there is trouble, or never."""
+    world = people.world
+    until_s = world.clock.now_s + within_s
+
+    def watch(snap: Snapshot) -> bool:
+        if not world.faulty or world.clock.now_s > until_s:
+            return True
+        if is_so(snap):
+            world.clock.after(0.0, act)
+            return True
+        return False
+
+    world.store.watchers.append(watch)
+
+
+def go_back(people: People) -> None:
+    """Keep a service from a zone, and change that, or something else; go back as a node comes to be of that zone."""
+    service_id = people.any_of(Kind.SERVICE)
+    if service_id is None or people.snap.services[service_id].is_job:
+        return
+    then = people.random.choice((let_anywhere, begin_anew))
+    place(people, service_id, KEPT_FROM, force=1)
+    once(people, lambda snap: bool(as_asked(snap, service_id)), lambda: then(people, service_id))
+
+
+def let_anywhere(people: People, service_id: str) -> None:
+    """Let a service run anywhere; its tasks stay, and one of them is in the wrong place once it goes back."""
+    place(people, service_id, None)
+    after, soon_s = people.world.clock.after, people.world.clock.between(0.1, 1.0)
+    after(soon_s, forbid, people, service_id)
+    after(2 * soon_s, people.roll_back_service, service_id)
+
+
+def begin_anew(people: People, service_id: str) -> None:
+    """Exchange the tasks of a service; go back in turns, and forbid meanwhile a node of one whose turn is to come."""
+    place(people, service_id, KEPT_FROM, force=1)
+
+    def back() -> None:
+        people.roll_back_service(service_id)
+        people.world.clock.after(people.world.clock.between(0.05, 2.0), forbid, people, service_id)
+
+    once(people, lambda snap: len(as_asked(snap, service_id)) > 1, back)
+
+
+def place(people: People, service_id: str, placement: Placement | None, force: int = 0) -> None:
+    """Say where a service may run; it changes at once, and goes back in turns."""
+    if (service := people.snap.services.get(service_id)) is not None:
+        old = service.spec.task_template
+        container = replace(old.container_spec, image="steady:placed")
+        task = replace(old, container_spec=container, placement=placement, force_update=old.force_update + force)
+        spec = replace(service.spec, task_template=task, update_config=AT_ONCE, rollback_config=IN_TURNS)
+        people.change(service, spec, at_once=True)
+
+
+def as_asked(snap: Snapshot, service_id: str) -> Sequence[Task]:
+    """Return the tasks of a service if all are of its spec and run; else none."""
+    service = snap.services.get(service_id)
+    tasks = [task for task in snap.tasks_of(service_id) if task.live]
+    done = service is not None and all(
+        task.state is State.RUNNING and task.spec == service.spec.task_template for task in tasks
+    )
+    return tasks if done else []
+
+
+def forbid(people: People, service_id: str) -> None:
+    """Let a node of a service, of a task that is yet to be exchanged if any is, be of the zone it is kept from."""
+    snap, service = people.snap, people.snap.services.get(service_id)
+    if service is None:
+        return
+    tasks = [task for task in snap.tasks_of(service_id) if task.live and task.state is State.RUNNING]
+    old = [task for task in tasks if task.spec != service.spec.task_template]
+    free = {node.id for node in snap.nodes.values() if node.ready and node.spec.labels.get("zone") != "c"}
+    nodes = sorted({task.node_id for task in old or tasks} & free)
+    if nodes and len(free) > 1:
+        people.set_node(lambda spec: NodeSpec(labels={"zone": "c"}, role=spec.role), people.random.choice(nodes))
+
+
+def crowd(people: People) -> None:
+    """Let one node have all new tasks of a service; spread them as soon as one of them has failed."""
+    snap = people.snap
+    service_id = people.any_of(Kind.SERVICE)
+    service = snap.services.get(service_id or "")
+    ready = sorted(node.id for node in snap.nodes.values() if node.ready)
+    if service is None or service.spec.mode.replicated is None or len(ready) < 2:
+        return
+    node_id = people.random.choice(ready)
+    for other in ready:
+        if other != node_id:
+            people.set_node(lambda spec: replace(spec, availability="pause"), other)
+    replicas = min(service.replicas, specs.MOST_REPLICAS) + MORE
+    people.change(
+        service, replace(service.spec, mode=ServiceMode(replicated=Replicated(replicas=replicas))), at_once=True
+    )
+    people.world.clock.after(people.world.clock.between(1.0, 4.0), fail_and_spread, people, service.id, ready)
+
+
+def fail_and_spread(people: People, service_id: str, node_ids: Sequence[str]) -> None:
+    """Let all nodes take tasks again; let a task fail where a service has most, and spread it at that moment."""
+    for node_id in node_ids:
+        people.set_node(lambda spec: replace(spec, availability="active"), node_id)
+    running = [task for task in people.snap.tasks_of(service_id) if task.live and task.state is State.RUNNING]
+    if running:
+        [(most, _)] = Counter(task.node_id for task in running).most_common(1)
+        failing = min((task for task in running if task.node_id == most), key=lambda task: task.id)
+        people.world.story.tell("somebody", "kills a container", failing.id)
+        once(people, lambda snap: has_ended(snap, failing.id), lambda: people.rebalance_service(service_id), 3.0)
+        people.world.machines[most].crash(failing.id)
+
+
+def has_ended(snap: Snapshot, task_id: str) -> bool:
+    """Whether a task has ended, and nobody has decided yet what follows."""
+    task = snap.tasks.get(task_id)
+    return task is not None and task.wanted and task.state.terminal
+
+
+PLOTS: dict[Callable[[People], object], int] = {go_back: 4, crowd: 3}
