@@ -38,7 +38,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 test: setup images lint
-	$(BIN)/pytest --numprocesses 2
+	$(BIN)/pytest --numprocesses 3
 
 bench: setup images
 	$(BIN)/python -m bench

@@ -1,6 +1,6 @@
 """What holds for every test: a skipped test fails the run where CI=true, and the run says where its time went.
 
-In a run of two workers (`make test`), one does the tests that use the machine, in order, and the other all the rest.
+A run of several workers (`make test`) has two lanes for tests that use the machine; all the rest goes beside them.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from xdist.scheduler import LoadScopeScheduling
 
 SKIPS_FAIL = os.environ.get("CI") == "true"
 
-# What these start (daemons, engines, namespaces, mounts) is waited for most of the time, and looked for on the whole
-# machine afterwards: never two of them at once.
-ON_THE_MACHINE = frozenset(
-    (
-        *("bench", "cluster", "daemon", "deploy", "dns", "docker", "e2e", "executor", "images"),
-        *("lab", "membership", "network", "plugins", "raftstore", "tmpfs", "tutorial", "volumes"),
-    )
-)
+# Tests of these directories start daemons, engines, namespaces and mounts, and wait for them most of the time.  Those
+# of one lane share ports, names of devices or what is looked for on the machine afterwards: never two of them at once.
+LANES = {
+    **dict.fromkeys(("cluster", "membership"), "clusters"),
+    **dict.fromkeys(("bench", "daemon", "deploy", "dns", "docker", "e2e", "executor", "images", "lab"), "nodes"),
+    **dict.fromkeys(("network", "plugins", "tmpfs", "tutorial", "volumes"), "nodes"),
+}
 
 
 def directory_of(nodeid: str) -> str:
@@ -32,11 +31,10 @@ def directory_of(nodeid: str) -> str:
 
 
 class Lanes(LoadScopeScheduling):
-    """Gives the tests that use the machine to one worker, in order; the others go file by file to who is free."""
+    """Gives the tests of a lane to one worker, in order; the others go file by file to who is free."""
 
     def _split_scope(self, nodeid: str) -> str:
-        directory = directory_of(nodeid).rpartition("/")[2]
-        return "the machine" if directory in ON_THE_MACHINE else nodeid.partition("::")[0]
+        return LANES.get(directory_of(nodeid).rpartition("/")[2], nodeid.partition("::")[0])
 
 
 class Account:

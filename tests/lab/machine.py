@@ -6,19 +6,21 @@ import subprocess
 from pathlib import Path
 
 from vault.agent.executors.oci.namespace import CGROUP_ROOT
+from vault.lab.lab import Lab
 from vault.tmpfs.mount import mounts_under
 
 
-def traces(base: Path) -> dict[str, list[str]]:
-    """Return everything that bears the mark of a lab below `base`, by kind; links, whoever they are of."""
+def traces(lab: Lab) -> dict[str, list[str]]:
+    """Return everything that bears the mark of a lab, by kind; links, whoever they are of."""
+    base, tag = lab.site.directory.parent, lab.site.tag
     inside = str(base)
     return {
         "files": sorted(str(path.relative_to(base)) for path in base.rglob("*")),
         "mounts": [str(each.point) for each in mounts_under(base)],
         "loop devices": [name for name, backing in loop_devices() if backing.startswith(inside)],
         "processes": sorted(command for command in commands() if inside in command),
-        "cgroups": sorted(str(path) for path in CGROUP_ROOT.glob("*/vault-lab/*")),
-        "shared memory": sorted(name for name in os.listdir("/dev/shm") if "vault-lab" in name),
+        "cgroups": sorted(str(path) for path in CGROUP_ROOT.glob(f"*/vault-lab/{tag}/*")),
+        "shared memory": sorted(name for name in os.listdir("/dev/shm") if tag in name),
         "links": sorted(os.listdir("/sys/class/net")),
     }
 

@@ -179,11 +179,11 @@ def test_a_power_cut_leaves_the_data_root_and_nothing_else(base: Path) -> None:
 
 
 def test_down_leaves_no_trace_even_of_a_dead_vaultd_a_full_disk_and_a_shell_inside(base: Path) -> None:
-    before = traces(base)
     lab = Lab("gone", base)
+    before = traces(lab)
     lab.up(managers=1, workers=1, disk_bytes=16 << 20, join=False)
     lab.clock("worker1", 60)
-    during = traces(base)
+    during = traces(lab)
     assert all(len(during[kind]) > len(before[kind]) for kind in during if kind != "links")
     assert during["links"] == before["links"]
     lab.kill("worker1")
@@ -193,13 +193,14 @@ def test_down_leaves_no_trace_even_of_a_dead_vaultd_a_full_disk_and_a_shell_insi
     with pytest.raises(OSError, match="No space left"):
         (place.data_root / "full").write_bytes(bytes(17 << 20))
     assert lab.down()
-    assert traces(base) == before
+    assert traces(lab) == before
     assert shell.wait() == -signal.SIGKILL
     assert not lab.down()
 
 
 def test_an_up_that_fails_half_way_leaves_nothing(base: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    before = traces(base)
+    lab = Lab("half", base)
+    before = traces(lab)
     for name in ("vaultd", "vault"):
         (tmp_path / name).write_text(f"#!/bin/sh\n[ {name} = vaultd ] && exec sleep 1000\nexit 1\n")
         (tmp_path / name).chmod(0o755)
@@ -208,22 +209,22 @@ def test_an_up_that_fails_half_way_leaves_nothing(base: Path, monkeypatch: pytes
     monkeypatch.setattr("vault.lab.launching.START_LIMIT_S", 0.3)
     said: list[str] = []
     with pytest.raises(LabError, match="vaultd on manager1"):
-        Lab("half", base).up(managers=1, workers=1, disk_bytes=16 << 20, join=False, say=said.append)
+        lab.up(managers=1, workers=1, disk_bytes=16 << 20, join=False, say=said.append)
     assert said[-1] == "Failed: removing what was made"
-    assert traces(base) == before
+    assert traces(lab) == before
 
 
 def test_a_lab_whose_up_was_killed_is_refused_by_up_and_ended_by_down(base: Path) -> None:
-    before = traces(base)
+    lab = Lab("killed", base)
+    before = traces(lab)
     script = "import os, sys; from pathlib import Path; from vault.lab.lab import Lab; from vault.lab import starting\n"
     script += "starting.make_swarm = lambda *_: os.kill(os.getpid(), 9)\n"
     script += "Lab('killed', Path(sys.argv[1])).up(managers=1, workers=0)\n"
     assert subprocess.run([sys.executable, "-c", script, base], check=False).returncode == -signal.SIGKILL
-    lab = Lab("killed", base)
     with pytest.raises(LabExists):
         lab.up(managers=1, workers=0, join=False)
     assert lab.down()
-    assert traces(base) == before
+    assert traces(lab) == before
 
 
 def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch, base: Path) -> None:
@@ -244,8 +245,8 @@ def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyP
 
 
 def test_a_lab_that_a_restart_of_the_machine_took_apart_says_so_and_can_be_ended(base: Path) -> None:
-    before = traces(base)
     lab = Lab("restart", base)
+    before = traces(lab)
     lab.up(managers=1, workers=0, disk_bytes=16 << 20, join=False)
     lab.kill("manager1", "all")
     for each in reversed(mounts_under(lab.site.directory)):
@@ -257,4 +258,4 @@ def test_a_lab_that_a_restart_of_the_machine_took_apart_says_so_and_can_be_ended
         with pytest.raises(Broken, match="end it with `vault lab down --name restart`"):
             change()
     assert lab.down()
-    assert traces(base) == before
+    assert traces(lab) == before
