@@ -3,6 +3,7 @@
 import ipaddress
 from itertools import count
 
+import pytest
 from msgspec.structs import replace
 
 from vault.model.cluster import Cluster
@@ -239,6 +240,31 @@ def test_a_full_network_tells_its_tasks_and_serves_them_when_an_address_is_free(
     )
     world.delete(world.snap.tasks["t0"])
     assert world.snap.tasks["t4"].state is State.PENDING
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["stopped", "deleted"])
+def test_the_address_of_a_task_is_given_to_nobody_in_the_proposal_that_gives_the_task_up(deleted: bool) -> None:
+    world = World()
+    web = service("web", "net")
+    world.write(network("net", subnet="10.9.0.0/29"), web)
+    world.write(*(task(f"t{n}", web) for n in range(4)))
+    old = world.snap.tasks["t0"]
+    given_up = (
+        Delete(Kind.TASK, "t0", old.version.index) if deleted else Put(replace(old, desired_state=State.SHUTDOWN))
+    )
+    proposal = [given_up, Put(task("t4", web))]
+    proposed = world.snap.apart().apply(proposal, index=world.snap.index + 1, now_s=1.0)
+    touched = {(Kind.TASK, "t0"), (Kind.TASK, "t4")}
+    [waits] = world.allocator(proposed, touched, now_s=1.0, new_id=str).changes
+    assert isinstance(waits, Put)
+    assert isinstance(waits.obj, Task)
+    assert waits.obj.status.err.startswith("no free address")
+
+    stored = world.snap.apply(proposal, index=world.snap.index + 1, now_s=1.0)
+    [given] = world.allocator(stored, touched, now_s=1.0, new_id=str).changes
+    assert isinstance(given, Put)
+    assert isinstance(given.obj, Task)
+    assert given.obj.networks_attachments[0].addresses == old.networks_attachments[0].addresses
 
 
 def test_a_network_that_is_not_there_is_named() -> None:

@@ -50,6 +50,7 @@ class ChangeLog:
     """Which objects each commit touched; shared by the snapshots of one store, bounded."""
 
     commits: dict[int, set[Key]] = field(default_factory=dict)
+    apart: bool = False  # Whether they are proposals, which the store may refuse in part.
 
     def note(self, index: int, keys: Iterable[Key]) -> None:
         """Remember that commit `index` touched `keys`."""
@@ -165,7 +166,11 @@ class Snapshot:
 
     def apart(self) -> Snapshot:
         """Return this snapshot with a log of its own: what is made of it is never to be one of its store's."""
-        return replace(self, log=ChangeLog())
+        return replace(self, log=ChangeLog(apart=True))
+
+    def is_proposed(self, key: Key) -> bool:
+        """Whether an object is as it is, or is gone, only if the store takes what is proposed."""
+        return self.log.apart and any(key in keys for keys in self.log.commits.values())
 
     def apply(self, changes: Iterable[Change | Atomic], *, index: int, now_s: float) -> Snapshot:
         """Return the snapshot after `changes`, all of them, as commit `index`.

@@ -44,7 +44,11 @@ class Pools:
         self._loose_ports: list[PortKey] = []
 
     def sync(self, snap: Snapshot, keys: Collection[Key]) -> bool:
-        """Bring the books up to a snapshot for the objects named; return whether something was freed."""
+        """Bring the books up to a snapshot for the objects named; return whether something was freed.
+
+        A task that is only proposed to be given up has its addresses yet: the store may refuse that, and take what else
+        is proposed.  It is named again once that is known.
+        """
         freed = False
         for kind, object_id in keys:  # First: others point at them.
             if kind is Kind.NETWORK:
@@ -53,7 +57,8 @@ class Pools:
             obj = snap.get(*key)
             if key[0] is Kind.TASK:  # Most hold nothing.
                 if key in self._addresses or (isinstance(obj, Task) and obj.networks_attachments):
-                    freed |= self.hold(key, tuple(addresses_of(obj)), ())
+                    held = addresses_of(obj) if not snap.is_proposed(key) else self._held_yet(key, obj)
+                    freed |= self.hold(key, tuple(held), ())
             elif key[0] is Kind.NODE or key[0] is Kind.SERVICE:
                 freed |= self.hold(key, tuple(addresses_of(obj)), tuple(ports_of(obj)))
         return freed
@@ -76,6 +81,11 @@ class Pools:
         if ports:
             self._ports[key] = ports
         return bool(set(before) - set(addresses) or set(ports_before) - set(ports))
+
+    def _held_yet(self, key: Key, task: AnyObject | None) -> Iterable[tuple[str, str]]:
+        """Return what a task holds, or did before what is proposed."""
+        given = attached(task) if isinstance(task, Task) and not task.state.terminal else ()
+        return dict.fromkeys([*self._addresses.get(key, ()), *given])
 
     def take(self, network_id: str, *, held: Iterable[str] = ()) -> tuple[str, ...]:
         """Return a free address of each version of IP that a network has, with prefix length.
@@ -184,8 +194,13 @@ def addresses_of(obj: AnyObject | None) -> Iterator[tuple[str, str]]:
         case Node(attachments=places):
             yield from ((place.network_id, addr) for place in places for addr in place.addresses)
         case Task() if not (obj.state.terminal or (obj.state < State.ASSIGNED and not obj.wanted)):
-            for attachment in obj.networks_attachments:
-                yield from ((attachment.network.id, addr) for addr in attachment.addresses)
+            yield from attached(obj)
+
+
+def attached(task: Task) -> Iterator[tuple[str, str]]:
+    """Yield the (network, address) pairs that a task was given."""
+    for attachment in task.networks_attachments:
+        yield from ((attachment.network.id, addr) for addr in attachment.addresses)
 
 
 def ports_of(obj: AnyObject | None) -> Iterator[PortKey]:
