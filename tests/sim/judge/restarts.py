@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.sim.judge.oracle import is_satisfied, is_wanted, policy_of
@@ -21,21 +20,13 @@ STARTED = (State.RUNNING, State.COMPLETE)
 SLACK_S = 0.5  # Between a decision, by which the policy counts, and its commit.
 
 
-@dataclass(slots=True)
-class Slot:
-    """The restarts of a slot under one version of its spec."""
-
-    version: int
-    made_s: list[float] = field(default_factory=list)
-
-
 class Restarts:
     """Who replaced whom."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self.basis = Snapshot()  # What was last decided about.
-        self._slots: dict[str, Slot] = {}
+        self._made_s: dict[str, tuple[float, ...]] = {}  # Task -> when it, and those before it, were replacements.
         self._delay_s: dict[str, float] = {}  # Task -> how long it is held.
         self._held_s: dict[str, float] = {}  # Task -> until when it has to wait at READY.
         self._down_s: dict[str, float] = {}  # Node -> since when it is down or gone.
@@ -60,13 +51,12 @@ class Restarts:
 
     def _ended_for_good(self, task: Task) -> None:
         """A slot stays down only if the policy allows no other attempt."""
-        policy, known = policy_of(task), self._slots.get(slot_of(task))
+        policy = policy_of(task)
         if not may_be_replaced(task):
             return
-        version = task.spec_version.index if task.spec_version else 0
         window_s = (policy.window or 0) / 1e9
         since_s = self._world.clock.now_s - window_s - SLACK_S if window_s else 0.0
-        made_s = known.made_s if known is not None and known.version == version else []
+        made_s = self._made_s.get(task.id, ())
         if not policy.max_attempts or sum(1 for at_s in made_s if at_s >= since_s) < policy.max_attempts:
             raise self._world.story.fail(f"{slot_of(task)} is given up after {len(made_s)} attempts", slot_of(task))
 
@@ -80,16 +70,12 @@ class Restarts:
 
     def _made(self, before: Snapshot, after: Snapshot, new: Task) -> None:
         """A task was made: if it takes the place of one that ended by itself, the policy has to allow that."""
-        slot, version = slot_of(new), new.spec_version.index if new.spec_version else 0
+        slot = slot_of(new)
         replaced = self._replaced(before, after, new)
         if new.update_started_at is not None and all(
             old.update_started_at != new.update_started_at for old in replaced
         ):
             replaced = []  # An update exchanges them.
-        known = self._slots.get(slot)
-        same = any(old.spec_version == new.spec_version for old in replaced)
-        if known is None or known.version != version or not same:
-            known = self._slots[slot] = Slot(version)
         if not replaced:
             return
         about = (*(old.id for old in replaced), new.id, slot)
@@ -99,14 +85,18 @@ class Restarts:
         self._held_s[new.id] = min(self._ended_s(old) + delay_s(self.basis, old) for old in replaced)
         if new.desired_state in STARTED:
             self._released(new)
-        self._count(known, new, about)
+        same = [self._made_s.get(old.id, ()) for old in replaced if old.spec_version == new.spec_version]
+        self._count(min(same, key=len, default=()), new, about)
 
-    def _count(self, slot: Slot, new: Task, about: tuple[str, ...]) -> None:
-        """Count a replacement; there are as many as the policy allows, within its window if it has one."""
+    def _count(self, before_s: tuple[float, ...], new: Task, about: tuple[str, ...]) -> None:
+        """Count a replacement; there are as many as the policy allows, within its window if it has one.
+
+        before_s: when those that led to it were made; none: it is the first of its spec.
+        """
         now_s, policy = self._world.clock.now_s, policy_of(new)
-        slot.made_s.append(now_s)
+        made_s = self._made_s[new.id] = (*before_s, now_s)
         since_s = now_s - policy.window / 1e9 + SLACK_S if policy.window else 0.0
-        made = sum(1 for made_s in slot.made_s if made_s > since_s)
+        made = sum(1 for at_s in made_s if at_s > since_s)
         if policy.max_attempts and made > policy.max_attempts:
             raise self._world.story.fail(f"{slot_of(new)} is replaced more than {policy.max_attempts} times", *about)
 
