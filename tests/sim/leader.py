@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tests.sim.desk import Desk
-from tests.sim.themes import theme_of
 from vault.daemon.leader import RETRY_S, concerns_deciders
 from vault.orchestrator.control import new_control
 from vault.store.changes import Atomic, Change
@@ -30,7 +29,6 @@ class Leader:
         self.clock = world.clock
         self.epoch = epoch
         self.alive = True
-        self._refused = theme_of(world.seed).refused  # How much of what is proposed meets a full disk.
         self.control = new_control()
         self.desk = Desk(self)
         self._before: Snapshot | None = None  # What the decider was shown last.
@@ -107,7 +105,7 @@ class Leader:
             return
         piece, store = pieces[0], self.world.store
         kept = piece
-        if self.world.faulty and self.clock.chance(self._refused):  # A full disk takes some of it.
+        if self.world.faulty and self.clock.chance(self.world.refused):  # A full disk takes some of it.
             kept = [change for change in piece if self.clock.chance(0.5)]
         alone = store.snap is basis
         stale = store.propose(self, kept)

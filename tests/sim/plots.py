@@ -23,6 +23,7 @@ KEPT_FROM = Placement(constraints=("node.labels.zone!=c",))
 AT_ONCE = UpdateConfig(parallelism=0, failure_action="continue", monitor=SECOND_NS // 2, deadline=0)
 IN_TURNS = UpdateConfig(parallelism=1, delay=3 * SECOND_NS, failure_action="continue", monitor=SECOND_NS // 2)
 MORE = 4  # Tasks, on one node.
+FULL = 0.6  # Of proposals, so many are refused in part.
 
 
 def once(people: People, is_so: Callable[[Snapshot], bool], act: Callable[[], object], within_s: float = 20.0) -> None:
@@ -122,6 +123,20 @@ def crowd(people: People) -> None:
     people.world.clock.after(people.world.clock.between(1.0, 4.0), fail_and_spread, people, service.id, ready)
 
 
+def grow(people: People) -> None:
+    """Let all services have a few more tasks at once, while disks are nearly full: much of it is refused at first."""
+    world, often = people.world, people.world.refused
+    if often != FULL:
+        world.refused = FULL
+        world.clock.after(world.clock.between(0.5, 2.0), setattr, world, "refused", often)
+    for service in list(people.snap.services.values()):
+        if service.spec.mode.replicated is not None:
+            replicas = min(service.replicas + people.random.choice((1, 1, 2)), specs.MOST_REPLICAS + MORE)
+            people.change(
+                service, replace(service.spec, mode=ServiceMode(replicated=Replicated(replicas=replicas))), at_once=True
+            )
+
+
 def fail_and_spread(people: People, service_id: str, node_ids: Sequence[str]) -> None:
     """Let all nodes take tasks again; let a task fail where a service has most, and spread it at that moment."""
     for node_id in node_ids:
@@ -141,4 +156,4 @@ def has_ended(snap: Snapshot, task_id: str) -> bool:
     return task is not None and task.wanted and task.state.terminal
 
 
-PLOTS: dict[Callable[[People], object], int] = {go_back: 4, crowd: 3}
+PLOTS: dict[Callable[[People], object], int] = {go_back: 4, crowd: 3, grow: 5}

@@ -41,6 +41,7 @@ class World:
         self.story = Story(self.clock, seed)
         self.day_s = day_s  # After so long a node that is down is given up.
         self.faulty = False  # Whether things go wrong by themselves.
+        self.refused = theme_of(seed).refused  # How much of what a leader proposes meets a full disk.
         self.machines: dict[str, Machine] = {}
         self.store = Store(self)
         self.judge = Judge(self)
