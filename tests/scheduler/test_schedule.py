@@ -1,5 +1,7 @@
 """Tasks get the node that suits them best, or the reason why there is none."""
 
+from collections.abc import Iterator
+
 import pytest
 from msgspec.structs import replace
 
@@ -14,7 +16,7 @@ from vault.model.task import State, Task, TaskStatus
 from vault.scheduler.schedule import MAX_CHANGES, MAX_READ, Scheduler
 from vault.store.changes import Put
 from vault.store.decision import Decision
-from vault.store.snapshot import Snapshot
+from vault.store.snapshot import Key, Snapshot
 
 
 def test_a_service_is_spread_over_the_nodes() -> None:
@@ -230,6 +232,28 @@ def test_who_waits_first_is_the_same_however_much_is_read_at_a_time(monkeypatch:
         changed = set()
     placed = [task.id for task in tasks_in(decision) if task.state is State.ASSIGNED]
     assert placed == ["t00", "t01", "t02", "t03"]
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_who_is_placed_does_not_follow_from_the_order_in_which_changes_are_told(
+    monkeypatch: pytest.MonkeyPatch, backwards: bool
+) -> None:
+    """Sets give what is in them in an order of their own, too."""
+
+    class Told(set[Key]):
+        def __iter__(self) -> Iterator[Key]:
+            return iter(sorted(super().__iter__(), reverse=backwards))
+
+    monkeypatch.setattr("vault.scheduler.schedule.MAX_READ", 3)
+    scheduler, before = Scheduler(), settle(snapshot(node("a", memory=4)))
+    scheduler(before, None, now_s=NOW_S, new_id=str)
+    waiting = [pending(f"t{n:02}", resources=reserve(memory=1)) for n in range(8)]
+    snap = before.apply(list(map(Put, waiting)), index=before.index + 1, now_s=NOW_S)
+    changed: set[Key] = Told((Kind.TASK, task.id) for task in waiting)
+    while not (decision := scheduler(snap, changed, now_s=NOW_S, new_id=str)).changes:
+        changed = set()
+    placed = [task.id for task in tasks_in(decision) if task.state is State.ASSIGNED]
+    assert placed == ["t05", "t06", "t07", "t02"]  # What was told last is read first.
 
 
 def test_a_large_service_hears_of_a_reason_that_changes_only_after_a_while() -> None:

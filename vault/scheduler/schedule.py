@@ -81,12 +81,13 @@ class Scheduler:
             # Walking a map of a snapshot costs 6 us an object, so it is done a bit at a time too.
             self._all = chain(zip(repeat(Kind.NODE), snap.nodes), zip(repeat(Kind.TASK), snap.tasks))
         else:
-            self._unread += (key for key in changed if key[0] is Kind.TASK or key[0] is Kind.NODE)
+            # Sorted, since it may not all be read at once: equal changes, equal decisions.
+            self._unread += sorted(key for key in changed if key[0] is Kind.TASK or key[0] is Kind.NODE)
         read = list(islice(self._all, MAX_READ))
         if (more := MAX_READ - len(read)) > 0:
             read += self._unread[-more:]
             del self._unread[-more:]
-        for kind, object_id in sorted(read):  # Equal snapshots, equal decisions.
+        for kind, object_id in sorted(read):  # The first snapshot's are in an order of its own.
             if kind is Kind.TASK:
                 self._sync_task(object_id, snap.tasks.get(object_id))
             else:
