@@ -82,13 +82,10 @@ def place(people: People, service_id: str, placement: Placement | None, force: i
 
 
 def as_asked(snap: Snapshot, service_id: str) -> Sequence[Task]:
-    """Return the tasks of a service if all are of its spec and run; else none."""
+    """Return the tasks of a service that are of its spec and run."""
     service = snap.services.get(service_id)
-    tasks = [task for task in snap.tasks_of(service_id) if task.live]
-    done = service is not None and all(
-        task.state is State.RUNNING and task.spec == service.spec.task_template for task in tasks
-    )
-    return tasks if done else []
+    tasks = [task for task in snap.tasks_of(service_id) if task.live and task.state is State.RUNNING]
+    return [task for task in tasks if service is not None and task.spec == service.spec.task_template]
 
 
 def forbid(people: People, service_id: str) -> None:
@@ -123,15 +120,16 @@ def crowd(people: People) -> None:
     people.world.clock.after(people.world.clock.between(1.0, 4.0), fail_and_spread, people, service.id, ready)
 
 
-def grow(people: People) -> None:
-    """Let all services have a few more tasks at once, while disks are nearly full: much of it is refused at first."""
+def rescale(people: People) -> None:
+    """Let all services have a few tasks more or less at once, while disks are nearly full: much is refused at first."""
     world, often = people.world, people.world.refused
     if often != FULL:
         world.refused = FULL
-        world.clock.after(world.clock.between(0.5, 2.0), setattr, world, "refused", often)
-    for service in list(people.snap.services.values()):
+        world.clock.after(world.clock.between(1.0, 5.0), setattr, world, "refused", often)
+    for _, service in sorted(people.snap.services.items()):
         if service.spec.mode.replicated is not None:
-            replicas = min(service.replicas + people.random.choice((1, 1, 2)), specs.MOST_REPLICAS + MORE)
+            wanted = service.replicas + people.random.choice((-2, -1, 1, 2))
+            replicas = min(max(wanted, 0), specs.MOST_REPLICAS + MORE)
             people.change(
                 service, replace(service.spec, mode=ServiceMode(replicated=Replicated(replicas=replicas))), at_once=True
             )
@@ -143,7 +141,8 @@ def fail_and_spread(people: People, service_id: str, node_ids: Sequence[str]) ->
         people.set_node(lambda spec: replace(spec, availability="active"), node_id)
     running = [task for task in people.snap.tasks_of(service_id) if task.live and task.state is State.RUNNING]
     if running:
-        [(most, _)] = Counter(task.node_id for task in running).most_common(1)
+        on = Counter(task.node_id for task in running)
+        most = max(sorted(on), key=on.__getitem__)
         failing = min((task for task in running if task.node_id == most), key=lambda task: task.id)
         people.world.story.tell("somebody", "kills a container", failing.id)
         once(people, lambda snap: has_ended(snap, failing.id), lambda: people.rebalance_service(service_id), 3.0)
@@ -156,4 +155,4 @@ def has_ended(snap: Snapshot, task_id: str) -> bool:
     return task is not None and task.wanted and task.state.terminal
 
 
-PLOTS: dict[Callable[[People], object], int] = {go_back: 4, crowd: 3, grow: 5}
+PLOTS: dict[Callable[[People], object], int] = {go_back: 8, crowd: 3, rescale: 6}

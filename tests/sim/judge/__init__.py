@@ -17,6 +17,7 @@ from tests.sim.judge.jobs import Completed
 from tests.sim.judge.nodes import Carried, check_nodes
 from tests.sim.judge.reasons import Waiting
 from tests.sim.judge.rebalances import Rebalances
+from tests.sim.judge.replicas import Replicas
 from tests.sim.judge.restarts import Restarts
 from tests.sim.judge.tasks import check_tasks
 from tests.sim.judge.updates import Updates
@@ -44,6 +45,7 @@ class Judge:
         self.waiting = Waiting(world)
         self.carried = Carried(world)
         self.completed = Completed(world)
+        self.replicas = Replicas(world)
         self.restarts = Restarts(world)
         self.updates = Updates(world)
         self.rebalances = Rebalances(world)
@@ -63,6 +65,7 @@ class Judge:
         self.waiting.committed(changes)
         self.carried.committed(who, changes)
         self.completed.committed(changes)
+        self.replicas.committed(changes)
         self.updates.committed(who, before, after, changes)
         self.rebalances.committed(who, before, after, changes)
         self.restarts.committed(who, before, after, changes)
@@ -76,6 +79,7 @@ class Judge:
             self.waiting.at_rest(after)
             self.carried.at_rest(after)
             self.completed.at_rest(after)
+            self.replicas.at_rest(after)
             self.updates.at_rest(after)
 
     def told(self, node_id: str, snap: Snapshot, message: Assignments) -> None:

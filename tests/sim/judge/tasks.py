@@ -74,10 +74,19 @@ def check_given_up(world: World, after: Snapshot, old: Task, new: Task) -> None:
         if not down or node.updated_at + timedelta(seconds=world.day_s) > new.updated_at:
             raise world.story.fail(f"{slot_of(new)} is called an orphan too early", new.id, new.node_id)
     if new.state is State.REJECTED and node is not None and service is not None:
-        crowd = oracle.holding(after.tasks_on(node.id))
-        unfit = not oracle.may_stay(service, new, node) or oracle.too_much(crowd, new, node)
-        if not unfit:
+        basis = world.judge.restarts.basis  # Somebody may have changed the service or the node since the decision.
+        if not is_unfit(after, new) and not is_unfit(basis, new):
             raise world.story.fail(f"{slot_of(new)} is rejected on a node that it fits", new.id, node.id)
+
+
+def is_unfit(snap: Snapshot, task: Task) -> bool:
+    """Whether a task's node no longer satisfies it, or has less than its tasks ask for."""
+    node, service = snap.nodes.get(task.node_id), snap.services.get(task.service_id)
+    if node is None or service is None:
+        return False
+    return not oracle.may_stay(service, task, node) or oracle.too_much(
+        oracle.holding(snap.tasks_on(node.id)), task, node
+    )
 
 
 def check_slot(world: World, after: Snapshot, slot: str, task: Task) -> None:
