@@ -131,3 +131,14 @@ def test_no_deadline_waits_for_ever() -> None:
     world.update(heavy(spec(1, image="v2", update=replace(TIMED, deadline=None)), 99))
     world.wait(10**7)
     assert world.status == ("updating", "update in progress")
+
+
+def test_slots_are_filled_in_several_decisions_before_the_deadline_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vault.orchestrator.replicated.MAX_NEW", 2)
+    monkeypatch.setattr("vault.orchestrator.services.MAX_CHANGES", 2)
+    world = World()
+    world.run(spec(2, update=TIMED))
+    world.update(spec(9, image="v2", update=TIMED))
+    assert len(world.wanted()) == 9
+    world.wait(0)
+    assert world.decide().ask_again_s == pytest.approx(world.now_s + 60)
