@@ -68,7 +68,8 @@ class Services:
                 if work.keys is None and service_id in filling:
                     filling.remove(service_id)  # What is empty was found anew.
         for service_id in filling:
-            # A look at the whole that is due and had no turn yet comes first: what is to be filled may be another matter.
+            # A look at the whole that is due and had no turn yet comes first: what is to be filled may be another
+            # matter by now.
             whole_first = self._due_s.get(service_id, {}).get(None, inf) <= now_s
             if service_id in self._empty and not whole_first and len(changes) < MAX_CHANGES:
                 changes.extend(self._fill(snap, service_id, now_s, new_id))
