@@ -85,8 +85,24 @@ class Restarts:
         self._held_s[new.id] = min(self._ended_s(old) + delay_s(self.basis, old) for old in replaced)
         if new.desired_state in STARTED:
             self._released(new)
-        same = [self._made_s.get(old.id, ()) for old in replaced if old.spec_version == new.spec_version]
+        led = self._led_to(replaced, new)
+        same = [self._made_s.get(old.id, ()) for old in led if old.spec_version == new.spec_version]
         self._count(min(same, key=len, default=()), new, about)
+
+    def _led_to(self, replaced: list[Task], new: Task) -> list[Task]:
+        """Return of the tasks given up those whose place a new one takes.
+
+        When both tasks of an update start-first end in one report, the one that was started first may have no attempt
+        left.  It is given up for good, and the other replaced by its own policy, as if it had ended a moment later: a
+        task of another spec is no attempt of the new one.
+        """
+        others = {old.id for old in replaced}
+        first = [old for old in replaced if old.beside in others]
+        if new.beside or not first:
+            return replaced
+        for task in first:
+            self._ended_for_good(task)
+        return [old for old in replaced if old not in first]
 
     def _count(self, before_s: tuple[float, ...], new: Task, about: tuple[str, ...]) -> None:
         """Count a replacement; there are as many as the policy allows, within its window if it has one.
