@@ -12,7 +12,7 @@ from vault.model.task import State, Task
 from vault.orchestrator.groups import Groups
 from vault.orchestrator.rounds import Rounds
 from vault.store.changes import Atomic, Delete, Put, Relied
-from vault.store.decision import Decision
+from vault.store.decision import NOTHING, Decision
 from vault.store.snapshot import Key, Snapshot, Stale
 
 
@@ -150,3 +150,27 @@ def test_groups_grow_together_and_keep_their_order() -> None:
     groups.join("c")
     groups.join("db")
     assert list(groups) == [("d", "a", "b"), ("c",)] or list(groups) == [("a", "b", "d"), ("c",)]
+
+
+def test_what_stages_decided_after_an_ending_is_decided_again_when_it_is_refused() -> None:
+    def end(snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
+        old = snap.nodes["n"]
+        return NOTHING if old.spec.name else Decision(changes=(Put(replace(old, spec=replace(old.spec, name="end"))),))
+
+    stage, snap = Rename("a"), one_node()
+    rounds = Rounds((stage,), ending=(end,))
+    joined = snap.apply([Put(node("m"))], index=8, now_s=2.0)
+    ended = joined.apply(rounds(snap, joined, now_s=2.0, new_id=fresh).changes, index=9, now_s=2.0)
+    assert stage.told == []
+    rounds(joined, ended, now_s=3.0, new_id=fresh)
+    rounds(joined, ended, now_s=4.0, new_id=fresh)  # The same again: the store took none of it.
+    assert stage.told == [{(Kind.NODE, "m"), (Kind.NODE, "n")}] * 2
+
+
+def test_what_the_store_took_is_not_told_of_for_ever() -> None:
+    stage, snap = Rename("a"), one_node()
+    rounds = Rounds((stage,))
+    joined = snap.apply([Put(node("m"))], index=8, now_s=2.0)
+    renamed = joined.apply(rounds(snap, joined, now_s=2.0, new_id=fresh).changes, index=9, now_s=2.0)
+    rounds(joined, renamed, now_s=3.0, new_id=fresh)
+    assert stage.told[1] == {(Kind.NODE, "n")}

@@ -29,7 +29,7 @@ class Rounds:
     """A decider made of stages.
 
     The snapshot it is given must contain what it proposed before, or the store must have refused that: decide, wait for
-    `propose` to return, then decide about the newest snapshot.
+    `propose` to return, then decide about the newest snapshot.  `before` stays the same while something is refused.
 
     ending: stages that declare tasks ended.  What they decide is proposed alone: no task may be given what another
     leaves behind in a proposal of which the store may refuse the ending.
@@ -40,19 +40,26 @@ class Rounds:
         self.ending = ending
         self._proposed: set[Key] = set()  # In the last round; stages saw these objects as they may never become.
         self._unseen: set[Key] | None = set()  # Changes that `stages` were not told of yet; None = everything.
+        self._told: set[Key] | None = set()  # What they were told of for the last proposal,
+        self._before = -1  # and since which snapshot that was decided.
 
     def __call__(self, before: Snapshot | None, after: Snapshot, *, now_s: float, new_id: NewID) -> Decision:
         """Return the changes of the stages, final objects only, merged so that nothing is written twice."""
         changed = after.changed_since(before) if before is not None else None
         changed = union(changed, self._proposed)
         self._unseen = union(self._unseen, changed)
+        if self._proposed and before is not None and before.index == self._before:
+            # Part of it may have been refused, and `before` may hold what led to it: an ending was proposed meanwhile.
+            self._unseen = union(self._unseen, self._told)
         draft = Draft(after, now_s=now_s, new_id=new_id)
         draft.run(self.ending, changed)
         if draft.groups:
             draft.asks.append(now_s)
+            self._told = set()
         else:
             draft.run(self.stages, self._unseen)
-            self._unseen = set()
+            self._told, self._unseen = self._unseen, set()
+        self._before = before.index if before is not None else -1
         self._proposed = set(draft.groups.keys())
         return Decision(changes=draft.merged(), ask_again_s=min(draft.asks, default=None))
 
