@@ -7,7 +7,7 @@ from tests.orchestrator.world import World, node, spec
 from vault.model.ids import Kind, NewID
 from vault.model.network import IPAMConfig, IPAMOptions, Network, NetworkSpec
 from vault.model.node import Node
-from vault.model.service import NetworkAttachmentConfig, RestartPolicy, Service
+from vault.model.service import EndpointSpec, NetworkAttachmentConfig, RestartPolicy, Service, ServiceSpec
 from vault.model.task import State, Task
 from vault.orchestrator.groups import Groups
 from vault.orchestrator.rounds import Rounds
@@ -131,6 +131,37 @@ def test_what_an_orphan_leaves_is_given_away_only_when_the_store_knows_it_has_en
     world.settle()
     (new,) = world.wanted()
     assert new.networks_attachments[0].addresses == old.networks_attachments[0].addresses
+
+
+@pytest.mark.parametrize("forgetful", [False, True])
+def test_what_a_task_that_never_started_gives_up_is_given_away_only_when_the_store_knows_that(forgetful: bool) -> None:
+    world = World(nodes=0, forgetful=forgetful)
+    ranges = (IPAMConfig(subnet="10.9.0.0/29", ip_range="10.9.0.2/32"),)  # For one task.
+    world.write(Put(Network(id="net", spec=NetworkSpec(name="net", ipam_options=IPAMOptions(configs=ranges)))))
+    world.create(on_net(1, "web"))
+    (old,) = world.tasks()
+    assert addresses(old) == ["10.9.0.2/29"]
+    world.announce(on_net(1, "db"), "db")
+    world.write(Put(replace(world.snap.services["web"], spec=on_net(0, "web"))))
+    changes = world.decide(refused=True).changes
+    assert Delete(Kind.TASK, old.id, old.version.index) in changes
+    (new,) = (put.obj for put in changes if isinstance(put, Put) and isinstance(put.obj, Task))
+    assert addresses(new) == []
+    world.settle()
+    (new,) = world.wanted()
+    assert (new.service_id, addresses(new)) == ("db", ["10.9.0.2/29"])
+
+
+def on_net(replicas: int, name: str) -> ServiceSpec:
+    """Return a service that is on the network `net`, without an address of its own."""
+    plain = spec(replicas)
+    template = replace(plain.task_template, networks=(NetworkAttachmentConfig(target="net"),))
+    return replace(plain, name=name, task_template=template, endpoint_spec=EndpointSpec(mode="dnsrr"))
+
+
+def addresses(task: Task) -> list[str]:
+    """Return the addresses of a task."""
+    return [addr for place in task.networks_attachments for addr in place.addresses]
 
 
 def test_a_refused_ending_hides_nothing_from_the_stages_that_follow() -> None:

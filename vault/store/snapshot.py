@@ -50,7 +50,6 @@ class ChangeLog:
     """Which objects each commit touched; shared by the snapshots of one store, bounded."""
 
     commits: dict[int, set[Key]] = field(default_factory=dict)
-    apart: bool = False  # Whether they are proposals, which the store may refuse in part.
 
     def note(self, index: int, keys: Iterable[Key]) -> None:
         """Remember that commit `index` touched `keys`."""
@@ -75,6 +74,7 @@ class Snapshot:
     publishers: HashTrieMap[Published, Ids] = field(default_factory=HashTrieMap)  # Published port -> services.
     removals: Removals = field(default_factory=Removals)
     log: ChangeLog = field(default_factory=ChangeLog)
+    stored: Snapshot | None = None  # What all of this is while the store has taken nothing of it; None: this.
 
     @property
     def cluster(self) -> Cluster | None:
@@ -166,11 +166,7 @@ class Snapshot:
 
     def apart(self) -> Snapshot:
         """Return this snapshot with a log of its own: what is made of it is never to be one of its store's."""
-        return replace(self, log=ChangeLog(apart=True))
-
-    def is_proposed(self, key: Key) -> bool:
-        """Whether an object is as it is, or is gone, only if the store takes what is proposed."""
-        return self.log.apart and any(key in keys for keys in self.log.commits.values())
+        return replace(self, log=ChangeLog(), stored=self.stored or self)
 
     def apply(self, changes: Iterable[Change | Atomic], *, index: int, now_s: float) -> Snapshot:
         """Return the snapshot after `changes`, all of them, as commit `index`.
@@ -290,6 +286,7 @@ class Draft:
             by_node=self.by_node,
             removals=removals,
             log=self.base.log,
+            stored=self.base.stored,
         )
 
 

@@ -16,7 +16,7 @@ from vault.model.node import Node, NodeAttachment
 from vault.model.secret import Driver
 from vault.model.service import Endpoint, EndpointSpec, PortConfig, Service, VirtualIP
 from vault.model.task import State, Task, TaskStatus
-from vault.network.allocation.pools import Exhausted, Pools, addresses_of, ports_of
+from vault.network.allocation.pools import Exhausted, Pools
 from vault.network.allocation.subnet import default_gateway, local_range, versions_of, wants_addresses
 from vault.store.changes import Put
 from vault.store.decision import Decision
@@ -44,7 +44,8 @@ class Allocator:
         """Return what the objects still without an allocation get, or the reason why not."""
         if changed is None:
             self._pools, self._stuck, self._ingress = Pools(), {}, ()
-            changed = {(kind, object_id) for kind in KINDS for object_id in snap.objects[kind]}
+            stored = snap.stored or snap
+            changed = {(kind, at) for kind in KINDS for at in (*snap.objects[kind], *stored.objects[kind])}
         freed = self._pools.sync(snap, changed)
         if freed or any(kind not in (Kind.NODE, Kind.TASK) for kind, _ in changed):
             self._waiting.update(dict.fromkeys(self._stuck))
@@ -117,9 +118,7 @@ class Draft:
         if new is obj or new == obj:
             return False
         self._done[key] = new
-        # What it had before is nobody else's yet: the store may refuse the change.
-        addresses = dict.fromkeys([*addresses_of(obj), *addresses_of(new)])
-        self._pools.hold(key, tuple(addresses), tuple(dict.fromkeys([*ports_of(obj), *ports_of(new)])))
+        self._pools.hold_more(key, new)
         return True
 
     def _network(self, network: Network) -> Network:

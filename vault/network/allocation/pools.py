@@ -7,6 +7,7 @@ by `allocation.allocator` only.
 import ipaddress
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
+from typing import TypeVar
 
 from vault.model.cluster import Cluster
 from vault.model.ids import Kind
@@ -23,6 +24,7 @@ DEFAULT_SUBNET_SIZE = 24
 FIRST_VXLAN_ID, LAST_VXLAN_ID = 4096, (1 << 24) - 1
 DYNAMIC_PORTS = range(30_000, 32_768)
 PortKey = tuple[str, int]  # Protocol and published port.
+Held = TypeVar("Held")
 
 
 class Exhausted(Exception):
@@ -46,8 +48,8 @@ class Pools:
     def sync(self, snap: Snapshot, keys: Collection[Key]) -> bool:
         """Bring the books up to a snapshot for the objects named; return whether something was freed.
 
-        A task that is only proposed to be given up has its addresses yet: the store may refuse that, and take what else
-        is proposed.  It is named again once that is known.
+        What is only proposed to be given up is its holder's yet: the store may refuse that, and take what else is
+        proposed.  It is named again once that is known.
         """
         freed = False
         for kind, object_id in keys:  # First: others point at them.
@@ -55,13 +57,24 @@ class Pools:
                 freed |= self._sync_network(object_id, snap.networks.get(object_id))
         for key in keys:
             obj = snap.get(*key)
+            old = obj if snap.stored is None else snap.stored.get(*key)
             if key[0] is Kind.TASK:  # Most hold nothing.
-                if key in self._addresses or (isinstance(obj, Task) and obj.networks_attachments):
-                    held = addresses_of(obj) if not snap.is_proposed(key) else self._held_yet(key, obj)
-                    freed |= self.hold(key, tuple(held), ())
+                if key in self._addresses or attached(obj) or attached(old):
+                    freed |= self._follow(key, old, obj)
             elif key[0] is Kind.NODE or key[0] is Kind.SERVICE:
-                freed |= self.hold(key, tuple(addresses_of(obj)), tuple(ports_of(obj)))
+                freed |= self._follow(key, old, obj)
         return freed
+
+    def _follow(self, key: Key, old: AnyObject | None, new: AnyObject | None) -> bool:
+        """Record what an object holds, as it is stored and as it would become; return whether it held more."""
+        if old is new:
+            return self.hold(key, tuple(addresses_of(new)), tuple(ports_of(new)))
+        return self.hold(key, either(addresses_of(old), addresses_of(new)), either(ports_of(old), ports_of(new)))
+
+    def hold_more(self, key: Key, new: AnyObject) -> None:
+        """Record what an object got; what it had before is nobody else's yet: the store may refuse the change."""
+        addresses = either(self._addresses.get(key, ()), addresses_of(new))
+        self.hold(key, addresses, either(self._ports.get(key, ()), ports_of(new)))
 
     def hold(self, key: Key, addresses: tuple[tuple[str, str], ...], ports: tuple[PortKey, ...]) -> bool:
         """Record what an object holds now; return whether it held something else before."""
@@ -81,11 +94,6 @@ class Pools:
         if ports:
             self._ports[key] = ports
         return bool(set(before) - set(addresses) or set(ports_before) - set(ports))
-
-    def _held_yet(self, key: Key, task: AnyObject | None) -> Iterable[tuple[str, str]]:
-        """Return what a task holds, or did before what is proposed."""
-        given = attached(task) if isinstance(task, Task) and not task.state.terminal else ()
-        return dict.fromkeys([*self._addresses.get(key, ()), *given])
 
     def take(self, network_id: str, *, held: Iterable[str] = ()) -> tuple[str, ...]:
         """Return a free address of each version of IP that a network has, with prefix length.
@@ -186,6 +194,16 @@ class Pools:
                     break
 
 
+def either(some: Iterable[Held], more: Iterable[Held]) -> tuple[Held, ...]:
+    """Return what is in one or the other, once each and in order."""
+    return tuple(dict.fromkeys((*some, *more)))
+
+
+def attached(obj: AnyObject | None) -> bool:
+    """Whether an object is a task that is, or was, on a network."""
+    return isinstance(obj, Task) and bool(obj.networks_attachments)
+
+
 def addresses_of(obj: AnyObject | None) -> Iterator[tuple[str, str]]:
     """Yield the (network, address) pairs an object holds; a task that has ended, or never will start, holds none."""
     match obj:
@@ -194,13 +212,8 @@ def addresses_of(obj: AnyObject | None) -> Iterator[tuple[str, str]]:
         case Node(attachments=places):
             yield from ((place.network_id, addr) for place in places for addr in place.addresses)
         case Task() if not (obj.state.terminal or (obj.state < State.ASSIGNED and not obj.wanted)):
-            yield from attached(obj)
-
-
-def attached(task: Task) -> Iterator[tuple[str, str]]:
-    """Yield the (network, address) pairs that a task was given."""
-    for attachment in task.networks_attachments:
-        yield from ((attachment.network.id, addr) for addr in attachment.addresses)
+            for attachment in obj.networks_attachments:
+                yield from ((attachment.network.id, addr) for addr in attachment.addresses)
 
 
 def ports_of(obj: AnyObject | None) -> Iterator[PortKey]:
