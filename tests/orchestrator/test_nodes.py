@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 from msgspec.structs import replace
 
 from tests.orchestrator.world import SECOND, World, availability, labelled, spec, state
@@ -9,6 +10,7 @@ from vault.model.node import Node
 from vault.model.service import Reservation, Resources, RestartPolicy, Service, UpdateConfig, UpdateState
 from vault.model.task import State
 from vault.store.changes import Put
+from vault.store.snapshot import Stale
 
 AT_ONCE = RestartPolicy(delay=0)
 DAY_S = 24 * 3600
@@ -143,3 +145,17 @@ def test_tasks_of_a_node_that_is_down_are_orphaned_after_a_day() -> None:
     assert world.tasks()[0].state is State.RUNNING
     world.wait(120)
     assert world.tasks()[0].state is State.ORPHANED
+
+
+def test_nobody_is_orphaned_whose_node_comes_back_while_that_is_decided() -> None:
+    world = World(nodes=1)
+    world.run(spec(1))
+    world.set_node("n1", state("down"))
+    world.now_s += DAY_S + 60
+    decided = world.decide(refused=True).changes
+    assert decided
+    world.write(Put(state("ready")(world.snap.nodes["n1"])))
+    with pytest.raises(Stale):
+        world.snap.apply(decided, index=world.snap.index + 1, now_s=world.now_s)
+    world.settle()
+    assert world.tasks()[0].state is State.RUNNING

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from vault.model.base import from_s
 from vault.model.ids import Kind, NewID
 from vault.model.task import State, Task, TaskStatus
-from vault.store.changes import Put
+from vault.store.changes import Put, Relied
 from vault.store.decision import NOTHING, Decision
 from vault.store.snapshot import Key, Snapshot
 
@@ -19,7 +19,10 @@ DOWN_LIMIT = timedelta(hours=24)
 
 
 class Orphans:
-    """Gives up the tasks of removed nodes at once, and those of nodes that have been down for a day."""
+    """Gives up the tasks of removed nodes at once, and those of nodes that have been down for a day.
+
+    Each is given up only if its node has not come back by the time that this is stored.
+    """
 
     def __init__(self) -> None:
         self._down: set[str] = set()
@@ -49,7 +52,10 @@ class Orphans:
         status = TaskStatus(timestamp=now, state=State.ORPHANED, message="orphaned")
         return Decision(
             changes=tuple(
-                Put(replace(task, status=replace(status, container_status=task.status.container_status)))
+                Put(
+                    replace(task, status=replace(status, container_status=task.status.container_status)),
+                    relied_on(snap, node_id),
+                )
                 for node_id in sorted(gone)
                 for task in sorted(snap.tasks_on(node_id), key=lambda task: task.id)
                 if is_out_there(task)
@@ -62,6 +68,12 @@ def is_down(snap: Snapshot, node_id: str) -> bool:
     """Whether the node exists and is down."""
     node = snap.nodes.get(node_id)
     return node is not None and node.status.state == "down"
+
+
+def relied_on(snap: Snapshot, node_id: str) -> tuple[Relied, ...]:
+    """Return what giving up the tasks of a node relies on: that it is still down; who was removed never comes back."""
+    node = snap.nodes.get(node_id)
+    return () if node is None else (Relied(Kind.NODE, node_id, node.version.index),)
 
 
 def is_out_there(task: Task) -> bool:
