@@ -98,7 +98,10 @@ def forbid(people: People, service_id: str) -> None:
     free = {node.id for node in snap.nodes.values() if node.ready and node.spec.labels.get("zone") != "c"}
     nodes = sorted({task.node_id for task in old or tasks} & free)
     if nodes and len(free) > 1:
-        people.set_node(lambda spec: NodeSpec(labels={"zone": "c"}, role=spec.role), people.random.choice(nodes))
+        takes = people.random.choice(("active", "active", "pause"))  # What a paused node has it keeps, fit or not.
+        people.set_node(
+            lambda spec: NodeSpec(labels={"zone": "c"}, role=spec.role, availability=takes), people.random.choice(nodes)
+        )
 
 
 def crowd(people: People) -> None:
