@@ -94,10 +94,10 @@ class Restarts:
 
         When both tasks of an update start-first end in one report, the one that was started first may have no attempt
         left.  It is given up for good, and the other replaced by its own policy, as if it had ended a moment later: a
-        task of another spec is no attempt of the new one.
+        task of another spec is no attempt of the new one.  Where both only move, one takes the place of both.
         """
         others = {old.id for old in replaced}
-        first = [old for old in replaced if old.beside in others]
+        first = [old for old in replaced if old.beside in others and old.state.terminal]
         if new.beside or not first:
             return replaced
         for task in first:
