@@ -107,7 +107,8 @@ def obstacle(task: Task, node: Node, there: list[Task]) -> str:
         return "host-mode port already in use"
     most = task.spec.placement.max_replicas if task.spec.placement else 0
     same = {other.slot_key for other in there if other.service_id == task.service_id and is_wanted(other)}
-    if task.beside:  # It and the one it takes over from are one replica; nobody is placed to be taken over from.
+    # It and the one it takes over from are one replica; nobody is placed to be taken over from.
+    if any(other.id == task.beside for other in there):
         same.discard(task.slot_key)
     if most and len(same) >= most:
         return "max replicas per node limit exceed"
