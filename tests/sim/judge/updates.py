@@ -261,6 +261,8 @@ class Updates:
         node = snap.nodes.get(task.node_id)
         if service.is_global and (node is None or node.spec.availability != "active"):
             return False  # It is not its turn before the node takes new tasks.
+        if service.is_global and task.stays_down and node and not oracle.allowed(service.spec.task_template, node):
+            return False  # What is over there has no successor.
         return (oracle.is_wanted(task) or task.stays_down) and oracle.outdated(snap, service, task)
 
     def _failed(self, task: Task, config: UpdateConfig, *, as_noted: bool = False) -> bool:
