@@ -4,7 +4,7 @@ import re
 
 # Texts, not compiled patterns: most commands need none of them, and compiling all would cost start-up.
 _DURATION = r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)"
-_UNITS_NS = {
+_UNITS_NS = {  # Those of `vault.model.durations`, which a plain command does not load.
     "ns": 1,
     "us": 1_000,
     "µs": 1_000,
