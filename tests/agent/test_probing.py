@@ -11,7 +11,7 @@ from tests.agent.fakes import World
 from tests.agent.test_worker import task as plain_task
 from tests.virtual import loop, run
 from vault.agent.executors.port import Adopted, ContainerNotRunning, Exit, Phase, Probed
-from vault.agent.happenings import MISSED_AFTER, Happening, Happenings
+from vault.agent.happenings import MISSED_AFTER, REMEMBERED, Happening, Happenings
 from vault.agent.health import Check, HealthStatus, KeptHealth
 from vault.agent.probing import Monitor, part_of
 from vault.model.container import HealthConfig
@@ -257,8 +257,8 @@ def test_whoever_listens_hears_how_a_container_fares() -> None:
         heard: list[tuple[str, dict[str, str]]] = []
 
         async def listen() -> None:
-            async for one in world.worker.machine.happenings.listen():
-                heard.append((one.action, dict(one.details)))
+            async for some in world.worker.machine.happenings.listen():
+                heard.extend((one.action, dict(one.details)) for one in some)
 
         listener = asyncio.create_task(listen())
         await world.assign(task())
@@ -274,22 +274,38 @@ def test_whoever_listens_hears_how_a_container_fares() -> None:
     played(story, 0, 1)
 
 
+def happening(action: str) -> Happening:
+    return Happening(action=action, at=datetime.now(UTC), task=task(), image=None, container_id="c")
+
+
 def test_a_listener_that_does_not_listen_misses_the_oldest_and_holds_nobody_up() -> None:
     async def story() -> list[str]:
         happenings = Happenings()
         listening = happenings.listen()
-        first = asyncio.ensure_future(anext(listening))
-        await asyncio.sleep(0)
+        assert await anext(listening) == ()
         for number in range(MISSED_AFTER + 11):
-            happenings.tell(
-                Happening(action=str(number), at=datetime.now(UTC), task_id="t1", container_id="c", details={})
-            )
-        heard = [(await first).action, (await anext(listening)).action]
+            happenings.tell(happening(str(number)))
+        heard = [one.action for _ in range(2) for one in await anext(listening)]
         await listening.aclose()
-        happenings.tell(Happening(action="late", at=datetime.now(UTC), task_id="t1", container_id="c"))
+        happenings.tell(happening("late"))
         return heard
 
     assert run(story()) == ["11", "12"]
+
+
+def test_whoever_comes_late_hears_first_what_happened_last_and_then_what_happens() -> None:
+    async def story() -> list[str]:
+        happenings = Happenings()
+        for number in range(REMEMBERED + 1):
+            happenings.tell(happening(str(number)))
+        listening = happenings.listen()
+        past = await anext(listening)
+        happenings.tell(happening("next"))
+        assert [one.action for one in await anext(listening)] == ["next"]
+        await listening.aclose()
+        return [one.action for one in past]
+
+    assert run(story()) == [str(number) for number in range(1, REMEMBERED + 1)]
 
 
 def found(

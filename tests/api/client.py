@@ -44,7 +44,10 @@ class Daemon:
         new_id = counting_ids(first_id)
         self.manager = MemoryManager(new_id)
         self.node = MemoryNode()
-        self.app = create_app(self.manager, self.node, check_driver=check_driver, new_id=new_id, now_s=lambda: START_S)
+        self.clock_s = START_S
+        self.app = create_app(
+            self.manager, self.node, check_driver=check_driver, new_id=new_id, now_s=lambda: self.clock_s
+        )
 
     def with_swarm(self) -> "Daemon":
         """Return this daemon after `swarm init`."""

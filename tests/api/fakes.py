@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import anyio
 import msgspec
 
+from vault.api.events import Recent
 from vault.api.ports import (
     Build,
     Container,
@@ -132,6 +133,7 @@ class MemoryManager:
         self.follows: Forwarder | None = None
         self.refusal: VaultError | None = None  # What `standing` raises.
         self.changed = anyio.Event()
+        self.recent = Recent()
 
     def store(self) -> MemoryStore:
         if self.memory is None:
@@ -164,6 +166,10 @@ class MemoryManager:
         self.follows, self.refusal = follows, refusal
         self.changed.set()
         self.changed = anyio.Event()
+
+    def recent_events(self) -> Recent:
+        self.store()
+        return self.recent
 
     def quorum(self) -> Quorum:
         return Quorum(leader=NODE_ID, reachable=frozenset({NODE_ID}))
@@ -276,11 +282,13 @@ class MemoryNode:
     processes: list[EchoProcess] = field(default_factory=list)
     lines: list[LogLine] = field(default_factory=list)
     taken: bytes = b""
+    past: list[ContainerEvent] = field(default_factory=list)
     happened: "asyncio.Queue[ContainerEvent]" = field(default_factory=asyncio.Queue)
 
-    async def container_events(self) -> AsyncGenerator[ContainerEvent, None]:
+    async def container_events(self) -> AsyncGenerator[Sequence[ContainerEvent], None]:
+        yield tuple(self.past)
         while True:
-            yield await self.happened.get()
+            yield (await self.happened.get(),)
 
     def info(self) -> NodeInfo:
         return NodeInfo(

@@ -16,8 +16,16 @@ from vault.api.ports import ContainerEvent
 from vault.model.errors import NotAManager, WorkerNode
 
 
-def event(action: str, **details: str) -> ContainerEvent:
-    return ContainerEvent(action=action, at=START + timedelta(seconds=5), container=CONTAINER, details=details)
+def event(action: str, after_s: float = 5, **details: str) -> ContainerEvent:
+    return ContainerEvent(
+        action=action,
+        at=START + timedelta(seconds=after_s),
+        container_id=CONTAINER.id,
+        name=CONTAINER.name,
+        image=CONTAINER.image,
+        labels=CONTAINER.labels,
+        details=details,
+    )
 
 
 def heard(daemon: Daemon, happens: Callable[[], Awaitable[None]], **filters: list[str]) -> list[dict[str, Any]]:

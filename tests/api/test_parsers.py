@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.api.client import Daemon
 from vault.api.filters import matches_labels, matches_prefix, parse_filters
 from vault.api.gojson import base64_bytes, base64_fault, json_fault
-from vault.api.times import seconds
+from vault.api.times import nanoseconds, seconds
 from vault.api.version import split_version
 from vault.model.errors import BadRequest
 
@@ -130,6 +130,21 @@ def test_a_time_is_read_or_refused(text: str) -> None:
 )
 def test_times_come_in_seconds_and_in_rfc_3339(text: str, found: float | None) -> None:
     assert seconds(text) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "found_ns"),
+    [
+        ("", None),
+        ("0", 0),
+        ("1795379143.241123457", 1795379143_241123457),
+        ("1795379143.5", 1795379143_500000000),
+        ("2026-11-22T20:18:20.25Z", 1795378700_250000000),
+        ("2026-11-22T21:18:20+01:00", 1795378700_000000000),
+    ],
+)
+def test_times_are_read_to_the_nanosecond(text: str, found_ns: int | None) -> None:
+    assert nanoseconds(text) == found_ns
 
 
 WORDS = (

@@ -15,7 +15,7 @@ from starlette.websockets import WebSocketDisconnect
 from tests.api.client import Answer, Daemon, run
 from tests.api.fakes import START_S
 from tests.api.test_services import add_task, create, spec
-from vault.api.event_stream import events_between
+from vault.api.events import events_between
 from vault.api.log_format import details, stamp
 from vault.api.ports import Container, Image, LogLine, Port
 from vault.api.times import human

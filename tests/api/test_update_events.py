@@ -1,7 +1,7 @@
 """Events tell each step of an update and of the rollback that follows."""
 
 from tests.orchestrator.world import SECOND, World, spec
-from vault.api.event_stream import events_between
+from vault.api.events import events_between
 from vault.model.service import UpdateConfig
 from vault.model.task import State
 from vault.store.decision import Decision

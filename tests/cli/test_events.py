@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,12 +29,21 @@ def test_events_are_printed_one_a_line(daemon: FakeDaemon, vault: Vault) -> None
     )
 
 
+def test_how_long_ago_is_counted_from_now(daemon: FakeDaemon, vault: Vault) -> None:
+    daemon.on("GET", "/events", STREAM)
+    vault("events", "--since", "10m", "--until", "0s")
+    query = daemon.requests[-1].query
+    assert float(query["until"]) - float(query["since"]) == pytest.approx(600)
+    assert vault("events", "--since", "soon").err.startswith('invalid value for "since"')
+
+
 def test_events_are_asked_for_and_printed_as_wanted(daemon: FakeDaemon, vault: Vault) -> None:
     daemon.on("GET", "/events", STREAM)
-    words = ("--filter", "type=container", "--filter", "event=health_status", "--until", "1795378706")
+    words = ("--filter", "type=container", "--filter", "event=health_status", "--since", "2026-11-22T20:18:20Z")
+    words += ("--until", "1795378706")
     assert vault("events", *words, "--format", "{{.Action}}").out == "health_status: healthy\nremove\n"
     query = daemon.requests[-1].query
-    assert query["until"] == "1795378706"
+    assert (query["since"], query["until"]) == ("1795378700.000000000", "1795378706")
     assert json.loads(query["filters"]) == {"type": {"container": True}, "event": {"health_status": True}}
     assert json.loads(vault("events", "--format", "json").out.splitlines()[0]) == HEALTHY
 

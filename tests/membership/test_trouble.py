@@ -90,6 +90,10 @@ def test_logs_and_events_come_through_any_manager(cluster: Swarm) -> None:
     for manager in managers:
         manager.until(lambda manager=manager: "said" in manager.vault("service", "logs", "talk").out, manager.name)
     managers[0].vault("service", "rm", "talk")
+    for manager in managers:
+        asked = ("--filter", "service=talk", "--since", "2m", "--until", f"{time.time():.9f}")
+        told = manager.vault("events", *asked, "--format", "{{.Action}}").out.split()
+        assert told[-2:] == ["update", "remove"], manager.name
     worker.until(lambda: len(worker.vault("ps", "-q").out.split()) == 1, "it is gone")
 
 

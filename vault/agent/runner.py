@@ -298,7 +298,14 @@ class Runner:
     def _tell(self, action: str, **details: str) -> None:
         container_id, now = self.container.container_id, datetime.now(UTC)
         self._machine.happenings.tell(
-            Happening(action=action, at=now, task_id=self.task_id, container_id=container_id, details=details)
+            Happening(
+                action=action,
+                at=now,
+                task=self.local.task,
+                image=self.image,
+                container_id=container_id,
+                details=details,
+            )
         )
 
     def _observe(self, state: State, message: str, err: str = "") -> None:

@@ -100,9 +100,12 @@ class Container:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerEvent:
-    """Something that has just happened to a container."""
+    """Something that happened to a container."""
 
     action: str  # In Docker's words: start | die | health_status: healthy
     at: datetime
-    container: Container
+    container_id: str
+    name: str  # Of the task, without a slash.
+    image: str  # Reference as the spec has it.
+    labels: Mapping[str, str]
     details: Mapping[str, str] = field(default_factory=dict)

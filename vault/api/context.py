@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from vault.api.bodies import MAX_BODY_BYTES
 from vault.api.ports import LocalNode, Manager
-from vault.api.streams import Produce
+from vault.api.streams import Streamed
 from vault.api.version import MAX_VERSION, ApiVersion
 from vault.model.errors import BadRequest
 from vault.model.ids import NewID
@@ -56,7 +56,7 @@ class Endpoint:
     reach: Reach = Reach.CLUSTER
     creates: bool = False  # Makes an object of the id that `id_for` gives: done twice, it is done once.
     streams: bool = False  # A read whose answer comes in parts.
-    beside: "Callable[[Request], Produce] | None" = None  # What this node says beside the leader's stream.
+    beside: "Callable[[Request, Streamed], Streamed] | None" = None  # Puts what this node says to the leader's stream.
     limit_bytes: int = MAX_BODY_BYTES  # Of the body, where another manager passes it on.
 
     @property

@@ -1,13 +1,13 @@
-"""/events: what changed in the cluster, told from one committed snapshot to the next, and what happens to the
-containers of the node that was asked.
+"""/events: what changes in the cluster, and what happens to the containers of the node that was asked.
 
-`events_between` is pure.  A reader that is slow sees an object's changes summed up, since only newest snapshots come.
+Not pure: listens.  The manager that leads tells of the cluster, first what it remembers, then what comes, and says in a
+header how many lines are of the past; the node that was asked puts its own among them by their times.
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import aclosing
-from typing import Any
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing, suppress
+from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
@@ -15,41 +15,21 @@ from starlette.responses import Response
 
 from vault.api import answers
 from vault.api.context import Context, Endpoint, Reach
-from vault.api.filters import Filters, matches_labels, parse_filters
+from vault.api.events import Event, Wanted, event_of, events_between, passes
+from vault.api.filters import parse_filters
 from vault.api.ports import ContainerEvent, Store
-from vault.api.streams import Produce, Streamed, Write
-from vault.api.times import seconds
-from vault.model.errors import NotAManager
-from vault.model.ids import Kind
-from vault.model.node import Node
-from vault.model.service import Service
-from vault.store.changes import AnyObject, name_of
-from vault.store.snapshot import Key, Snapshot
+from vault.api.streams import Streamed, Write
+from vault.api.times import nanoseconds
+from vault.model.base import SECOND_NS
+from vault.model.errors import BadRequest, NotAManager
+from vault.store.snapshot import Snapshot
 
-KINDS = (Kind.NODE, Kind.SERVICE, Kind.NETWORK, Kind.SECRET, Kind.CONFIG)
-FILTERS = (
+FILTERS: Final = (
     *("type", "event", "scope", "label", "container", "image", "volume", "daemon", "plugin"),
     *("node", "service", "network", "secret", "config"),
 )
-MAX_WAIT_S = 10 * 365 * 86400.0
-
-
-class Actor(msgspec.Struct, frozen=True, kw_only=True):
-    """What an event is about."""
-
-    id: str = msgspec.field(name="ID")
-    attributes: dict[str, str] = msgspec.field(name="Attributes")
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One message of `/events`."""
-
-    type: str = msgspec.field(name="Type")
-    action: str = msgspec.field(name="Action")
-    actor: Actor = msgspec.field(name="Actor")
-    scope: str = "swarm"
-    time: int = 0  # Seconds since 1970.
-    time_nano: int = msgspec.field(name="timeNano", default=0)
+MAX_WAIT_S: Final = 10 * 365 * 86400.0
+PAST: Final = b"vault-past-events"  # The header; it goes from manager to manager and to no client.
 
 
 class Events:
@@ -61,141 +41,138 @@ class Events:
     def endpoints(self) -> list[Endpoint]:
         """Return what this class serves."""
         query = ("since", "until", "filters")
-        how: dict[str, Any] = {"query": query, "reach": Reach.BOTH, "streams": True, "beside": self.own}
+        how: dict[str, Any] = {"query": query, "reach": Reach.BOTH, "streams": True, "beside": self.with_own}
         return [Endpoint("GET", "/events", self.events, replies=Event, **how)]
 
     async def events(self, request: Request) -> Response:
-        """Tell what changes in the cluster and happens to this node's containers, from now on."""
-        filters = parse_filters(request.query_params.get("filters", ""), FILTERS)
-        wait_s = self._wait_s(request)
-        try:
-            store: Store | None = self.context.manager.store()
-        except NotAManager:
-            store = None  # What a worker has to tell, it says beside this.
+        """Tell what changed in the cluster and happened to this node's containers, and what does from now on."""
+        wanted = wanted_by(request)
+        manager, now_s = self.context.manager, self.context.now_s
+        store: Store | None = None
+        before: Snapshot = Snapshot()
+        past: list[Event] = []
+        with suppress(NotAManager):  # What a worker has to tell, it says beside this.
+            store = manager.store()
+            before = store.committed
+            recent = manager.recent_events()
+            recent.look(before, now_s())
+            past = wanted.of_the_past(recent.events)
 
         async def produce(write: Write) -> None:
-            before: Snapshot | None = None
+            nonlocal before
+            if past:
+                await write(b"".join(map(_line, past)))
+            wait_s = _wait_s(wanted, now_s())
+            if wait_s <= 0:
+                return
             try:
                 async with asyncio.timeout(wait_s):
                     if store is None:
                         await asyncio.Event().wait()
                         return
                     async for after in store.snapshots():
-                        for event in () if before is None else events_between(before, after, self.context.now_s()):
-                            if passes(filters, event):
-                                await write(answers.encode(event) + b"\n")
+                        for event in events_between(before, after, now_s()):
+                            if passes(wanted.filters, event):
+                                await write(_line(event))
                         before = after
             except TimeoutError:
                 return
 
-        return Streamed(produce, answers.JSON)
+        streamed = Streamed(produce, answers.JSON)
+        streamed.raw_headers.append((PAST, str(len(past)).encode()))
+        return streamed
 
-    def own(self, request: Request) -> Produce:
-        """Return what tells of this node's containers."""
-        filters = parse_filters(request.query_params.get("filters", ""), FILTERS)
+    def with_own(self, request: Request, swarm: Streamed) -> Streamed:
+        """Return a stream of the cluster's events with those of this node's containers; it ends when the first ends."""
+        wanted = wanted_by(request)
+        headers = dict(swarm.raw_headers)
+        count = int(headers.get(PAST, b"0"))
 
         async def produce(write: Write) -> None:
             async with aclosing(self.context.node.container_events()) as happenings:
-                async for one in happenings:
-                    if passes(filters, event := event_of(one)):
-                        await write(answers.encode(event) + b"\n")
+                past = wanted.of_the_past(map(event_of, await anext(happenings)))
+                merged = Merged(write, list(map(_line, past)), count)
+                async with asyncio.TaskGroup() as group:
+                    beside = group.create_task(_tell(happenings, wanted, merged))
+                    await merged.begin()
+                    await swarm.produce(merged.take)
+                    beside.cancel()
 
-        return produce
-
-    def _wait_s(self, request: Request) -> float:
-        until_s = seconds(request.query_params.get("until", ""))
-        return MAX_WAIT_S if until_s is None else max(0.0, until_s - self.context.now_s())
-
-
-def event_of(one: ContainerEvent) -> Event:
-    """Return what happened to a container, in Docker's shape: its labels are among the attributes."""
-    container = one.container
-    attributes = {**container.labels, **one.details, "image": container.image, "name": container.name}
-    return Event(
-        type="container",
-        action=one.action,
-        actor=Actor(id=container.id, attributes=attributes),
-        scope="local",
-        time=int(one.at.timestamp()),
-        time_nano=int(one.at.timestamp() * 1_000_000) * 1000,
-    )
+        both = Streamed(produce, answers.JSON, watch=swarm.watch)
+        both.status_code = swarm.status_code
+        both.raw_headers = [(name, value) for name, value in swarm.raw_headers if name != PAST]
+        return both
 
 
-def events_between(before: Snapshot, after: Snapshot, now_s: float) -> list[Event]:
-    """Return an event for each object that differs, the oldest change first; what is gone went at `now_s`."""
-    touched = after.changed_since(before)
-    keys = _all_keys(before, after) if touched is None else touched
-    found = []
-    for kind, object_id in sorted(keys):
-        old, new = before.get(kind, object_id), after.get(kind, object_id)
-        if kind not in KINDS or old is new:
-            continue
-        one = new or old
-        if one is None:
-            continue
-        action = "create" if old is None else "remove" if new is None else "update"
-        attributes = {"name": name_of(one) or _host(one)} | (_changes(old, new) if old and new else {})
-        when_s = one.updated_at.timestamp() if new is not None else now_s
-        found.append(
-            Event(
-                type=kind.value,
-                action=action,
-                actor=Actor(id=object_id, attributes=attributes),
-                time=int(when_s),
-                time_nano=int(when_s * 1_000_000) * 1000,
-            )
-        )
-    return sorted(found, key=lambda event: (event.time_nano, event.action != "create"))
+class Merged:
+    """Writes lines of two sources: first those of the past, once all are there, by time; then each as it comes.
+
+    count: how many lines of the past come from the swarm.
+    """
+
+    def __init__(self, write: Write, own: Sequence[bytes], count: int) -> None:
+        self.begun = asyncio.Event()  # Set once the past is told.
+        self._write = write
+        self._own = own
+        self._count = count
+        self._held = b""
+
+    async def begin(self) -> None:
+        """Tell this node's past, if the swarm has none to tell."""
+        if not self._count:
+            await self._tell_past([])
+
+    async def take(self, data: bytes) -> None:
+        """Take what comes from the swarm: whole lines, or pieces of them."""
+        if self.begun.is_set():
+            await self._write(data)
+            return
+        self._held += data
+        *lines, rest = self._held.split(b"\n", self._count)
+        if len(lines) == self._count:
+            self._held = b""
+            await self._tell_past([line + b"\n" for line in lines])
+            if rest:
+                await self._write(rest)
+
+    async def _tell_past(self, lines: Iterable[bytes]) -> None:
+        told = sorted([*lines, *self._own], key=_time_ns)
+        if told:
+            await self._write(b"".join(told))
+        self.begun.set()
 
 
-def passes(filters: Filters, event: Event) -> bool:
-    """Whether an event is asked for."""
-    for key, values in filters.items():
-        match key:
-            case "type":
-                wanted = event.type in values
-            case "event":
-                # Docker takes what stands before the colon for the whole of it.
-                wanted = event.action in values or event.action.partition(":")[0] in values
-            case "scope":
-                wanted = event.scope in values
-            case "node" | "service" | "network" | "secret" | "config" | "container":
-                name = event.actor.attributes.get("name", "")
-                wanted = event.type == key and any(value in (event.actor.id, name) for value in values)
-            case "image":
-                wanted = event.actor.attributes.get("image", "") in values
-            case "label":
-                wanted = matches_labels(event.actor.attributes, values)
-            case _:
-                wanted = False  # Events of volumes, plugins and the daemon are not told.
-        if values and not wanted:
-            return False
-    return True
+class Stamped(msgspec.Struct, frozen=True):
+    """What of an event says when it was."""
+
+    time_ns: int = msgspec.field(name="timeNano")
 
 
-def _all_keys(before: Snapshot, after: Snapshot) -> set[Key]:
-    return {(kind, object_id) for snapshot in (before, after) for kind in KINDS for object_id in snapshot.objects[kind]}
+def wanted_by(request: Request) -> Wanted:
+    """Return which events a request asks for.  Raises `BadRequest`, in Docker's words where it has some."""
+    since, until = (request.query_params.get(name, "") for name in ("since", "until"))
+    since_ns, until_ns = nanoseconds(since), nanoseconds(until)
+    if since_ns is not None and until_ns is not None and until_ns < since_ns:
+        raise BadRequest(f"`since` time ({since}) cannot be after `until` time ({until})")
+    filters = parse_filters(request.query_params.get("filters", ""), FILTERS)
+    return Wanted(since_ns=since_ns, until_ns=until_ns, filters=filters)
 
 
-def _host(one: AnyObject) -> str:
-    return one.description.hostname if isinstance(one, Node) else ""
+async def _tell(happenings: AsyncGenerator[Sequence[ContainerEvent], None], wanted: Wanted, merged: Merged) -> None:
+    await merged.begun.wait()
+    async for some in happenings:
+        for event in map(event_of, some):
+            if passes(wanted.filters, event):
+                await merged.take(_line(event))
 
 
-def _changes(old: AnyObject, new: AnyObject) -> dict[str, str]:
-    """Return what Docker tells of an update: each value that changed, old and new."""
-    pairs = zip(_watched(old), _watched(new), strict=True)
-    changed = [(key, was, now) for (key, was), (_, now) in pairs if was != now]
-    return {f"{key}.{when}": value for key, was, now in changed for when, value in (("old", was), ("new", now))}
+def _wait_s(wanted: Wanted, now_s: float) -> float:
+    return MAX_WAIT_S if wanted.until_ns is None else wanted.until_ns / SECOND_NS - now_s
 
 
-def _watched(one: AnyObject) -> Iterator[tuple[str, str]]:
-    if isinstance(one, Service):
-        yield "image", one.spec.task_template.container_spec.image
-        yield "replicas", str(one.replicas) if one.spec.mode.name == "replicated" else ""
-        yield "updatestate", one.update_status.state.value if one.update_status else ""
-    if isinstance(one, Node):
-        yield "state", one.status.state
-        yield "availability", one.spec.availability
-        yield "role", one.spec.role
-        yield "leader", str(bool(one.manager_status and one.manager_status.leader)).lower()
-        yield "reachability", one.manager_status.reachability if one.manager_status else ""
+def _line(event: Event) -> bytes:
+    return answers.encode(event) + b"\n"
+
+
+def _time_ns(line: bytes) -> int:
+    return msgspec.json.decode(line, type=Stamped).time_ns

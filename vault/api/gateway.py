@@ -18,7 +18,7 @@ from vault.api.context import Reach
 from vault.api.index import Index
 from vault.api.ports import Manager
 from vault.api.relay import Relay
-from vault.api.streams import Streamed, joined
+from vault.api.streams import Streamed
 from vault.api.version import MAX_TEXT, MAX_VERSION, SERVER, split_version
 from vault.model.errors import VaultError
 
@@ -87,7 +87,7 @@ class Gateway:
         else:
             response, receive = await self.relay.respond(endpoint, scope, receive)
             if endpoint.beside is not None and isinstance(response, Streamed):
-                response = joined(response, endpoint.beside(Request(scope, receive)))
+                response = endpoint.beside(Request(scope, receive), response)
         await response(scope, receive, send)
 
 

@@ -212,8 +212,8 @@ class LocalNode(Protocol):
         """Return all containers of this node, ended ones too, newest first."""
         ...
 
-    def container_events(self) -> AsyncGenerator[ContainerEvent, None]:
-        """Yield what happens to containers from now on, until it is closed."""
+    def container_events(self) -> AsyncGenerator[Sequence[ContainerEvent], None]:
+        """Yield at once what happened to containers last, the oldest first; then what happens, until it is closed."""
         ...
 
     async def exec(self, container_id: str, spec: ExecSpec) -> Process:

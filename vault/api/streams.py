@@ -59,20 +59,6 @@ class Streamed(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def joined(one: Streamed, other: Produce) -> Streamed:
-    """Return a stream with what another coroutine writes in between; it ends when the first one ends."""
-
-    async def produce(write: Write) -> None:
-        async with asyncio.TaskGroup() as group:
-            beside = group.create_task(other(write))
-            await one.produce(write)
-            beside.cancel()
-
-    both = Streamed(produce, answers.JSON, watch=one.watch)
-    both.status_code, both.raw_headers = one.status_code, one.raw_headers
-    return both
-
-
 async def _until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         continue

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from vault.api.events import Recent
 from vault.crypto.plaintext import Plaintext
 from vault.model.cluster import ClusterSpec, DataKeyStatus
 from vault.model.errors import Unavailable
@@ -215,6 +216,10 @@ class Manager(Protocol):
 
         None where there is nothing to ask (one manager, sqlite).  Raises `NotLeading` when there is a newer leader.
         """
+        ...
+
+    def recent_events(self) -> Recent:
+        """Return the last events of the cluster; raises what `store` raises."""
         ...
 
     def quorum(self) -> Quorum:

@@ -1,25 +1,40 @@
 """Times as queries give them, and durations as Docker prints them.  Pure."""
 
-import math
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from vault.model.base import EPOCH, SECOND_NS
 from vault.model.errors import BadRequest
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
-MAX_S = 2.0**40
+MAX_S = 2**40
 
 
 def seconds(text: str) -> float | None:
-    """Return a time of a query, `seconds[.fraction]` or RFC 3339, in seconds since 1970; None when not given."""
-    if not text or text == "0":
+    """Return a time of a query in seconds since 1970; None when not given, and for 0, as with logs of Docker."""
+    found = nanoseconds(text)
+    return found / SECOND_NS if found is not None and text != "0" else None
+
+
+def nanoseconds(text: str) -> int | None:
+    """Return a time of a query, `seconds[.fraction]` or RFC 3339, in nanoseconds since 1970; None when not given."""
+    if not text:
         return None
+    whole, _, fraction = text.partition(".")
     try:
-        found = float(text) if text.replace(".", "", 1).isdigit() else datetime.fromisoformat(text).timestamp()
+        if f"{whole}{fraction}".isdecimal():
+            found = int(whole[:20] or "0") * SECOND_NS + int(fraction[:9].ljust(9, "0"))
+        else:
+            found = ns_of(datetime.fromisoformat(text).astimezone())
     except (ValueError, OverflowError):
-        found = math.nan
-    if not 0 <= found < MAX_S:
+        found = -1
+    if not 0 <= found < MAX_S * SECOND_NS:
         raise BadRequest("invalid time: use seconds since 1970, or 2006-01-02T15:04:05Z")
     return found
+
+
+def ns_of(at: datetime) -> int:
+    """Return a time in nanoseconds since 1970."""
+    return (at - EPOCH) // timedelta(microseconds=1) * 1000
 
 
 def human(duration_s: float) -> str:

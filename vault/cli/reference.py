@@ -68,6 +68,10 @@ Where we differ from Docker on purpose:
 - `vault swarm backup` and `restore` keep a swarm in one sealed file; Docker has nothing like them.
 - `vault swarm data-key` shows under which data key the store is sealed, and `--rotate` makes a new one; Docker has
   nothing like it.
+- `vault events --since` begins with what is remembered: the last 256 events of the swarm, which every manager keeps for
+  itself since its `vaultd` was started, so that a change of leaders loses none, and the last 256 of the containers of
+  the node that was asked. Filters apply, and the two come in the order of their times. With an `--until` that has
+  passed it ends there.
 - `vault exec` without a terminal passes Ctrl-C and SIGTERM on to the command; the second Ctrl-C ends `vault` itself.
 
 Shell completion: `eval "$(_VAULT_COMPLETE=bash_source vault)"` (also `zsh_source`, `fish_source`).

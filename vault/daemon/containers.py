@@ -7,7 +7,7 @@ from http import HTTPStatus
 from vault.agent.executors import port as agent_port
 from vault.agent.executors.oci.bundle import hostname_of, labels_of
 from vault.agent.executors.port import Phase
-from vault.agent.happenings import Happenings
+from vault.agent.happenings import Happening, Happenings
 from vault.agent.health import Health, merged
 from vault.agent.runner import Runner
 from vault.agent.worker import Worker
@@ -18,7 +18,7 @@ from vault.model.log_options import DEFAULT_DRIVER, log_settings
 from vault.model.network import NetworkAttachment
 from vault.model.secret import Driver
 from vault.model.service import Limit, PortConfig, Resources
-from vault.model.task import State
+from vault.model.task import State, Task
 
 _STATES = {None: "created", Phase.PREPARED: "created", Phase.RUNNING: "running", Phase.EXITED: "exited"}
 
@@ -49,15 +49,11 @@ class Containers:
         runners.sort(key=lambda runner: (runner.local.task.created_at, runner.local.task.id), reverse=True)
         return [container_of(runner, worker.machine.node["id"]) for runner in runners]
 
-    async def container_events(self) -> AsyncGenerator[api.ContainerEvent, None]:
-        """Yield what happens to containers from now on, until cancelled."""
+    async def container_events(self) -> AsyncGenerator[Sequence[api.ContainerEvent], None]:
+        """Yield at once what happened to containers last, then what happens from now on, until cancelled."""
         async with aclosing(self._happenings.listen()) as happenings:
-            async for one in happenings:
-                worker = self._worker()
-                runner = worker.known.get(one.task_id) if worker is not None else None
-                if worker is not None and runner is not None:
-                    container = container_of(runner, worker.machine.node["id"])
-                    yield api.ContainerEvent(action=one.action, at=one.at, container=container, details=one.details)
+            async for some in happenings:
+                yield tuple(map(event_of, some))
 
     async def exec(self, container_id: str, spec: api.ExecSpec) -> api.Process:
         """Start a process in a running container."""
@@ -131,6 +127,20 @@ class Exec:
         self._session.close()
 
 
+def event_of(one: Happening) -> api.ContainerEvent:
+    """Return what happened to a task's container as the API tells it."""
+    task = one.task
+    return api.ContainerEvent(
+        action=one.action,
+        at=one.at,
+        container_id=one.container_id,
+        name=task.name,
+        image=task.spec.container_spec.image,
+        labels=_labels(task, one.image, task.node_id),
+        details=one.details,
+    )
+
+
 def container_of(runner: Runner, node_id: str) -> api.Container:
     """Return a task's container as the API shows it."""
     local, task = runner.local, runner.local.task
@@ -151,7 +161,7 @@ def container_of(runner: Runner, node_id: str) -> api.Container:
         command=command,
         created_at=task.created_at,
         state=_STATES[local.phase],
-        labels=labels_of(task, config, node_id) if config is not None else dict(spec.labels),
+        labels=_labels(task, image, node_id),
         env=(*(config.env if config else ()), *spec.env),
         working_dir=spec.dir or (config.working_dir if config else ""),
         user=spec.user or (config.user if config else ""),
@@ -186,6 +196,10 @@ def container_of(runner: Runner, node_id: str) -> api.Container:
         healthcheck=merged(spec.healthcheck, config.healthcheck if config else None),
         health=_health(runner.health) if runner.health is not None else None,
     )
+
+
+def _labels(task: Task, image: agent_port.Image | None, node_id: str) -> dict[str, str]:
+    return labels_of(task, image.config, node_id) if image is not None else dict(task.spec.container_spec.labels)
 
 
 def _health(health: Health) -> api.Health:

@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from vault.api.events import Recent
 from vault.api.gateway import Gateway
 from vault.api.ports import Quorum
 from vault.crypto.certificates import Identity as PeerIdentity
@@ -62,6 +63,7 @@ class Managing:
         self._authority: AuthorityService | None = None
         self._forwarding: tuple[tuple[int, int], str, Forwarding] | None = None
         self._ready_at = 0.0
+        self.recent_events = Recent()
 
     # Coming and going.
 
@@ -258,9 +260,13 @@ class Managing:
             self._duties = None
 
     async def _mind(self) -> None:
-        """Do on this node what the store says of every manager: keys, revocations, and who is no member any more."""
+        """Do on this node what the store says of every manager: keys, revocations, and who is no member any more.
+
+        Events are remembered here as well, so that a manager that comes to lead has them.
+        """
         before: Snapshot | None = None
         async for snap in self.store().snapshots():
+            self.recent_events.look(snap, time.time())
             cluster = snap.cluster
             if cluster is not None and (before is None or cluster is not before.cluster):
                 await self._holding.change(partial(_minded, cluster))

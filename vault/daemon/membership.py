@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from vault.agent.worker import Worker
+from vault.api.events import Recent
 from vault.api.gateway import Gateway
 from vault.api.ports import (
     Forwarder,
@@ -227,6 +228,10 @@ class Manager:
             return None
         store = part.managing.store()
         return None if store.engine_name == "sqlite" else store.barrier
+
+    def recent_events(self) -> Recent:
+        """Return the last events of the cluster."""
+        return self._member().manager().recent_events
 
     def quorum(self) -> Quorum:
         """Return which managers are to be reached."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from vault.cli.client import Client
 from vault.cli.command import command, option
-from vault.cli.commands.logs import UNTIL
+from vault.cli.commands.logs import SINCE, UNTIL
 from vault.cli.services.logs import moment
 from vault.cli.shared_options import asked, now_s, pass_client
 from vault.cli.table import INSPECT_FORMAT_HELP
@@ -20,15 +20,18 @@ _SECOND_NS = 1_000_000_000
 @command("[OPTIONS]", name="events", text="Get real time events from the server")
 @option("-f", "--filter", "wanted", kind=FILTER, many=True, text="Filter output based on conditions provided")
 @option("--format", "form", text=INSPECT_FORMAT_HELP)
+@option("--since", text=SINCE.replace("logs", "events"))
 @option("--until", text=UNTIL.replace("logs", "events"))
 @pass_client
-def events(client: Client, wanted: tuple[tuple[str, str], ...], form: str | None, until: str | None) -> None:
-    """Print events until the time that was asked for, or for ever."""
+def events(
+    client: Client, wanted: tuple[tuple[str, str], ...], form: str | None, since: str | None, until: str | None
+) -> None:
+    """Print events until the time that was asked for, or for ever; with --since, first the last ones since then."""
     from vault.cli.template import compile_template
 
     render = compile_template("{{json .}}" if form == "json" else form) if form else event_text
-    end = moment(until, now_s()) if until else None
-    answer = client.stream("GET", "/events", {"filters": asked(wanted), "until": end})
+    begin, end = (moment(given, now_s()) if given else None for given in (since, until))
+    answer = client.stream("GET", "/events", {"filters": asked(wanted), "since": begin, "until": end})
     for line in lines_of(answer.body):
         sys.stdout.write(render(json.loads(line)) + "\n")
         sys.stdout.flush()  # Whoever reads them waits for the next one.
