@@ -205,3 +205,14 @@ def test_newer_credentials_of_a_service_take_the_place_of_those_a_node_has() -> 
     assert [(wanted.key, wanted.obj.id) for wanted in told.put_values] == [(AUTH, "a2")]
     assert told.remove_values == ()
     assert difference(view, after, "n1")[1].put_values == ()
+
+
+def test_credentials_are_withdrawn_when_the_service_goes_on_without_though_they_are_kept_for_a_way_back() -> None:
+    before = private_world(of("web", task("t1")))
+    view, _ = difference(NodeView(), before, "n1")
+    web = msgspec.structs.replace(before.services["web"], registry_auth="", previous_registry_auth="a1")
+    after = before.apply((Put(web),), index=2, now_s=0.0)
+    concerned = touched(before, after)
+    assert concerned is not None
+    assert concerned.values & view.refers, "whoever has them looks again"
+    assert difference(view, after, "n1")[1].remove_values == (AUTH,)

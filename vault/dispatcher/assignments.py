@@ -168,6 +168,10 @@ def touched(before: Snapshot, after: Snapshot) -> Touched | None:
         elif kind is Kind.REGISTRY_AUTH:
             found = (before.get(kind, object_id), after.get(kind, object_id))
             values.update((kind, auth.service_id) for auth in found if isinstance(auth, RegistryAuth))
+        elif kind is Kind.SERVICE:
+            old_service, service = before.services.get(object_id), after.services.get(object_id)
+            if old_service is not None and service is not None and old_service.registry_auth != service.registry_auth:
+                values.add((Kind.REGISTRY_AUTH, object_id))  # Others are in force; these may stay, for a way back.
         elif kind is Kind.NODE:
             members.add(object_id)
         elif kind is Kind.CLUSTER:
