@@ -106,6 +106,21 @@ def test_both_ended_at_once_are_as_if_the_new_one_had_been_first() -> None:
     assert world.images() == ["v2"], "the policy of the old one asks for a successor"
 
 
+def test_both_ended_at_once_though_the_old_one_had_taken_over_itself() -> None:
+    world = updating(World())
+    world.follow()
+    world.follow()
+    world.wait(2)
+    world.update(spec(1, image="v3", update=ONE, restart=NEVER))
+    _, old, new = world.tasks()
+    assert (old.beside != "", new.beside) == (True, old.id)
+    world.observe(old, State.FAILED, settle=False)
+    world.observe(new, State.FAILED, settle=False)
+    world.settle()
+    world.wait(6)
+    assert world.images() == ["v3"], "the policy of the old one asks for a successor"
+
+
 def test_both_lost_with_their_node_leave_one_successor() -> None:
     world = World(nodes=1)
     updating(world)

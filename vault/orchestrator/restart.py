@@ -36,9 +36,8 @@ def wants_restart(task: Task, now: datetime) -> bool:
 def restart_ended(work: Work) -> None:
     """Replace each task that ended without being asked to, or whose node is lost to it, as its policy says."""
     for key in tuple(work.slots):
-        for task in sorted(
-            work.wanted(key), key=lambda task: not task.beside
-        ):  # New ones before those they run beside.
+        # New ones before those they run beside; these may have taken over themselves.
+        for task in sorted(work.wanted(key), key=lambda task: work.beside(key, task) is None):
             drained = is_drained(work, task)
             if task.done or not (task.state.terminal or drained or is_lost(work, task)):
                 continue
