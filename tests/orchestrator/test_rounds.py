@@ -9,6 +9,7 @@ from vault.model.network import IPAMConfig, IPAMOptions, Network, NetworkSpec
 from vault.model.node import Node
 from vault.model.service import EndpointSpec, NetworkAttachmentConfig, RestartPolicy, Service, ServiceSpec
 from vault.model.task import State, Task
+from vault.orchestrator import services
 from vault.orchestrator.groups import Groups
 from vault.orchestrator.rounds import Rounds
 from vault.store.changes import Atomic, Delete, Put, Relied
@@ -113,6 +114,18 @@ def test_a_refused_scaling_is_decided_again_whatever_happened_meanwhile() -> Non
         world.observe(task, State.FAILED, settle=False)
     world.settle()
     assert world.shown() == []
+
+
+def test_a_refused_task_is_made_again_though_the_news_it_was_made_for_is_older(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "MAX_LOOKS", 1)
+    world = World(nodes=0)
+    for name in ("a", "b", "c"):
+        world.create(replace(spec(None), name=name), name)
+    world.write(Put(node("n1")))
+    for refused in (False, False, True):
+        world.decide(refused=refused)
+    world.settle()
+    assert sorted(task.service_id for task in world.wanted()) == ["a", "b", "c"]
 
 
 def test_what_an_orphan_leaves_is_given_away_only_when_the_store_knows_it_has_ended() -> None:

@@ -6,16 +6,18 @@ Pure but for a cache of what is due, which it can rebuild.  Called by `vault.orc
 
 from collections import deque
 from collections.abc import Iterable
+from itertools import chain
 from math import inf
 
 from vault.model.ids import Kind, NewID
 from vault.model.service import Service
+from vault.model.task import Task
 from vault.orchestrator import depends, exchange, global_, jobs, judge, replicated, restart, update
 from vault.orchestrator.job_slots import JobBook
 from vault.orchestrator.leaving import Leaving
 from vault.orchestrator.progress import Progress
 from vault.orchestrator.work import SlotKey, Work
-from vault.store.changes import Atomic, Change
+from vault.store.changes import Atomic, Change, Put
 from vault.store.decision import Decision
 from vault.store.snapshot import Key, Snapshot
 
@@ -33,15 +35,16 @@ class Services:
         self._updates = update.Updates()
         self._books: dict[str, JobBook] = {}  # Job -> which of its slots have room.
         self._leaving = Leaving()
+        self._made: dict[str, tuple[str, SlotKey]] = {}  # Tasks that the last decision was to make -> service and slot.
 
     def __call__(self, snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: NewID) -> Decision:
         """Return what brings the services concerned nearer to their specs."""
         if changed is None:
-            self._empty, self._books = {}, {}
+            self._empty, self._books, self._made = {}, {}, {}
             self._updates, self._leaving = update.Updates(), Leaving()
             self._due_s = {service_id: {None: now_s} for service_id in {*snap.services, *snap.by_service}}
         else:
-            for service_id, key in concerned(snap, changed):
+            for service_id, key in chain(concerned(snap, changed), self._refused(snap, changed)):
                 self._due_s.setdefault(service_id, {})[key] = now_s
             for service_id in self._waiting.concerned(snap, changed):
                 self._due_s.setdefault(service_id, {})[None] = now_s
@@ -73,10 +76,20 @@ class Services:
             whole_first = self._due_s.get(service_id, {}).get(None, inf) <= now_s
             if service_id in self._empty and not whole_first and len(changes) < MAX_CHANGES:
                 changes.extend(self._fill(snap, service_id, now_s, new_id))
+        self._made = made_by(changes)
         changes.extend(self._leaving.ask(snap, now_s))
         asks = [at_s for due_of in self._due_s.values() for at_s in due_of.values()]
         asks += [now_s] * bool(self._empty or self._leaving)
         return Decision(changes=tuple(changes), ask_again_s=min(asks, default=None))
+
+    def _refused(self, snap: Snapshot, changed: set[Key]) -> Iterable[tuple[str, SlotKey]]:
+        """Yield the service and slot of each task that was to be made, and that the store did not take.
+
+        The news that it was to be made for may be older than those which are told again with it.
+        """
+        for kind, object_id in changed:
+            if kind is Kind.TASK and object_id in self._made and object_id not in snap.tasks:
+                yield self._made[object_id]
 
     def _forget(self, service_id: str) -> None:
         """Drop what is known of a service that is gone."""
@@ -129,6 +142,13 @@ def concerned(snap: Snapshot, changed: set[Key]) -> Iterable[tuple[str, SlotKey 
         elif kind is Kind.NODE:
             yield from ((task.service_id, task.slot_key) for task in snap.tasks_on(object_id))
             yield from ((service.id, object_id) for service in snap.services.values() if service.is_global)
+
+
+def made_by(changes: Iterable[Change | Atomic]) -> dict[str, tuple[str, SlotKey]]:
+    """Return the service and slot of each task that is new, by its id."""
+    singles = chain.from_iterable(change.changes if isinstance(change, Atomic) else (change,) for change in changes)
+    new = (one.obj for one in singles if isinstance(one, Put) and not one.obj.version.index)
+    return {task.id: (task.service_id, task.slot_key) for task in new if isinstance(task, Task)}
 
 
 def look(work: Work, updates: update.Updates, books: dict[str, JobBook]) -> Work:
