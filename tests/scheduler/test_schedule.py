@@ -44,6 +44,12 @@ def test_whoever_comes_with_tasks_that_a_rebalance_moves_is_spread_beside_them()
     assert schedule(node("a"), node("b"), pending("t0"), moves) == {"t0": "b", "t1": "a"}
 
 
+def test_so_is_whoever_a_rebalance_moves_to_a_node_that_takes_nobody_now() -> None:
+    paused = replace(node("p"), spec=NodeSpec(availability="pause"))
+    moves = (replace(pending("t0"), aims_at="p"), replace(pending("t1"), aims_at="a"))
+    assert schedule(node("a"), node("b"), paused, *moves) == {"t0": "b", "t1": "a"}
+
+
 def test_a_node_where_the_service_failed_five_times_lately_goes_last() -> None:
     failed = [on(pending(f"f{n}"), "a", State.FAILED) for n in range(5)]
     busy = [on(pending(f"t{n}"), "b") for n in range(3)]

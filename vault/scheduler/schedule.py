@@ -18,7 +18,7 @@ from vault.scheduler.filters import PASSES, explain
 from vault.scheduler.fleet import Fit, Fleet
 from vault.scheduler.load import Load
 from vault.scheduler.needs import GroupKey, Needs, group_of, is_limited, needs_of
-from vault.scheduler.spread import Source, spread
+from vault.scheduler.spread import spread
 from vault.scheduler.waiting import Group
 from vault.store.changes import Put
 from vault.store.decision import Decision
@@ -234,18 +234,20 @@ class Round:
 
     def _place(self, group: Group, fit: Fit) -> bool:
         """Place what can be placed; what is left has marks then.  Return whether the budget was enough for that."""
-        nodes: Source | None = None
         tasks = [self._snap.tasks[task_id] for task_id in islice(group.tasks, MAX_CHANGES - len(self.done))]
+        rest: list[Task] = []
         for task in sorted(tasks, key=has_no_aim):
             if self.over:
                 return False
-            load = self._aim(task, fit)
-            if load is None:
-                nodes = nodes or spread(fit, self._now)
-                load = nodes.take()
+            if (load := self._aim(task, fit)) is None:
+                rest.append(task)
             else:
-                nodes = None  # Something else was counted meanwhile: rank anew.
-            if load is None:
+                self._take(group, task, fit.needs, load)
+        nodes = spread(fit, self._now) if rest else None  # Beside all that went where a rebalance has chosen.
+        for task in rest:
+            if self.over:
+                return False
+            if nodes is None or (load := nodes.take()) is None:
                 group.follow(fit)
                 return True
             self._take(group, task, fit.needs, load)
@@ -309,7 +311,7 @@ def in_order(ids: dict[str, None]) -> dict[str, None]:
 
 
 def has_no_aim(task: Task) -> bool:
-    """Sort key: who goes where a rebalance has chosen comes first, so that the others are spread beside them."""
+    """Sort key: who is to go where a rebalance has chosen is asked first."""
     return not task.aims_at
 
 
