@@ -16,7 +16,7 @@ LIMITS = (
     (jobs, "MAX_NEW", 1),
     (job_slots, "MAX_NEW", 1),
     (services, "MAX_LOOKS", 10),
-    (services, "MAX_CHANGES", 2),
+    (services, "MAX_CHANGES", 1),
     (leaving, "MAX_ASKED", 2),
     (leaving, "MAX_LOOKS", 3),
     (exchange, "MAX_EXCHANGED", 2),

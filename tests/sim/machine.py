@@ -49,6 +49,7 @@ class Machine:
     lives: int = 0  # Counts losses of power: what a former life began is void.
     containers: dict[str, Container] = field(default_factory=dict)
     images: set[str] = field(default_factory=set)
+    doomed: dict[str, str] = field(default_factory=dict)  # Container -> which other one ends with it, once it starts.
     agent: Agent | None = None
 
     def start_agent(self) -> None:
@@ -94,6 +95,9 @@ class Machine:
         self.world.judge.started(self, container.task)
         if container.prepared_by is not self.agent:
             raise self.world.story.fail(f"{self.id} starts what an earlier vaultd prepared", task_id, self.id)
+        if (other_id := self.doomed.pop(task_id, None)) is not None:
+            clock.after(0.0, self.crash, task_id)
+            clock.after(0.0, self.crash, other_id)
         does = behaviour(container.task)
         if does.ends and clock.chance(does.ends) and (self.world.faulty or not does.heals):
             clock.after(clock.between(*does.life_s), self._end, container, does.code, does.heals)
@@ -115,6 +119,10 @@ class Machine:
         """Let a container end now, if it runs."""
         if (container := self.containers.get(task_id)) is not None:
             self._end(container, 1, False)
+
+    def crash_with(self, task_id: str, other_id: str) -> None:
+        """Let two containers end at the moment that the first of them starts."""
+        self.doomed[task_id] = other_id
 
     def remove(self, task_id: str) -> None:
         """Kill a container if it runs, and remove every trace of it."""

@@ -79,10 +79,20 @@ class People:
         ids = sorted(self.snap.objects[kind])
         return self.random.choice(ids) if ids else None
 
-    def _with_auth(self, snap: Snapshot, put: Put) -> Sequence[Change]:
-        """Let a service come with credentials, with none from now on, or with no word of them."""
+    @property
+    def has_credentials(self) -> bool:
+        """Whether anybody has credentials for registries."""
+        return self._auths is not None
+
+    def _with_auth(self, snap: Snapshot, put: Put, credentials: bool | None = None) -> Sequence[Change]:
+        """Let a service come with credentials, with none from now on, or with no word of them.
+
+        credentials: which of the first two; None = by chance.
+        """
         given = None
-        if self._auths is not None and (drawn := self._auths.random()) < 0.4:
+        if credentials is not None and self._auths is not None:
+            given = Given(id=f"a{self._number()}", value=Plaintext(b"") if credentials else None)
+        elif self._auths is not None and (drawn := self._auths.random()) < 0.4:
             value = Plaintext(b"") if drawn < 0.3 else None
             given = Given(id=f"a{self._number()}", value=value)
         return with_credentials(snap, put, given)
@@ -137,7 +147,9 @@ class People:
             mode = ServiceMode(replicated=Replicated(replicas=replicas))
             self.change(service, replace(service.spec, mode=mode), at_once=at_once)
 
-    def change(self, service: Service, spec: ServiceSpec, *, at_once: bool = False) -> None:
+    def change(
+        self, service: Service, spec: ServiceSpec, *, at_once: bool = False, credentials: bool | None = None
+    ) -> None:
         """Send a new spec, at once or after a while."""
         words = f"updates {service.id}: {specs.shown(spec)}"
 
@@ -150,6 +162,7 @@ class People:
                     rules_service.updated_service(
                         snap, service.id, spec, version=service.version.index, now_s=self.world.clock.now_s
                     ),
+                    credentials,
                 ),
             )
             if self.random.random() < 0.15:  # Before its update has begun, or just then.

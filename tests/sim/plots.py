@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 KEPT_FROM = Placement(constraints=("node.labels.zone!=c",))
 AT_ONCE = UpdateConfig(parallelism=0, failure_action="continue", monitor=SECOND_NS // 2, deadline=0)
 IN_TURNS = UpdateConfig(parallelism=1, delay=3 * SECOND_NS, failure_action="continue", monitor=SECOND_NS // 2)
+START_FIRST = replace(AT_ONCE, order="start-first")
 MORE = 4  # Tasks, on one node.
 FULL = 0.6  # Of proposals, so many are refused in part.
 
@@ -125,10 +126,7 @@ def crowd(people: People) -> None:
 
 def rescale(people: People) -> None:
     """Let all services have a few tasks more or less at once, while disks are nearly full: much is refused at first."""
-    world, often = people.world, people.world.refused
-    if often != FULL:
-        world.refused = FULL
-        world.clock.after(world.clock.between(1.0, 5.0), setattr, world, "refused", often)
+    fill_disks(people)
     for _, service in sorted(people.snap.services.items()):
         if service.spec.mode.replicated is not None:
             wanted = service.replicas + people.random.choice((-2, -1, 1, 2))
@@ -136,6 +134,105 @@ def rescale(people: People) -> None:
             people.change(
                 service, replace(service.spec, mode=ServiceMode(replicated=Replicated(replicas=replicas))), at_once=True
             )
+
+
+def fill_disks(people: People) -> None:
+    """Let the disks of managers be nearly full for some seconds."""
+    world, often = people.world, people.world.refused
+    if often != FULL:
+        world.refused = FULL
+        world.clock.after(world.clock.between(1.0, 5.0), setattr, world, "refused", often)
+
+
+def reopen(people: People) -> None:
+    """Drain half of the nodes, and let them take tasks again while disks are nearly full."""
+    ready = sorted(node.id for node in people.snap.nodes.values() if node.ready)
+    chosen, clock = people.random.sample(ready, len(ready) // 2), people.world.clock
+    for node_id in chosen:
+        people.set_node(lambda spec: replace(spec, availability="drain"), node_id)
+
+    def take() -> None:
+        fill_disks(people)
+        for node_id in chosen:
+            people.set_node(lambda spec: replace(spec, availability="active"), node_id)
+
+    if chosen:
+        clock.after(clock.between(0.5, 4.0), take)
+
+
+def withdraw(people: People) -> None:
+    """Give a service credentials and an image that takes long to pull; go on without them while nodes pull it."""
+    service_id = people.any_of(Kind.SERVICE)
+    if service_id is None or not people.has_credentials:
+        return
+    renew(people, service_id, "slow", credentials=True)
+
+    def is_pulled(snap: Snapshot) -> bool:
+        return any(
+            task.live
+            and State.ASSIGNED < task.state < State.READY
+            and task.spec.container_spec.image.startswith("slow")
+            for task in snap.tasks_of(service_id)
+        )
+
+    once(people, is_pulled, lambda: people.world.clock.after(0.5, relabel, people, service_id))
+
+
+def relabel(people: People, service_id: str) -> None:
+    """Change nothing of a service's tasks, and take its credentials away."""
+    if (service := people.snap.services.get(service_id)) is not None:
+        spec = replace(service.spec, labels={**service.spec.labels, "said": "more"})
+        people.change(service, spec, at_once=True, credentials=False)
+
+
+def take_over_twice(people: People) -> None:
+    """Exchange tasks start-first, and again; let both that are in one place then end at once."""
+    service_id = people.any_of(Kind.SERVICE)
+    if service_id is None or people.snap.services[service_id].is_job:
+        return
+    renew(people, service_id, "steady", START_FIRST)
+    once(
+        people, lambda snap: any(task.beside for task in as_asked(snap, service_id)), lambda: again(people, service_id)
+    )
+
+
+def again(people: People, service_id: str) -> None:
+    """Exchange the tasks of a service that have taken over themselves."""
+    renew(people, service_id, "steady", START_FIRST)
+    once(people, lambda snap: bool(pairs(snap, service_id)), lambda: end_both(people, service_id), 5.0)
+
+
+def pairs(snap: Snapshot, service_id: str) -> list[tuple[Task, Task]]:
+    """Return each task that is about to run beside another, and that one, which has taken over from one itself."""
+    wanted = {task.id: task for task in snap.tasks_of(service_id) if task.live}
+    return [
+        (task, wanted[task.beside])
+        for _, task in sorted(wanted.items())
+        if task.state >= State.ACCEPTED and task.beside in wanted and wanted[task.beside].beside
+    ]
+
+
+def end_both(people: People, service_id: str) -> None:
+    """Kill two containers of one place as soon as the later one runs."""
+    for new, old in pairs(people.snap, service_id):
+        machines = people.world.machines
+        if new.node_id == old.node_id:
+            machines[new.node_id].crash_with(new.id, old.id)
+        else:
+            machines[old.node_id].crash(old.id)
+
+
+def renew(
+    people: People, service_id: str, image: str, config: UpdateConfig = AT_ONCE, *, credentials: bool | None = None
+) -> None:
+    """Let all tasks of a service be exchanged."""
+    if (service := people.snap.services.get(service_id)) is None or service.is_job:
+        return
+    old = service.spec.task_template
+    container = replace(old.container_spec, image=f"{image}:renewed")
+    task = replace(old, container_spec=container, force_update=old.force_update + 1)
+    spec = replace(service.spec, task_template=task, update_config=config)
+    people.change(service, spec, at_once=True, credentials=credentials)
 
 
 def fail_and_spread(people: People, service_id: str, node_ids: Sequence[str]) -> None:
@@ -158,4 +255,11 @@ def has_ended(snap: Snapshot, task_id: str) -> bool:
     return task is not None and task.wanted and task.state.terminal
 
 
-PLOTS: dict[Callable[[People], object], int] = {go_back: 8, crowd: 3, rescale: 6}
+PLOTS: dict[Callable[[People], object], int] = {
+    go_back: 8,
+    crowd: 3,
+    rescale: 6,
+    reopen: 4,
+    withdraw: 4,
+    take_over_twice: 4,
+}

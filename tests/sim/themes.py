@@ -39,7 +39,10 @@ THEMES = (
         acts={"update_service": 1.5, "set_availability": 4, "add_node": 4, "remove_node": 3, "cut": 4, "drain_lost": 6},
         history=(1, 0, 5),
     ),
-    Theme(modes=(10, 85, 3, 2), acts={"set_availability": 3, "set_label": 2, "add_node": 3, "remove_node": 5}),
+    Theme(
+        modes=(10, 85, 3, 2),
+        acts={"set_availability": 3, "set_label": 2, "add_node": 3, "remove_node": 5, "create_service": 2, "reopen": 6},
+    ),
     Theme(
         images=("finishes", "finishes", "crashes", "flaky", "steady", "unwell", "unwell", "broken", "missing"),
         conditions=("none", "on-failure", "on-failure", "any"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from tests.sim.judge import oracle
 from tests.sim.story import slot_of
 from vault.model.node import Node
@@ -29,7 +31,7 @@ def check_placed(world: World, draft: Draft, placed: list[Task]) -> None:
         node = snap.nodes.get(task.node_id)
         if node is None:
             raise world.story.fail(f"{task.id} is placed on {task.node_id}, which is not there", task.id)
-        after = {task.id, *(other.id for other in placed if other.beside == task.id)}  # Placed beside it, so after it.
+        after = {task.id, *(other.id for other in placed if other.beside == task.id or is_of_another_spec(task, other))}
         beside = oracle.holding(other for other in on_nodes[task.node_id].values() if other.id not in after)
         if why := oracle.obstacle(task, node, beside):
             raise world.story.fail(f"{slot_of(task)} is placed on {node.id}: {why}", task.id, node.id)
@@ -41,6 +43,11 @@ def check_placed(world: World, draft: Draft, placed: list[Task]) -> None:
     for task in chosen.values():
         if versions[task.service_id] == 1:  # Or who came first found other counts than there are in the end.
             check_spread(world, draft, on_nodes, task)
+
+
+def is_of_another_spec(task: Task, other: Task) -> bool:
+    """Whether a task placed in the same decision has another limit: it may have come later, and may be too many."""
+    return other.service_id == task.service_id and other.spec_version != task.spec_version
 
 
 def is_chosen(task: Task) -> bool:
@@ -88,12 +95,13 @@ def check_spread(world: World, draft: Draft, on_nodes: OnNodes, task: Task) -> N
     in_branch = Counter[str]()
     for node_id, zone in branch.items():
         in_branch[zone] += have[node_id]
+    alone = replace(task, beside="")  # Who has room elsewhere need not go to where it takes over.
     for node_id, node in draft.snap.nodes.items():
         same = branch[node_id] == branch[task.node_id]
         more = (
             have[task.node_id] - have[node_id] if same else in_branch[branch[task.node_id]] - in_branch[branch[node_id]]
         )
-        if more < 2 or oracle.obstacle(task, node, oracle.holding(on_nodes[node_id].values())):
+        if more < 2 or oracle.obstacle(alone, node, oracle.holding(on_nodes[node_id].values())):
             continue
         raise world.story.fail(
             f"{slot_of(task)} is placed on {task.node_id}, though {node_id} has {more} fewer of its service",

@@ -46,7 +46,8 @@ class Rebalances:
     def __init__(self, world: World) -> None:
         self._world = world
         self._begun: dict[str, Begun] = {}
-        self._plans: set[tuple[str, int, frozenset[tuple[str, str]]]] = set()  # Service, version of its spec, moves.
+        # By service, version of its spec, and moves: the tasks that were on nodes.
+        self._plans: dict[tuple[str, int, frozenset[tuple[str, str]]], set[str]] = {}
 
     def planned(self, snap: Snapshot, made: Plan, onto: Collection[str] | None, *, nodes: bool) -> None:
         """Somebody plans: each task moves once, to where it fits while it has its old place, and for the better."""
@@ -73,7 +74,7 @@ class Rebalances:
                 raise self._world.story.fail(f"{service_id} would be less even", service_id)
         for service_id, version in made.versions.items():
             mine = frozenset((move.task.id, move.to) for move in made.moves if move.task.service_id == service_id)
-            self._plans.add((service_id, version, mine))
+            self._plans[service_id, version, mine] = on_nodes(snap, service_id)
         check_plan(self._world, snap, made, onto, nodes=nodes, beside=beside)
 
     def committed(self, who: str, before: Snapshot, after: Snapshot, changes: Written) -> None:
@@ -112,14 +113,17 @@ class Rebalances:
             if is_to_be_updated(before, old):
                 raise self._world.story.fail(f"{new.id} is rebalanced before its update has begun", new.id)
             version = new.spec_version.index if new.spec_version else 0
-            if (new.id, version, frozenset((one.task_id, one.node_id) for one in status.moves)) not in self._plans:
+            made_for = self._plans.get((new.id, version, frozenset((one.task_id, one.node_id) for one in status.moves)))
+            if made_for is None:
                 raise self._world.story.fail(f"{new.id} is rebalanced by a plan for another spec", new.id)
             config = new.spec.update_config
             if status.deadline != ((config.deadline or 0) if config is not None else 0):
                 raise self._world.story.fail(f"{new.id} is rebalanced without its deadline", new.id)
             tasks = list(after.tasks_of(new.id))
             ended = any(oracle.is_wanted(task) and task.state.terminal for task in tasks)  # Others are to come.
-            self._begun[new.id] = Begun(status, unevenness(after, new, tasks), placed(after, new), disturbed=ended)
+            others = made_for != on_nodes(after, new.id)  # Than those that it was planned for.
+            even = unevenness(after, new, tasks)
+            self._begun[new.id] = Begun(status, even, placed(after, new), disturbed=ended or others)
         elif begun is not None and (status is None or status.moves != begun.status.moves):
             del self._begun[old.id]
             ends = status is not None and status.state is UpdateState.COMPLETED
@@ -201,7 +205,12 @@ def unevenness(snap: Snapshot, service: Service, tasks: Iterable[Task]) -> Uneve
 
 def placed(snap: Snapshot, service: Service) -> int:
     """Return how many tasks of a service are on nodes."""
-    return sum(1 for task in snap.tasks_of(service.id) if task.live and task.node_id in snap.nodes)
+    return len(on_nodes(snap, service.id))
+
+
+def on_nodes(snap: Snapshot, service_id: str) -> set[str]:
+    """Return the tasks of a service that are on nodes."""
+    return {task.id for task in snap.tasks_of(service_id) if task.live and task.node_id in snap.nodes}
 
 
 def squares(counts: Counter[str]) -> int:

@@ -261,9 +261,9 @@ class Updates:
         node = snap.nodes.get(task.node_id)
         if service.is_global and (node is None or node.spec.availability != "active"):
             return False  # It is not its turn before the node takes new tasks.
-        if service.is_global and task.stays_down and node and not oracle.allowed(service.spec.task_template, node):
+        if service.is_global and node and not oracle.eligible(service, node):
             return False  # What is over there has no successor.
-        return (oracle.is_wanted(task) or task.stays_down) and oracle.outdated(snap, service, task)
+        return (oracle.is_wanted(task) or task.stays_down) and oracle.is_old(snap, service, task)
 
     def _failed(self, task: Task, config: UpdateConfig, *, as_noted: bool = False) -> bool:
         """Whether a task ended by itself before, or not long enough after, it was seen running.
