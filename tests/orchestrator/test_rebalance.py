@@ -188,9 +188,8 @@ def test_a_task_whose_aim_is_gone_goes_where_the_scheduler_says() -> None:
     made = plan(world.snap, world.snap.services.values(), onto=None, nodes=False, now_s=world.now_s)
     (move,) = made.moves
     assert move.to == "n2"
-    world.set_node("n2", availability("pause"))
     world.write(*begun(world.snap, made.moves, made.versions, now_s=world.now_s))
-    world.settle()
+    world.set_node("n2", availability("pause"))
     assert [task.node_id for task in changing(world)] == ["n3"]
 
 
@@ -218,6 +217,16 @@ def test_a_service_that_changed_since_the_plan_is_left_as_it_is() -> None:
     assert begun(world.snap, made.moves, made.versions, now_s=world.now_s) == ()
     world.remove()
     assert begun(world.snap, made.moves, made.versions, now_s=world.now_s) == ()
+
+
+def test_a_service_stays_as_it_is_when_a_node_that_it_was_to_move_to_takes_no_tasks_any_more() -> None:
+    world = crowded(spec(4, restart=AT_ONCE), others=2)
+    made = plan(world.snap, world.snap.services.values(), onto=None, nodes=False, now_s=world.now_s)
+    assert sorted(move.to for move in made.moves) == ["n2", "n3"]
+    world.set_node("n3", availability("pause"))
+    assert begun(world.snap, made.moves, made.versions, now_s=world.now_s) == ()
+    world.set_node("n3", availability("active"))
+    assert len(begun(world.snap, made.moves, made.versions, now_s=world.now_s)) == 1
 
 
 def test_an_update_that_has_yet_to_begin_is_no_rebalance() -> None:

@@ -216,9 +216,9 @@ def end_both(people: People, service_id: str) -> None:
     """Kill two containers of one place as soon as the later one runs."""
     for new, old in pairs(people.snap, service_id):
         machines = people.world.machines
-        if new.node_id == old.node_id:
+        if new.node_id == old.node_id != "":
             machines[new.node_id].crash_with(new.id, old.id)
-        else:
+        elif old.node_id in machines:
             machines[old.node_id].crash(old.id)
 
 

@@ -1,7 +1,7 @@
 """/vault/v1/services/{id}/rebalance and /vault/v1/nodes/rebalance: even shares again; Docker has nothing like it.
 
 A plan looks at every task, so it is made in a thread, of a snapshot that does not change; what it says is begun in one
-commit, for those services that are still as they were.
+commit, for those services that are still as they were, and whose tasks' new nodes are.
 """
 
 import asyncio
@@ -90,7 +90,7 @@ class Rebalance:
             raise FailedPrecondition(f"service {name} cannot be rebalanced: {reason}")
         moves = await self._begin(request, made)
         if made.moves and not moves:
-            raise Conflict(f"service {service.spec.name} was changed meanwhile: try again")
+            raise Conflict(f"service {service.spec.name}, or a node for its tasks, was changed meanwhile: try again")
         return answers.json(ShownRebalance(moves=tuple(map(shown_move, moves))))
 
     async def nodes(self, request: Request) -> Response:
@@ -106,7 +106,10 @@ class Rebalance:
         moves = await self._begin(request, made)
         skipped = [SkippedService(service=name, reason=reason) for name, reason in made.skipped]
         left = {move.task.service_name for move in made.moves} - {move.task.service_name for move in moves}
-        skipped += [SkippedService(service=name, reason="it was changed meanwhile") for name in sorted(left)]
+        skipped += [
+            SkippedService(service=name, reason="it, or a node for its tasks, was changed meanwhile")
+            for name in sorted(left)
+        ]
         return answers.json(ShownRebalance(moves=tuple(map(shown_move, moves)), skipped=tuple(skipped)))
 
     async def _plan(

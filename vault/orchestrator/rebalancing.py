@@ -97,13 +97,19 @@ def no_id() -> str:
 
 
 def begun(snap: Snapshot, moves: Iterable[Move], versions: Mapping[str, int], *, now_s: float) -> tuple[Put, ...]:
-    """Return the changes that begin to move tasks; services that changed since the plan are left as they are."""
+    """Return the changes that begin to move tasks.
+
+    Services that changed since the plan are left as they are, and those of which a task would move to a node that takes
+    none any more.
+    """
     planned: dict[str, list[PlannedMove]] = {}
     for move in moves:
         planned.setdefault(move.task.service_id, []).append(PlannedMove(task_id=move.task.id, node_id=move.to))
     found: list[Put] = []
     for service_id, mine in sorted(planned.items()):
         service = snap.services.get(service_id)
+        if not all(takes_tasks(snap, move.node_id) for move in mine):
+            continue
         if service is None or spec_version(service) != versions[service_id] or hindrance(service):
             continue
         status = UpdateStatus(
@@ -142,7 +148,12 @@ def movable(snap: Snapshot, service: Service) -> list[Task]:
 
 def is_served(snap: Snapshot, task: Task) -> bool:
     """Whether a task's node takes new tasks: of others nothing is taken, either."""
-    node = snap.nodes.get(task.node_id)
+    return takes_tasks(snap, task.node_id)
+
+
+def takes_tasks(snap: Snapshot, node_id: str) -> bool:
+    """Whether a node is there, and takes new tasks."""
+    node = snap.nodes.get(node_id)
     return node is not None and node.ready
 
 

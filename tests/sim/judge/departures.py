@@ -100,7 +100,7 @@ def may_go(world: World, draft: Draft, service: Service, old: Task) -> bool:
         return True
     others = [one for one in draft.tasks_at(old) if one.id != old.id]
     if not oracle.outdated(draft.snap, service, old) and old.id not in plan_of(service):
-        return any(one.beside == old.id and one.state is State.RUNNING for one in others)
+        return any(one.beside == old.id and has_taken_over(one) for one in others)
     return has_successor(world, draft, service, old, others)
 
 
@@ -111,11 +111,16 @@ def has_successor(world: World, draft: Draft, service: Service, old: Task, other
     """
     beside = [one for one in others if one.beside == old.id and (oracle.is_wanted(one) or oracle.is_satisfied(one))]
     if beside:
-        return any(one.state is State.RUNNING or oracle.is_satisfied(one) for one in beside)
+        return any(map(has_taken_over, beside))
     fresh = [one for one in others if draft.is_new(one)]
     if fresh and old.state is State.RUNNING and world.judge.updates.starts_first(draft.service(service.id) or service):
         return any(one.beside for one in fresh)  # Another old one is kept beside it.
     return bool(fresh) or any(oracle.is_wanted(one) and not oracle.outdated(draft.snap, service, one) for one in others)
+
+
+def has_taken_over(task: Task) -> bool:
+    """Whether a task that was started beside another needs that no more: it runs, or did what it was for."""
+    return task.state is State.RUNNING or oracle.is_satisfied(task)
 
 
 def check_deleted(world: World, draft: Draft, task: Task) -> None:

@@ -87,6 +87,7 @@ class Rebalances:
                 if old is None:
                     self._made(before, begun, new)
                 begun.disturbed |= new.state.terminal and new.stop_asked_at is None
+                begun.disturbed |= bool(new.node_id) and new.aims_at not in ("", new.node_id)  # It did not fit there.
         for _, old, new in changes:
             if isinstance(old, Service) and old != new:
                 self._changed(who, before, after, old, new if isinstance(new, Service) else None)
@@ -112,6 +113,10 @@ class Rebalances:
                 raise self._world.story.fail(f"{who} began to rebalance {new.id}", new.id)
             if is_to_be_updated(before, old):
                 raise self._world.story.fail(f"{new.id} is rebalanced before its update has begun", new.id)
+            for move in status.moves:
+                node = before.nodes.get(move.node_id)
+                if node is None or not is_open(node):
+                    raise self._world.story.fail(f"{new.id} is to move to {move.node_id}, which takes none", new.id)
             version = new.spec_version.index if new.spec_version else 0
             made_for = self._plans.get((new.id, version, frozenset((one.task_id, one.node_id) for one in status.moves)))
             if made_for is None:
