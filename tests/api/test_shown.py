@@ -40,5 +40,5 @@ def test_fields_that_are_shown_are_named_one_by_one() -> None:
     """A field that is added is not shown until somebody says so here."""
     hidden = {"root_key", "root_rotation", "peer_authority", "unlock_key", "unlock_key_version", "encryption"}
     assert set(Cluster.__struct_fields__) - set(CLUSTER_FIELDS) == hidden
-    hidden = {"seal_key", "certificate", "encryption", "drained_at", "attachments", "spec_version"}
+    hidden = {"seal_key", "certificate", "encryption", "down_since", "drained_at", "attachments", "spec_version"}
     assert set(Node.__struct_fields__) - set(NODE_FIELDS) == hidden

@@ -14,6 +14,7 @@ from vault.crypto.tokens import JoinToken
 from vault.daemon.founding import found, refound, without_other_managers
 from vault.model.cluster import CAConfig, ClusterSpec, PeerAuthority
 from vault.model.errors import InvalidArgument
+from vault.store.changes import Put
 from vault.store.snapshot import Snapshot
 
 NOW = datetime.fromtimestamp(NOW_S, UTC)
@@ -86,6 +87,16 @@ def test_a_restored_swarm_has_this_manager_alone_and_its_old_nodes_as_workers() 
     assert snapshot.nodes[ident("w")].status == OLD.nodes[ident("w")].status
     named = identity_of(identity.certificate, authority_pem=identity.roots, now=NOW)
     assert (named.node_id, named.role) == (identity.keys.node_id, Role.MANAGER)
+
+
+def test_a_former_manager_that_was_down_when_the_backup_was_made_has_a_day_to_come_back() -> None:
+    was = OLD.nodes[ident("b")]
+    status, since = msgspec.structs.replace(was.status, state="down"), datetime.fromtimestamp(NOW_S - 3 * 86_400, UTC)
+    old = after(OLD, Put(msgspec.structs.replace(was, status=status, down_since=since)))
+    assert old.nodes[ident("b")].down_since == since
+    _, changes = refound(old, RootKey.generate(), INFO, PLACE, now_s=NOW_S)
+    snapshot = after(old, *changes)
+    assert {snapshot.nodes[ident(one)].down_since for one in "ab"} == {snapshot.nodes[ident("a")].updated_at}
 
 
 def test_no_peer_certificate_of_before_is_good_in_a_restored_swarm() -> None:

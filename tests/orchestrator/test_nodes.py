@@ -147,6 +147,34 @@ def test_tasks_of_a_node_that_is_down_are_orphaned_after_a_day() -> None:
     assert world.tasks()[0].state is State.ORPHANED
 
 
+@pytest.mark.parametrize("forgetful", [False, True])
+@pytest.mark.parametrize("change", [labelled(zone="a"), availability("pause"), availability("drain"), state("down")])
+def test_whoever_changes_a_node_that_is_down_does_not_begin_its_day_again(
+    change: Callable[[Node], Node], forgetful: bool
+) -> None:
+    world = World(nodes=1, forgetful=forgetful)
+    world.run(spec(1))
+    world.set_node("n1", state("down"))
+    world.wait(DAY_S - 60)
+    world.set_node("n1", change)
+    assert world.tasks()[0].state is State.RUNNING
+    world.wait(120)
+    assert world.tasks()[0].state is State.ORPHANED
+
+
+def test_a_node_that_was_there_for_a_moment_has_a_day_of_its_own_again() -> None:
+    world = World(nodes=1)
+    world.run(spec(1))
+    world.set_node("n1", state("down"))
+    world.wait(DAY_S - 60)
+    world.set_node("n1", state("ready"))
+    world.set_node("n1", state("down"))
+    world.wait(DAY_S - 60)
+    assert world.tasks()[0].state is State.RUNNING
+    world.wait(120)
+    assert world.tasks()[0].state is State.ORPHANED
+
+
 def test_nobody_is_orphaned_whose_node_comes_back_while_that_is_decided() -> None:
     world = World(nodes=1)
     world.run(spec(1))

@@ -93,7 +93,9 @@ def without_other_managers(snapshot: Snapshot, node_id: str, *, at: str = "") ->
         if node.id != node_id and node.is_manager:
             spec = msgspec.structs.replace(node.spec, role="worker")
             status = NodeStatus(state="down", message="the swarm was begun anew without it", addr=node.status.addr)
-            changes.append(Put(msgspec.structs.replace(node, spec=spec, status=status, manager_status=None)))
+            # Down from now on, whatever it was: a node of a backup has its time to come back.
+            gone = msgspec.structs.replace(node, spec=spec, status=status, manager_status=None, down_since=None)
+            changes.append(Put(gone))
     cluster = snapshot.cluster
     if cluster is not None and cluster.peer_authority is not None and node_id not in snapshot.nodes:
         changes.append(Put(msgspec.structs.replace(cluster, peer_authority=None)))

@@ -131,6 +131,7 @@ class Node(Object, frozen=True, kw_only=True):
     seal_key: bytes = b""  # The node's X25519 public key (32 bytes), recorded when its certificate was issued.
     certificate: NodeCertificate | None = None  # In no answer, like the seal key.
     encryption: NodeEncryption | None = None  # In no answer either.
+    down_since: datetime | None = None  # When it went down, while it is; set by the store, and in no answer either.
     drained_at: datetime | None = None  # When its availability became drain, while it is that; in no answer either.
     attachments: tuple[NodeAttachment, ...] = ()  # To the ingress network, by the allocator; in no answer either.
     spec_version: Version | None = None  # Commit index of the last change of `spec`; in no answer either.

@@ -44,7 +44,8 @@ class Orphans:
         gone = {node_id for node_id in nodes if node_id not in snap.nodes}
         again_s: list[float] = []
         for node_id in self._down:
-            since = snap.nodes[node_id].updated_at
+            node = snap.nodes[node_id]
+            since = node.down_since or node.updated_at
             if since + DOWN_LIMIT <= now:
                 gone.add(node_id)
             else:

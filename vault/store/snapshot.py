@@ -300,12 +300,17 @@ def members(ids: Ids) -> list[str]:
 
 
 def stamp(obj: AnyObject, old: AnyObject | None, index: int, now: datetime) -> AnyObject:
-    """Return `obj` as commit `index` stores it: version, times, and the spec version of a service or node."""
+    """Return `obj` as commit `index` stores it: version, times, and the spec version of a service or node.
+
+    A node that is down keeps the moment when it went down, whatever else changes; it has none while it is not.
+    """
     created = now if old is None else old.created_at
     new = msgspec.structs.replace(obj, version=Version(index=index), created_at=created, updated_at=now)
     if isinstance(new, Service | Node):
         in_force = old.spec_version if isinstance(old, Service | Node) and old.spec == new.spec else None
-        return msgspec.structs.replace(new, spec_version=in_force or Version(index=index))
+        new = msgspec.structs.replace(new, spec_version=in_force or Version(index=index))
+    if isinstance(new, Node) and (new.down_since is not None or new.status.state == "down"):
+        return msgspec.structs.replace(new, down_since=(new.down_since or now) if new.status.state == "down" else None)
     return new
 
 

@@ -14,6 +14,7 @@ from tests.sim.judge.credentials import Given, check_kept
 from tests.sim.judge.decisions import check_decision
 from tests.sim.judge.departures import check_removed
 from tests.sim.judge.jobs import Completed
+from tests.sim.judge.lost import Lost
 from tests.sim.judge.nodes import Carried, check_nodes
 from tests.sim.judge.reasons import Waiting
 from tests.sim.judge.rebalances import Rebalances
@@ -45,6 +46,7 @@ class Judge:
         self.waiting = Waiting(world)
         self.carried = Carried(world)
         self.completed = Completed(world)
+        self.lost = Lost(world)
         self.replicas = Replicas(world)
         self.restarts = Restarts(world)
         self.updates = Updates(world)
@@ -55,6 +57,7 @@ class Judge:
 
     def committed(self, who: str, before: Snapshot, after: Snapshot, changes: Written) -> None:
         """Somebody's write was committed."""
+        self.lost.committed(changes)
         check_tasks(self.world, who, before, after, changes)
         check_nodes(self.world, after, changes)
         check_members(self.world, after, changes)
@@ -79,6 +82,7 @@ class Judge:
             self.waiting.at_rest(after)
             self.carried.at_rest(after)
             self.completed.at_rest(after)
+            self.lost.at_rest(after)
             self.replicas.at_rest(after)
             self.updates.at_rest(after)
 

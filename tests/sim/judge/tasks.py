@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tests.sim.judge import oracle
@@ -69,10 +68,8 @@ def check_moved(world: World, who: str, after: Snapshot, old: Task, new: Task) -
 def check_given_up(world: World, after: Snapshot, old: Task, new: Task) -> None:
     """The leader calls a task lost or unfit only where it is."""
     node, service = after.nodes.get(new.node_id), after.services.get(new.service_id)
-    if new.state is State.ORPHANED and node is not None:
-        down = node.status.state == "down"
-        if not down or node.updated_at + timedelta(seconds=world.day_s) > new.updated_at:
-            raise world.story.fail(f"{slot_of(new)} is called an orphan too early", new.id, new.node_id)
+    if new.state is State.ORPHANED and node is not None and not world.judge.lost.is_given_up(node.id, new.updated_at):
+        raise world.story.fail(f"{slot_of(new)} is called an orphan too early", new.id, new.node_id)
     if new.state is State.REJECTED and node is not None and service is not None:
         basis = world.judge.restarts.basis  # Somebody may have changed the service or the node since the decision.
         if not is_unfit(after, new) and not is_unfit(basis, new):
