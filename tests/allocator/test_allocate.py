@@ -255,7 +255,10 @@ def test_the_address_of_a_task_is_given_to_nobody_in_the_proposal_that_gives_the
     proposal = [given_up, Put(task("t4", web))]
     proposed = world.snap.apart().apply(proposal, index=world.snap.index + 1, now_s=1.0)
     touched = {(Kind.TASK, "t0"), (Kind.TASK, "t4")}
-    [waits] = world.allocator(proposed, touched, now_s=1.0, new_id=str).changes
+    assert world.allocator(proposed, touched, now_s=1.0, new_id=str).changes == (), "nor is it told that there is none"
+
+    refused = world.snap.apply(proposal[1:], index=world.snap.index + 1, now_s=1.0)
+    [waits] = world.allocator(refused, touched, now_s=1.0, new_id=str).changes
     assert isinstance(waits, Put)
     assert isinstance(waits.obj, Task)
     assert waits.obj.status.err.startswith("no free address")

@@ -159,10 +159,32 @@ def test_what_a_task_that_never_started_gives_up_is_given_away_only_when_the_sto
     changes = world.decide(refused=True).changes
     assert Delete(Kind.TASK, old.id, old.version.index) in changes
     (new,) = (put.obj for put in changes if isinstance(put, Put) and isinstance(put.obj, Task))
-    assert addresses(new) == []
+    assert (addresses(new), new.status.err) == ([], "")
     world.settle()
     (new,) = world.wanted()
     assert (new.service_id, addresses(new)) == ("db", ["10.9.0.2/29"])
+
+
+@pytest.mark.parametrize("forgetful", [False, True])
+def test_whoever_replaces_a_task_that_never_started_in_a_full_network_is_not_told_that_it_is_full(
+    forgetful: bool,
+) -> None:
+    world = World(nodes=0, forgetful=forgetful)
+    ranges = (IPAMConfig(subnet="10.9.0.0/29", ip_range="10.9.0.2/31"),)  # For two tasks.
+    world.write(Put(Network(id="net", spec=NetworkSpec(name="net", ipam_options=IPAMOptions(configs=ranges)))))
+    wanted = on_net(2, "web")
+    world.create(wanted)
+    old = {task.id for task in world.wanted()}
+    world.write(Put(replace(world.snap.services["web"], spec=newer(wanted))))
+    while world.decide().changes:
+        (new,) = (task for task in world.wanted() if task.id not in old)
+        assert not new.status.err.startswith("no free address")
+    assert addresses(new)
+
+
+def newer(wanted: ServiceSpec) -> ServiceSpec:
+    """Return a spec that asks for tasks to be exchanged."""
+    return replace(wanted, task_template=replace(wanted.task_template, force_update=1))
 
 
 def on_net(replicas: int, name: str) -> ServiceSpec:

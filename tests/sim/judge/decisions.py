@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.sim.judge import departures, oracle, placement
+from tests.sim.judge.addresses import held
 from tests.sim.judge.depends import waits
 from tests.sim.judge.jobs import check_job
 from tests.sim.judge.restarts import STARTED
@@ -20,6 +21,8 @@ from vault.store.snapshot import Snapshot
 if TYPE_CHECKING:
     from tests.sim.world import World
 
+FULL = "no free address in network"
+
 
 @dataclass(slots=True)
 class Draft:
@@ -33,6 +36,10 @@ class Draft:
     def service(self, service_id: str) -> Service | None:
         """Return a service as it would be."""
         return self.services.get(service_id) or self.snap.services.get(service_id)
+
+    def changes(self, task: Task) -> bool:
+        """Whether a task would become another, or go."""
+        return task.id in self.puts or task.id in self.deletes
 
     def is_new(self, task: Task) -> bool:
         """Whether a task is made by this decision."""
@@ -56,6 +63,7 @@ def check_decision(world: World, snap: Snapshot, decision: Decision) -> None:
     placed = [task for task in draft.puts.values() if is_placed(snap.tasks.get(task.id), task)]
     if placed:
         placement.check_placed(world, draft, placed)
+    check_told_full(world, draft)
     made = [task for task in draft.puts.values() if draft.is_new(task)]
     for task in made:
         check_new(world, draft, task)
@@ -74,6 +82,24 @@ def check_decision(world: World, snap: Snapshot, decision: Decision) -> None:
     if draft.services:
         world.judge.updates.decided(draft)
     departures.check(world, draft)
+
+
+def check_told_full(world: World, draft: Draft) -> None:
+    """Nobody is told that a network is full by a decision that gives up an address of it."""
+    told = [task for task in draft.puts.values() if task.status.err.startswith(FULL) and is_told(draft.snap, task)]
+    for task in told:
+        changed = [(old, draft.puts.get(old.id)) for old in draft.snap.tasks.values() if draft.changes(old)]
+        left = {network_id for old, new in changed for network_id, _ in set(held(old)) - set(held(new))}
+        for network_id in sorted(left):
+            if task.status.err.startswith(f"{FULL} {draft.snap.networks[network_id].spec.name} "):
+                words = f"{slot_of(task)} is told that {network_id} is full by who frees an address of it"
+                raise world.story.fail(words, task.id, task.service_id)
+
+
+def is_told(snap: Snapshot, task: Task) -> bool:
+    """Whether a task is told something else than before."""
+    old = snap.tasks.get(task.id)
+    return old is None or old.status.err != task.status.err
 
 
 def has_started(snap: Snapshot, service: Service) -> bool:

@@ -16,7 +16,7 @@ from vault.model.node import Node, NodeAttachment
 from vault.model.secret import Driver
 from vault.model.service import Endpoint, EndpointSpec, PortConfig, Service, VirtualIP
 from vault.model.task import State, Task, TaskStatus
-from vault.network.allocation.pools import Exhausted, Pools
+from vault.network.allocation.pools import Exhausted, NotYet, Pools
 from vault.network.allocation.subnet import default_gateway, local_range, versions_of, wants_addresses
 from vault.store.changes import Put
 from vault.store.decision import Decision
@@ -25,10 +25,6 @@ from vault.store.snapshot import Key, Snapshot
 Allocated = Network | Node | Service | Task
 BUDGET = 1_000  # Tasks allocated in one decision; the rest follow in the next.
 KINDS = (Kind.NETWORK, Kind.NODE, Kind.SERVICE, Kind.TASK)
-
-
-class NotYet(Exhausted):
-    """What it needs was chosen in this very decision: it gets its own in the next."""
 
 
 class Allocator:

@@ -31,6 +31,10 @@ class Exhausted(Exception):
     """There is nothing left to hand out; the text goes into a task's `status.err`."""
 
 
+class NotYet(Exhausted):
+    """What it needs was chosen, or is given up, in this very decision: it gets its own in the next."""
+
+
 class Pools:
     """Everything the allocator hands out, and which object holds what."""
 
@@ -44,6 +48,7 @@ class Pools:
         self._ports: dict[Key, tuple[PortKey, ...]] = {}
         self._loose_addresses: list[tuple[str, str]] = []  # Taken, and nobody's yet.
         self._loose_ports: list[PortKey] = []
+        self._leaving: set[str] = set()  # Networks of which this decision gives up an address: free once it is stored.
 
     def sync(self, snap: Snapshot, keys: Collection[Key]) -> bool:
         """Bring the books up to a snapshot for the objects named; return whether something was freed.
@@ -52,6 +57,7 @@ class Pools:
         proposed.  It is named again once that is known.
         """
         freed = False
+        self._leaving.clear()
         for kind, object_id in keys:  # First: others point at them.
             if kind is Kind.NETWORK:
                 freed |= self._sync_network(object_id, snap.networks.get(object_id))
@@ -69,12 +75,18 @@ class Pools:
         """Record what an object holds, as it is stored and as it would become; return whether it held more."""
         if old is new:
             return self.hold(key, tuple(addresses_of(new)), tuple(ports_of(new)))
-        return self.hold(key, either(addresses_of(old), addresses_of(new)), either(ports_of(old), ports_of(new)))
+        addresses = either(addresses_of(old), addresses_of(new))
+        self._note_leaving(addresses, new)
+        return self.hold(key, addresses, either(ports_of(old), ports_of(new)))
 
     def hold_more(self, key: Key, new: AnyObject) -> None:
         """Record what an object got; what it had before is nobody else's yet: the store may refuse the change."""
         addresses = either(self._addresses.get(key, ()), addresses_of(new))
+        self._note_leaving(addresses, new)
         self.hold(key, addresses, either(self._ports.get(key, ()), ports_of(new)))
+
+    def _note_leaving(self, addresses: Collection[tuple[str, str]], new: AnyObject | None) -> None:
+        self._leaving.update(network_id for network_id, _ in set(addresses) - set(addresses_of(new)))
 
     def hold(self, key: Key, addresses: tuple[tuple[str, str], ...], ports: tuple[PortKey, ...]) -> bool:
         """Record what an object holds now; return whether it held something else before."""
@@ -98,7 +110,7 @@ class Pools:
     def take(self, network_id: str, *, held: Iterable[str] = ()) -> tuple[str, ...]:
         """Return a free address of each version of IP that a network has, with prefix length.
 
-        held: what its taker has already; no more of that version.  Raises `Exhausted`.
+        held: what its taker has already; no more of that version.  Raises `Exhausted`; `NotYet` while one is given up.
         """
         subnets, have = self.subnets[network_id], versions_of(held)
         wanted = [version for version in (4, 6) if version not in have]
@@ -113,6 +125,8 @@ class Pools:
             if (addr := subnet.take()) is not None:
                 self._loose_addresses.append((network_id, addr))
                 return addr
+        if network_id in self._leaving:
+            raise NotYet
         place = f"network {self._names[network_id]} ({', '.join(subnet.shown for subnet in among)})"
         raise Exhausted(f"no free address in {place}: remove tasks from it, or use a larger subnet")
 
