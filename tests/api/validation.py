@@ -98,7 +98,18 @@ SERVICES = [
     ),
     created(service() | {"UpdateConfig": {"FailureAction": "x"}}, "unrecognized update failure action x"),
     created(service() | {"RollbackConfig": {"Order": "x"}}, "unrecognized update order x"),
+    created(
+        service() | {"RollbackConfig": {"Delay": -1}}, INVALID + "TaskSpec: rollback-delay cannot be negative"
+    ),  # Ours, as the next: Docker takes any rollback.
+    created(
+        service() | {"RollbackConfig": {"MaxFailureRatio": -0.5}},
+        INVALID + "TaskSpec: rollback-maxfailureratio cannot be less than 0 or bigger than 1",
+    ),
     created(service(Image=""), INVALID + "ContainerSpec: image reference must be provided"),
+    *(
+        created(service(Image=image), f'{INVALID}ContainerSpec: "{image}" is not a valid repository/tag')
+        for image in ("BusyBox", "busybox:", "busybox@sha256:12", "/busybox", "a//b", "a:b:c", "-a", "a" * 513)
+    ),
     created(service(Image="a b"), INVALID + 'ContainerSpec: "a b" is not a valid repository/tag'),
     created(
         service(Mounts=[{"Type": "tmpfs", "Target": "/a"}, {"Type": "tmpfs", "Target": "/a"}]),
@@ -152,7 +163,7 @@ SERVICES = [
     ),
     created(
         task(Networks=[{"Target": "ingress"}]),
-        INVALID + "Service cannot be explicitly attached to the ingress network ingress",
+        INVALID + 'Service cannot be explicitly attached to the ingress network "ingress"',
     ),
     created(task(Networks=[{"Target": "nosuch"}]), "network nosuch not found", 404),
     created(task(Resources={"SwapBytes": 1}), "memory swap provided, but no memory-limit was set"),
@@ -322,6 +333,8 @@ NODES = [
     ),
     Refusal("DELETE /nodes/{worker}", None, 400, PRECONDITION + "node {worker} is not down and can't be removed"),
     Refusal("POST /nodes/{worker}/update?version={worker@}", {"Role": "king"}, 400, 'invalid Role: "king"'),
+    Refusal("POST /nodes/{away}/update?version={away@}", {"Availability": "drain"}, 400, 'invalid Role: ""'),
+    Refusal("POST /nodes/{away}/update?version={away@}", {"Role": "manager"}, 400, 'invalid Availability: ""'),
     Refusal(
         "POST /nodes/{worker}/update?version={worker@}",
         {"Role": "worker", "Availability": "off"},
@@ -334,6 +347,15 @@ NODES = [
         {"Name": "default", "CAConfig": {"NodeCertExpiry": 5}},
         400,
         INVALID + "minimum certificate expiry time is: 1h0m0s",
+    ),
+    *(
+        Refusal(
+            f"POST /swarm/update?version={{cluster@}}&{switch}=maybe",
+            {"Name": "default"},
+            400,
+            f"invalid value for {switch}: maybe",
+        )
+        for switch in ("rotateWorkerToken", "rotateManagerToken", "rotateManagerUnlockKey")
     ),
     Refusal(
         "POST /swarm/update?version={cluster@}",
@@ -349,7 +371,17 @@ NODES = [
     ),
 ]
 
-TABLE = [*SERVICES, *REFERENCES, *VALUES, *UPDATES, *NETWORKS, *NODES]
+LOGS = [
+    *(
+        Refusal(
+            f"GET /services/web/logs?stdout=1&tail={tail}", None, 400, 'tail value must be a positive integer or "all"'
+        )
+        for tail in ("x", "-1", "1.5")
+    ),
+    Refusal("GET /services/web/logs?tail=1", None, 400, "must specify at least one of 'stdout' or 'stderr'"),
+]
+
+TABLE = [*SERVICES, *REFERENCES, *VALUES, *UPDATES, *NETWORKS, *NODES, *LOGS]
 
 
 class World:
@@ -367,7 +399,7 @@ class World:
         store.write((Put(away), Put(worker)))
         cluster = store.committed.cluster
         assert cluster is not None
-        self.names |= {"first": NODE_ID, "worker": worker.id, "cluster": cluster.id}
+        self.names |= {"first": NODE_ID, "worker": worker.id, "away": away.id, "cluster": cluster.id}
         for name in ("ingress", "host", "bridge"):
             self.names[name] = self._id(f"/networks/{name}", "Id")
         for name in ("back", "left"):

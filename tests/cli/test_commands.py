@@ -177,8 +177,53 @@ def test_network_ls_and_create(daemon: FakeDaemon, vault: Vault) -> None:
     assert vault("network", "create", "--ipv6", "--ingress", "--internal", "--opt", "a=b", "m").out == "net\n"
     more = daemon.asked("POST", "/networks/create")[1].body
     assert [more[key] for key in ("EnableIPv6", "Ingress", "Internal", "Options")] == [True, True, True, {"a": "b"}]
-    wrong = vault("network", "create", "--subnet", "10.9.0.0/24", "--gateway", "1.1.1.1", "n")
-    assert (wrong.code, wrong.err) == (1, "no matching subnet for gateway 1.1.1.1\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--gateway", "1.1.1.1"), "no matching subnet for gateway 1.1.1.1"),
+        (("--gateway", "x"), "no matching subnet for gateway x"),
+        (("--ip-range", "10.8.0.0/24"), "no matching subnet for range 10.8.0.0/24"),
+        (("--aux-address", "a=10.8.0.1"), "no matching subnet for aux-address 10.8.0.1"),
+        (("--aux-address", "a"), "no matching subnet for aux-address "),
+        (("--subnet", "x"), "invalid subnet x: invalid CIDR block notation"),
+    ],
+)
+def test_network_create_names_the_address_that_is_none(
+    daemon: FakeDaemon, vault: Vault, words: tuple[str, ...], told: str
+) -> None:
+    wrong = vault("network", "create", "--subnet", "10.9.0.0/24", *words, "n")
+    assert (wrong.code, wrong.err) == (1, f"{told}\n")
+
+
+def test_network_rm_by_force_is_silent_of_what_was_not_there(daemon: FakeDaemon, vault: Vault) -> None:
+    daemon.refuse("DELETE", "/networks/gone", 404, "network gone not found")
+    daemon.on("DELETE", "/networks/here", None)
+    result = vault("network", "rm", "--force", "gone", "here")
+    assert (result.code, result.out, result.err) == (0, "here\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "path"),
+    [
+        (("service", "inspect"), "/services/web"),
+        (("node", "inspect"), "/nodes/web"),
+        (("secret", "inspect"), "/secrets/web"),
+        (("config", "inspect"), "/configs/web"),
+    ],
+)
+def test_a_field_that_no_object_of_its_kind_has_is_a_mistake(
+    daemon: FakeDaemon, vault: Vault, words: tuple[str, ...], path: str
+) -> None:
+    daemon.on("GET", path, {"ID": "x", "Spec": {"Name": "web", "Labels": {"a": "b"}}})
+    assert vault(*words, "--format", "{{.Spec.Name}} {{.Spec.Labels.a}}", "web").out == "web b\n"
+    assert vault(*words, "--format", "{{.Version}} {{.Spec.Labels.none}}", "web").out == "<no value> <no value>\n"
+    for field in (".Nope", ".Spec.Nope", ".spec"):
+        result = vault(*words, "--format", f"{{{{{field}}}}}", "web")
+        told = f'template parsing error: template: :1: executing "" at <{field}>: '
+        name = field.rpartition(".")[2]
+        assert (result.code, result.out, result.err) == (1, "", f'{told}map has no entry for key "{name}"\n')
 
 
 def test_network_create_with_settings_of_another_or_for_others(daemon: FakeDaemon, vault: Vault) -> None:
@@ -464,3 +509,19 @@ def test_shell_completion_knows_commands_and_options() -> None:
         command = [sys.executable, "-c", "import sys; sys.argv[0] = 'vault'; " + program]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         assert found in done.stdout, done
+
+
+@pytest.mark.parametrize(
+    ("words", "path"),
+    [
+        (("network", "inspect"), "/networks/n"),
+        (("volume", "inspect"), "/volumes/n"),
+        (("container", "inspect"), "/containers/n/json"),
+    ],
+)
+def test_so_is_one_that_an_object_shown_in_full_lacks(
+    daemon: FakeDaemon, vault: Vault, words: tuple[str, ...], path: str
+) -> None:
+    daemon.on("GET", path, {"Name": "n", "Labels": {}})
+    assert vault(*words, "--format", "{{.Name}} {{.Labels.x}}", "n").out == "n <no value>\n"
+    assert vault(*words, "--format", "{{.Nope}}", "n").code == 1

@@ -6,9 +6,9 @@ import pytest
 
 from tests.cli.conftest import FakeDaemon, Request, Vault
 from tests.cli.test_service import WEB, sent, service, swarm
+from vault.cli import overtaken
 from vault.cli.client import Client
 from vault.cli.errors import CommandError
-from vault.cli.services import editing
 from vault.cli.services.progress import wait_for_each
 
 __all__ = ["swarm"]
@@ -20,7 +20,7 @@ BAD_TASK = "ph8wnynwjfq80c5i0s7tm9jwl"
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits between tries and looks are for real daemons."""
-    monkeypatch.setattr(editing, "PAUSE_S", 0.0)
+    monkeypatch.setattr(overtaken, "PAUSE_S", 0.0)
     monkeypatch.setattr("vault.cli.services.progress.SHORTEST_S", 0.0)
 
 
@@ -63,7 +63,7 @@ def test_tries_have_an_end(swarm: FakeDaemon, vault: Vault) -> None:
     taken_at(swarm, 99)
     result = vault("service", "update", "-d", "--force", "web")
     assert (result.code, result.err) == (1, f"Error response from daemon: {CONFLICT}\n")
-    assert len(swarm.asked("POST", UPDATE)) == editing.TRIES
+    assert len(swarm.asked("POST", UPDATE)) == overtaken.TRIES
 
 
 @pytest.mark.parametrize("words", [("service", "rollback"), ("service", "update", "--rollback")])

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import FakeDaemon, Request, Vault
+from vault.cli import overtaken
 from vault.cli.commands import swarm_ca
 from vault.cli.commands.system import info_text
 
@@ -288,8 +289,56 @@ def test_node_update_takes_a_role(manager: FakeDaemon, vault: Vault) -> None:
     manager.on("POST", f"/nodes/{ME}/update", None)
     assert vault("node", "update", "--role", "worker", ME).out == f"{ME}\n"
     assert manager.asked("POST", f"/nodes/{ME}/update")[0].body["Role"] == "worker"
-    result = vault("node", "update", "--role", "boss", ME)
-    assert result.code == 125
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("node", "update", "--role", "boss", ME), 'invalid role "boss", only worker and manager are supported'),
+        (
+            ("node", "update", "--availability", "off", ME),
+            'invalid availability "off", only active, pause and drain are supported',
+        ),
+        (
+            ("swarm", "init", "--availability", "off"),
+            'invalid availability "off", only active, pause and drain are supported',
+        ),
+        (
+            ("swarm", "join", "--availability", "off", "--token", "x", "a:1"),
+            'invalid availability "off", only active, pause and drain are supported',
+        ),
+        (("node", "update", "nosuch"), "Error response from daemon: node nosuch not found"),
+    ],
+)
+def test_what_no_node_can_be_ends_with_1_and_changes_nothing(
+    manager: FakeDaemon, vault: Vault, words: tuple[str, ...], told: str
+) -> None:
+    manager.refuse("GET", "/nodes/nosuch", 404, "node nosuch not found")
+    result = vault(*words)
+    assert (result.code, result.err) == (1, f"{told}\n")
+    assert [request for request in manager.requests if request.method == "POST"] == []
+
+
+CONFLICT = "rpc error: code = Unknown desc = update out of sequence"
+
+
+@pytest.mark.parametrize(
+    ("words", "path"),
+    [
+        (("node", "update", "--label-add", "a=b", ME), f"/nodes/{ME}/update"),
+        (("node", "promote", "w"), "/nodes/w1/update"),
+        (("swarm", "update", "--task-history-limit", "3"), "/swarm/update"),
+    ],
+)
+def test_what_another_overtook_is_asked_again(
+    manager: FakeDaemon, vault: Vault, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], path: str
+) -> None:
+    monkeypatch.setattr(overtaken, "PAUSE_S", 0.0)
+    manager.on("GET", "/nodes/w", member("worker", identifier="w1"))
+    replies = iter([(500, {"message": CONFLICT}), (200, None)])
+    manager.on("POST", path, lambda request: next(replies))
+    assert vault(*words).code == 0
+    assert len(manager.asked("POST", path)) == 2
 
 
 def test_node_ls_shows_who_leads_who_is_to_be_reached_and_whose_certificate_is_old(

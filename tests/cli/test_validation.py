@@ -91,7 +91,7 @@ COMMANDS = [
     (CREATE + "--config nosuch busybox", "config not found: nosuch"),
     (
         CREATE + "--network ingress busybox",
-        f"{DAEMON}{INVALID}Service cannot be explicitly attached to the ingress network ingress",
+        f'{DAEMON}{INVALID}Service cannot be explicitly attached to the ingress network "ingress"',
     ),
     (CREATE + "--mode global --replicas 2 busybox", "replicas can only be used with replicated or replicated-job mode"),
     (CREATE + "--mode sometimes busybox", "unknown mode: sometimes, only replicated and global supported"),
@@ -248,7 +248,7 @@ def test_a_stack_that_is_refused_says_so_exits_with_1_and_leaves_nothing(
 @pytest.mark.parametrize("name", ["", " ", "'"])
 def test_a_stack_has_a_name(vault: Vault, place: Place, name: str) -> None:
     (place.path / "s.yml").write_text("services: {}")
-    said = vault("stack", "deploy", "-d", "-c", "s.yml", name)
+    said = vault("stack", "deploy", "-c", "s.yml", name)
     assert (said.code, said.err) == (1, f'invalid stack name: "{name}"\n')
 
 

@@ -89,6 +89,10 @@ def test_a_value_is_read(read: Callable[[str], Any], text: str, value: Any) -> N
         (secret_reference, "target=a", "source is required"),
         (secret_reference, "a,b=c", "invalid field 'a' must be a key=value pair"),
         (config_reference, "source=a,foo=1", "invalid field in config request: foo"),
+        (scalars.byte_size, "10x", "invalid suffix: 'x'"),
+        (scalars.byte_size, "10 Xb", "invalid suffix: 'xb'"),
+        (scalars.byte_size, "-5", "invalid size: '-5'"),
+        (scalars.byte_size, "m", "invalid size: 'm'"),
         (container.extra_host, "h", 'bad format for add-host: "h"'),
         (container.extra_host, "h:x", 'invalid IP address in add-host: "x"'),
         (container.dns_server, "x", "IP address is not correctly formatted: x"),
@@ -267,10 +271,22 @@ def test_of_variables_the_last_counts_and_bare_names_come_from_the_environment()
     environ = {"HOME": "/root"}
     assert container.last_of_each(["A=1", "B=2", "A=3"]) == ["B=2", "A=3"]
     assert container.with_environment(["HOME", "NOSUCH", "A="], environ) == ["HOME=/root", "NOSUCH", "A="]
-    text = "\ufeff# comment\n\nA=1 # kept\n  HOME\nNOSUCH\n"
-    assert container.environment_lines("f", text, environ) == ["A=1 # kept", "HOME=/root"]
-    with pytest.raises(CommandError, match="contains whitespaces on line 1"):
-        container.environment_lines("f", "A B=1", environ)
+    text = "\ufeff# comment\n\nA=1 # kept\r\n  HOME\nNOSUCH\nB=x\u2028y\n".encode()
+    assert container.environment_lines("f", text, environ) == ["A=1 # kept", "HOME=/root", "B=x\u2028y"]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"A B=1", "variable 'A B' contains whitespaces on line 1"),
+        (b"A=1\n=x", "no variable name on line '=x'"),
+        (b"A=1\n\nB=\xff\xfe", "invalid utf8 bytes at line 3"),
+    ],
+)
+def test_a_wrong_line_of_an_env_file_is_named(content: bytes, problem: str) -> None:
+    with pytest.raises(CommandError) as caught:
+        container.environment_lines("f", content, {})
+    assert str(caught.value) == f"invalid env file (f): {problem}"
 
 
 def test_capabilities_follow_dockers_rules_of_adding_and_dropping() -> None:

@@ -121,7 +121,11 @@ def test_variables_can_be_left_alone() -> None:
 
 @pytest.mark.parametrize(
     ("image", "error"),
-    [("", "no image specified"), ("a b", "invalid reference format"), ("A", "repository name must be lowercase")],
+    [
+        ("", "no image specified"),
+        ("a b", "invalid reference format"),
+        ("Team/A:1", r"repository name \(Team/A\) must be lowercase"),
+    ],
 )
 def test_a_service_needs_an_image_to_be_deployed(image: str, error: str) -> None:
     loaded = stack(f"services: {{web: {{image: '{image}'}}}}")

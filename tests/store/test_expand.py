@@ -53,7 +53,7 @@ def test_only_the_value_of_a_variable_is_filled_in() -> None:
     assert spec.env == ("{{A}}=3=n1", "{{B}}")
 
 
-NOPE = 'template: expansion:1:2: executing "expansion" at <.Nope>: can\'t evaluate field Nope in type template.Context'
+NOPE = 'template: expansion:1:2: executing "expansion" at <.Nope>: can\'t evaluate field Nope in type *template.Context'
 SECRET = 'template: expansion:1: function "secret" not defined'
 
 

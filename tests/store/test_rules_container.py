@@ -73,6 +73,10 @@ SETTINGS = (
             "resolver is not an ip address: name DNS servers by their addresses",
         ),
         (
+            ContainerSpec(dns_config=DNSConfig(search=("a\0b",))),
+            '"a\0b" is no domain or option of DNS: write each by itself',
+        ),
+        (
             ContainerSpec(dns_config=DNSConfig(search=("a b",))),
             '"a b" is no domain or option of DNS: write each by itself',
         ),

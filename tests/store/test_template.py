@@ -74,7 +74,7 @@ def test_a_template_is_filled_in(template: bytes, text: bytes) -> None:
 @pytest.mark.parametrize(
     ("template", "reason"),
     [
-        ("{{.Nope}}", '1:2: executing "expansion" at <.Nope>: can\'t evaluate field Nope in type template.Context'),
+        ("{{.Nope}}", '1:2: executing "expansion" at <.Nope>: can\'t evaluate field Nope in type *template.Context'),
         (
             "a\nb {{.Service.Nope}}",
             '2:12: executing "expansion" at <.Service.Nope>: can\'t evaluate field Nope in type '

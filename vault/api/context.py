@@ -95,11 +95,26 @@ def flag(request: Request, name: str) -> bool:
     return value not in ("", "0", "no", "false", "none")
 
 
+def switched(request: Request, name: str) -> bool:
+    """Return a switch of the query whose value must be one of Go's booleans; raise `BadRequest` for any other."""
+    value = request.query_params.get(name, "")
+    if value in ("", "0", "f", "F", "false", "False", "FALSE"):
+        return False
+    if value in ("1", "t", "T", "true", "True", "TRUE"):
+        return True
+    raise BadRequest(f"invalid value for {name}: {printable(value)}")
+
+
 def posted_version(request: Request, kind: str) -> int:
     """Return the index that `?version=` names; raise `BadRequest` with Docker's text when it names none."""
     text = request.query_params.get("version", "")
     if text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= MAX_INDEX:
         return int(text)
-    quoted = "".join(character if character.isprintable() else "?" for character in text[:64])
+    quoted = printable(text)
     reason = "value out of range" if text.isascii() and text.isdigit() else "invalid syntax"
     raise BadRequest(f"invalid {kind} version '{quoted}': strconv.ParseUint: parsing \"{quoted}\": {reason}")
+
+
+def printable(text: str) -> str:
+    """Return what an error may quote of a client's text."""
+    return "".join(character if character.isprintable() else "?" for character in text[:64])

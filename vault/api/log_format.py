@@ -36,20 +36,24 @@ def style_of(request: Request) -> Style:
     return Style(timestamps=flag(request, "timestamps"), details=flag(request, "details"))
 
 
-def log_query(request: Request) -> LogQuery:
-    """Return which lines the query asks for; raise `BadRequest` when it asks for neither stream."""
+def log_query(request: Request, *, strict: bool) -> LogQuery:
+    """Return which lines the query asks for; raise `BadRequest` when it asks for neither stream.
+
+    strict: a `tail` that is no number is refused, as Docker does for services; for a container it means all.
+    """
     stdout, stderr = flag(request, "stdout"), flag(request, "stderr")
     if not stdout and not stderr:
         raise BadRequest(NO_STREAM)
-    tail = request.query_params.get("tail", "all")
-    # As in Docker, what is no number means all.
-    lines = min(int(tail), MAX_TAIL) if tail.isascii() and tail.isdigit() and len(tail) < 20 else None
+    tail = request.query_params.get("tail", "") or "all"
+    number = tail.isascii() and tail.isdigit() and len(tail) < 20
+    if strict and not number and tail != "all":
+        raise BadRequest('tail value must be a positive integer or "all"')
     return LogQuery(
         stdout=stdout,
         stderr=stderr,
         since_s=seconds(request.query_params.get("since", "")) or 0.0,
         until_s=seconds(request.query_params.get("until", "")),
-        tail=lines,
+        tail=min(int(tail), MAX_TAIL) if number else None,
         follow=flag(request, "follow"),
     )
 

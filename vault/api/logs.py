@@ -64,7 +64,7 @@ class Logs:
 
     async def container(self, request: Request) -> Response:
         """Send the log of a container of this node."""
-        query = self._query(request)
+        query = self._query(request, strict=False)
         container = find_container(await self.context.node.containers(), request.path_params["id"])
         lines = self.context.node.container_logs(container.id, query)
 
@@ -74,9 +74,9 @@ class Logs:
 
         return self._answer(request, copy, query, tty=container.tty)
 
-    def _query(self, request: Request) -> LogQuery:
+    def _query(self, request: Request, *, strict: bool = True) -> LogQuery:
         """Return which lines are wanted; there is nothing to follow up to a time that has passed."""
-        query = log_query(request)
+        query = log_query(request, strict=strict)
         ended = query.until_s is not None and query.until_s <= self.context.now_s()
         return replace(query, follow=False) if ended else query
 

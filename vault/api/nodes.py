@@ -22,6 +22,21 @@ FILTERS = ("id", "name", "label", "node.label", "role", "membership")
 MEMBERSHIPS = ("accepted", "pending")
 
 
+class PostedNodeSpec(NodeSpec, frozen=True, kw_only=True):
+    """A node's spec as clients send it: with role and availability, as Docker asks.
+
+    Left out they would mean a worker that takes tasks: a manager demoted, or a drained node in use again, by whoever
+    only set a label.
+    """
+
+    role: str = ""
+    availability: str = ""
+
+    def spec(self) -> NodeSpec:
+        """Return it as it is kept."""
+        return NodeSpec(name=self.name, labels=self.labels, role=self.role, availability=self.availability)
+
+
 class TaskInDrain(Shape, frozen=True, kw_only=True):
     """A task that is still on a node, or is to run in the place of one that was."""
 
@@ -54,7 +69,7 @@ class Nodes:
             Endpoint("GET", "/nodes", self.listing, replies=list[Node], query=("filters",)),
             Endpoint("GET", "/nodes/{id}", self.inspect, replies=Node),
             Endpoint("DELETE", "/nodes/{id}", self.remove, query=("force",)),
-            Endpoint("POST", "/nodes/{id}/update", self.update, posts=NodeSpec, query=("version",)),
+            Endpoint("POST", "/nodes/{id}/update", self.update, posts=PostedNodeSpec, query=("version",)),
             Endpoint("GET", "/vault/v1/nodes/{id}/drain", self.drain, replies=ShownDrain),
         ]
 
@@ -86,7 +101,7 @@ class Nodes:
         """Change a node's labels, role or availability."""
         store = self.context.manager.store()
         version = posted_version(request, "node")
-        spec = decode(await read(request), NodeSpec)
+        spec = decode(await read(request), PostedNodeSpec).spec()
         reference = request.path_params["id"]
         await store.submit(
             lambda snapshot: rules_cluster.updated_node(

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from vault.api import answers
 from vault.api.bodies import decode, read
-from vault.api.context import Context, Endpoint, Reach, flag, posted_version
+from vault.api.context import Context, Endpoint, Reach, flag, posted_version, switched
 from vault.api.ports import InitRequest, JoinRequest, Rotations
 from vault.api.shapes import PostedInit, PostedJoin, UnlockKey
 from vault.api.shown import shown_cluster
@@ -98,9 +98,9 @@ class Swarm:
         version = posted_version(request, "swarm")
         spec = decode(await read(request), ClusterSpec)
         rotations = Rotations(
-            worker_token=flag(request, "rotateWorkerToken"),
-            manager_token=flag(request, "rotateManagerToken"),
-            unlock_key=flag(request, "rotateManagerUnlockKey"),
+            worker_token=switched(request, "rotateWorkerToken"),
+            manager_token=switched(request, "rotateManagerToken"),
+            unlock_key=switched(request, "rotateManagerUnlockKey"),
         )
         await self.manager.update(spec, version=version, rotations=rotations)
         return answers.done()

@@ -11,8 +11,13 @@ from vault.cli.errors import ApiError, CommandError, joined
 Found = dict[str, Any]
 
 
-def inspect(references: Iterable[str], form: str | None, fetch: Callable[[str], Found]) -> None:
-    """Print the objects that were found as a JSON array or by template, then fail for those that were not."""
+def inspect(references: Iterable[str], form: str | None, fetch: Callable[[str], Found], kind: str = "") -> None:
+    """Print the objects that were found as a JSON array or by template, then fail for those that were not.
+
+    kind: service, node, secret or config, of which the API leaves out what is empty; of others it leaves out nothing.
+    A template that names what an object never has is refused.
+    """
+    from vault.cli.shaped import complete, kind_of, shaped
     from vault.cli.template import compact_json, compile_template
 
     found: list[Found] = []
@@ -27,7 +32,7 @@ def inspect(references: Iterable[str], form: str | None, fetch: Callable[[str], 
             errors.append(error)
     if render:
         for item in found:
-            click.echo(render(item))
+            click.echo(render(shaped(item, kind_of(kind)) if kind else complete(item)))
     elif form == "json":
         click.echo(compact_json(found))
     else:
@@ -40,10 +45,11 @@ def show(
     form: str | None,
     fetch: Callable[[str], Found],
     human: Callable[[Found], str] | None,
+    kind: str,
 ) -> None:
     """Print objects as `inspect` does, or each in a human form.  human: makes it; None = it is not asked for."""
     if human is None:
-        inspect(references, form, fetch)
+        inspect(references, form, fetch, kind)
         return
     if form:
         raise CommandError("--format is incompatible with human friendly format")

@@ -106,6 +106,10 @@ def _operand(word: str, source: str) -> Callable[[Any], Any]:
 
 def _missing(item: Mapping[str, Any], name: str, word: str) -> Any:
     # Objects of the API leave empty fields out, so a field that starts with a capital may just be empty.
+    if isinstance(item, Named):
+        return None
+    if isinstance(item, Shaped) and name not in item.fields:
+        raise BadTemplate(f'template: :1: executing "" at <{word}>: map has no entry for key "{name}"')
     if isinstance(item, Row) or not name[:1].isupper():
         raise BadTemplate(f"template: :1: can't evaluate field {name} in {word}")
     return None
@@ -113,6 +117,16 @@ def _missing(item: Mapping[str, Any], name: str, word: str) -> Any:
 
 class Row(dict[str, Any]):
     """One row of a listing: its fields are all there are, so another name is a mistake."""
+
+
+class Shaped(dict[str, Any]):
+    """An object with the names of all fields that one of its type may have: another name is a mistake."""
+
+    fields: frozenset[str] = frozenset()
+
+
+class Named(dict[str, Any]):
+    """A map whose names somebody chose, such as labels: any may be missing."""
 
 
 def shown(value: Any) -> str:

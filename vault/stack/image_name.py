@@ -1,19 +1,9 @@
 """The name of an image as Docker's client posts it: short, and never without a tag or a digest.
 
-Pure; called by `vault.stack.convert_service`.  Source: the grammar of `distribution/reference`.
+Pure; called by `vault.stack.convert_service`.
 """
 
-import re
-
-_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
-_DOMAIN = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])"
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_REFERENCE = re.compile(
-    rf"(?P<name>(?:{_DOMAIN}(?::[0-9]+)?/)?{_COMPONENT}(?:/{_COMPONENT})*)"
-    r"(?::(?P<tag>[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}))?"
-    r"(?:@(?P<digest>[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}))?"
-)
-_MAX_CHARACTERS = 512
+from vault.model.image_name import match_image
 
 
 def tagged(image: str) -> str:
@@ -21,11 +11,12 @@ def tagged(image: str) -> str:
 
     Raises `ValueError` with Docker's words for what is no image name.
     """
-    match = _REFERENCE.fullmatch(image) if len(image) <= _MAX_CHARACTERS else None
+    match = match_image(image)
     if match is None:
-        lowered = image.lower()
-        if lowered != image and len(image) <= _MAX_CHARACTERS and _REFERENCE.fullmatch(lowered):
-            raise ValueError("invalid reference format: repository name must be lowercase")
+        lowered = match_image(image.lower())
+        if lowered is not None and image.lower() != image:
+            name = image[: len(lowered["name"])]
+            raise ValueError(f"invalid reference format: repository name ({name}) must be lowercase")
         raise ValueError("invalid reference format")
     name = match["name"]
     for prefix in ("docker.io/", "index.docker.io/"):

@@ -90,7 +90,7 @@ def _check_dns(dns: DNSConfig) -> None:
         if not _is_address(server):
             raise InvalidArgument(f"{server} is not an ip address: name DNS servers by their addresses")
     for word in (*dns.search, *dns.options):
-        if not word or word.split() != [word]:
+        if not word.isprintable() or word.split() != [word]:
             raise InvalidArgument(f'"{word}" is no domain or option of DNS: write each by itself')
 
 

@@ -196,7 +196,7 @@ def _with_id(snapshot: Snapshot, attachment: NetworkAttachmentConfig) -> Network
     if not isinstance(network, Network):
         raise NotFound(Kind.NETWORK, attachment.target)
     if network.spec.ingress:
-        raise InvalidArgument(f"Service cannot be explicitly attached to the ingress network {network.spec.name}")
+        raise InvalidArgument(f'Service cannot be explicitly attached to the ingress network "{network.spec.name}"')
     if network.spec.config_only:
         raise NotForServices(network.spec.name)
     if attachment.driver_opts and network.driver != "overlay":

@@ -3,14 +3,13 @@
 Called by `vault.store.rules_service`.  Texts are SwarmKit's where it has one.
 """
 
-import re
-
 from vault.model.constraint import parse
 from vault.model.container import ContainerSpec
 from vault.model.depends import DEPENDS_LABEL, dependencies_of
 from vault.model.endpoint_options import endpoint_options
 from vault.model.errors import BadRequest, InvalidArgument
 from vault.model.generic import GenericResource
+from vault.model.image_name import match_image
 from vault.model.log_options import UnknownDriver, log_settings
 from vault.model.names import check_service_name
 from vault.model.secret import Driver
@@ -45,7 +44,6 @@ ACTIONS = ("", "pause", "continue", "rollback")
 ORDERS = ("", "stop-first", "start-first")
 PROTOCOLS = ("tcp", "udp", "sctp")
 SPREAD_OVER = ("node.labels.", "engine.labels.")  # SwarmKit ignores a preference for anything else; we say so.
-_REFERENCE = re.compile(r"[a-zA-Z0-9][\w.\-:/\[\]]*(?:@[A-Za-z][A-Za-z0-9+.\-_]*:[0-9a-fA-F]{32,})?")
 
 
 def check_spec(spec: ServiceSpec) -> None:
@@ -65,8 +63,8 @@ def check_spec(spec: ServiceSpec) -> None:
     _check_logging(task.log_driver)
     _check_attachments(task.networks)
     _check_not_updated(spec)
-    _check_update(spec.update_config)
-    _check_update(spec.rollback_config)
+    _check_update("update", spec.update_config)
+    _check_update("rollback", spec.rollback_config)
     _check_endpoint(spec.endpoint_spec)
 
 
@@ -203,7 +201,7 @@ def _as_run(spec: ServiceSpec) -> ContainerSpec:
 def _check_container(container: ContainerSpec) -> None:
     if not container.image:
         raise InvalidArgument("ContainerSpec: image reference must be provided")
-    if len(container.image) > 512 or _REFERENCE.fullmatch(container.image) is None:
+    if match_image(container.image) is None:
         raise InvalidArgument(f'ContainerSpec: "{container.image}" is not a valid repository/tag')
     check_container(container)
     check_mounts(container.mounts)
@@ -236,17 +234,18 @@ def _check_logging(driver: Driver | None) -> None:
         raise InvalidArgument(str(error)) from None
 
 
-def _check_update(config: UpdateConfig | None) -> None:
+def _check_update(what: str, config: UpdateConfig | None) -> None:
+    """what: update or rollback."""
     if config is None:
         return
     if config.parallelism < 0:
-        raise InvalidArgument("TaskSpec: update-parallelism cannot be negative")
+        raise InvalidArgument(f"TaskSpec: {what}-parallelism cannot be negative")
     if config.delay < 0:
-        raise InvalidArgument("TaskSpec: update-delay cannot be negative")
+        raise InvalidArgument(f"TaskSpec: {what}-delay cannot be negative")
     if config.monitor < 0:
-        raise InvalidArgument("TaskSpec: update-monitor cannot be negative")
+        raise InvalidArgument(f"TaskSpec: {what}-monitor cannot be negative")
     if not 0 <= config.max_failure_ratio <= 1:
-        raise InvalidArgument("TaskSpec: update-maxfailureratio cannot be less than 0 or bigger than 1")
+        raise InvalidArgument(f"TaskSpec: {what}-maxfailureratio cannot be less than 0 or bigger than 1")
     if config.failure_action not in ACTIONS:
         raise BadRequest(f"unrecognized update failure action {config.failure_action}")
     if config.order not in ORDERS:

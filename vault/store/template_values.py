@@ -105,7 +105,7 @@ class Context:
         }
         own = {"ID": task.id.encode(), "Name": task.name.encode(), "Slot": str(task.slot_key).encode()}
         return Struct(
-            "template.PayloadContext" if self.payload else "template.Context",
+            "*template.PayloadContext" if self.payload else "*template.Context",
             {
                 "Service": Struct("struct { ID string; Name string; Labels map[string]string }", service),
                 "Node": Struct("struct { ID string; Hostname string; Platform template.Platform }", here),

@@ -91,7 +91,7 @@ def inspect(client: Client, references: tuple[str, ...], form: str | None, prett
         found: dict[str, Any] = client.get(f"/configs/{reference}")
         return found
 
-    inspection.show(references, form, fetch, _pretty if pretty else None)
+    inspection.show(references, form, fetch, _pretty if pretty else None, "config")
 
 
 def _pretty(item: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """`vault network`: create, inspect, ls, rm, rotate-keys."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
@@ -10,7 +11,7 @@ from vault.cli import human, inspection
 from vault.cli.client import Client
 from vault.cli.command import Group, argument, command, option, switch
 from vault.cli.errors import ApiError, CommandError
-from vault.cli.removal import remove_each
+from vault.cli.removal import NothingRemoved, remove_each
 from vault.cli.shared_options import asked, format_option, list_options, pass_client, show
 from vault.cli.table import labels_text, natural_key
 from vault.cli.values.kinds import LABEL, LIST, STRINGS
@@ -103,27 +104,26 @@ def address_pools(
     pools: dict[Any, dict[str, Any]] = {}
 
     def pool_of(what: str, text: str) -> dict[str, Any]:
-        address = ipaddress.ip_address(text.partition("/")[0])
-        pool = next((pool for net, pool in pools.items() if address in net), None)
-        if pool is None:
-            raise CommandError(f"no matching subnet for {what} {text}")
-        return pool
+        with suppress(ValueError):
+            address = ipaddress.ip_address(text.partition("/")[0])
+            for net, pool in pools.items():
+                if address in net:
+                    return pool
+        raise CommandError(f"no matching subnet for {what} {text}")
 
-    try:
-        for text in (part for group in subnets for part in group.split(",")):
+    for text in (part for group in subnets for part in group.split(",")):
+        try:
             pools[ipaddress.ip_network(text, strict=False)] = {"Subnet": text}
-        for what, field, groups in (("range", "IPRange", ranges), ("gateway", "Gateway", gateways)):
-            for text in (part for group in groups for part in group.split(",")):
-                pool = pool_of(what, text)
-                if field in pool:
-                    raise CommandError(
-                        f"cannot configure multiple {field.lower()}s on the same subnet ({pool['Subnet']})"
-                    )
-                pool[field] = text
-        for name, text in aside.items():
-            pool_of("aux-address", text).setdefault("AuxiliaryAddresses", {})[name] = text
-    except ValueError as error:
-        raise CommandError(f"invalid address: {error}") from None
+        except ValueError:
+            raise CommandError(f"invalid subnet {text}: invalid CIDR block notation") from None
+    for what, field, groups in (("range", "IPRange", ranges), ("gateway", "Gateway", gateways)):
+        for text in (part for group in groups for part in group.split(",")):
+            pool = pool_of(what, text)
+            if field in pool:
+                raise CommandError(f"cannot configure multiple {field.lower()}s on the same subnet ({pool['Subnet']})")
+            pool[field] = text
+    for name, text in aside.items():
+        pool_of("aux-address", text).setdefault("AuxiliaryAddresses", {})[name] = text
     return list(pools.values())
 
 
@@ -178,8 +178,9 @@ def rm(client: Client, references: tuple[str, ...], force: bool) -> None:
         try:
             client.delete(f"/networks/{reference}")
         except ApiError as error:
-            if not force or error.status != 404:
-                raise
+            if force and error.status == 404:
+                raise NothingRemoved from None
+            raise
 
     remove_each(references, remove)
 

@@ -97,9 +97,9 @@ def _tls_status(info: dict[str, Any] | None, trusted: dict[str, Any] | None) -> 
 
 
 def role(text: str) -> str:
-    """Return a role in lower case."""
+    """Return a role in lower case; what is none ends the command with 1, as with Docker."""
     if text.lower() not in ("worker", "manager"):
-        raise ValueError(f'invalid role "{text}", only worker and manager are supported')
+        raise CommandError(f'invalid role "{text}", only worker and manager are supported')
     return text.lower()
 
 
@@ -124,7 +124,7 @@ def inspect(client: Client, references: tuple[str, ...], form: str | None, prett
         found: dict[str, Any] = client.get(f"/nodes/{own_id(client, reference)}")
         return found
 
-    inspection.show(references, form, fetch, pretty_node if pretty else None)
+    inspection.show(references, form, fetch, pretty_node if pretty else None, "node")
 
 
 def pretty_node(item: dict[str, Any]) -> str:
@@ -225,32 +225,30 @@ def ps(client: Client, /, references: tuple[str, ...], wanted: tuple[tuple[str, 
 @option("--timeout", kind=DURATION, text="With --wait: give up after this time (ns|us|ms|s|m|h) (default 0 = never)")
 @switch("-w", "--wait", text="With --availability drain: wait until no task runs there and all of them run elsewhere")
 @pass_client
-@click.pass_context
-def update(ctx: click.Context, client: Client, /, reference: str, **given: Any) -> None:
+def update(client: Client, /, reference: str, **given: Any) -> None:
     """Change a node's labels or role, or whether it takes tasks."""
-    if not any(given.values()):
-        click.echo(ctx.get_help(), err=True)
-        return
-    from vault.cli.commands.node_drain import check_timeout
+    from vault.cli.commands.node_drain import check_timeout, edit_node
 
     check_timeout(given["timeout"], wait=given["wait"])
     if given["wait"] and given["availability"] != "drain":
         raise CommandError("--wait goes with --availability drain")
-    found = client.get(f"/nodes/{reference}")
-    spec = found["Spec"]
-    labels = {**(spec.get("Labels") or {}), **pairs(given["label_add"])}
-    for key in given["label_rm"]:
-        if key not in labels:
-            raise CommandError(f"key {key} doesn't exist in node's labels")
-        del labels[key]
-    changed = {**spec, "Labels": labels}
-    if given["availability"]:
-        changed["Availability"] = given["availability"]
-    if given["role"]:
-        changed["Role"] = given["role"]
-    client.post(f"/nodes/{found['ID']}/update", changed, version=found["Version"]["Index"])
+
+    def change(spec: dict[str, Any]) -> dict[str, Any]:
+        labels = {**(spec.get("Labels") or {}), **pairs(given["label_add"])}
+        for key in given["label_rm"]:
+            if key not in labels:
+                raise CommandError(f"key {key} doesn't exist in node's labels")
+            del labels[key]
+        changed = {**spec, "Labels": labels}
+        if given["availability"]:
+            changed["Availability"] = given["availability"]
+        if given["role"]:
+            changed["Role"] = given["role"]
+        return changed
+
+    identifier = edit_node(client, reference, change)
     click.echo(reference)
     if given["wait"]:
         from vault.cli.draining import wait_until_drained
 
-        wait_until_drained(client, {reference: found["ID"]}, timeout_ns=given["timeout"] or 0, quiet=False)
+        wait_until_drained(client, {reference: identifier}, timeout_ns=given["timeout"] or 0, quiet=False)

@@ -9,12 +9,10 @@ from vault.cli.client import Client
 from vault.cli.command import argument, command, option, switch
 from vault.cli.commands.node import own_id
 from vault.cli.draining import wait_until_drained
-from vault.cli.errors import ApiError, CommandError
+from vault.cli.errors import CommandError
+from vault.cli.overtaken import until_not_overtaken
 from vault.cli.shared_options import pass_client
 from vault.cli.values.kinds import DURATION
-
-TRIES = 8
-OUT_OF_SEQUENCE = "update out of sequence"
 
 
 @command("[OPTIONS] NODE [NODE...]", name="drain", text="Let nodes give up their tasks, which run elsewhere then")
@@ -48,17 +46,13 @@ def _drained(spec: dict[str, Any]) -> dict[str, Any]:
 
 def edit_node(client: Client, reference: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> str:
     """Change a node's spec, again when somebody else's change came between; return the node's id."""
-    for attempt in range(1, TRIES + 1):
+
+    def edit() -> str:
         found = client.get(f"/nodes/{reference}")
         identifier: str = found["ID"]
         spec = change(found["Spec"])
-        if spec == found["Spec"]:
-            return identifier
-        try:
+        if spec != found["Spec"]:
             client.post(f"/nodes/{identifier}/update", spec, version=found["Version"]["Index"])
-        except ApiError as error:
-            if OUT_OF_SEQUENCE not in error.message or attempt == TRIES:
-                raise
-        else:
-            return identifier
-    raise AssertionError("unreachable: the last try returns or raises")
+        return identifier
+
+    return until_not_overtaken(edit)

@@ -6,6 +6,7 @@ from vault.cli.client import Client
 from vault.cli.command import argument, command, switch
 from vault.cli.commands.swarm import warn_of_managers
 from vault.cli.errors import ApiError
+from vault.cli.overtaken import until_not_overtaken
 from vault.cli.removal import remove_each
 from vault.cli.shared_options import pass_client
 
@@ -41,16 +42,19 @@ def rm(client: Client, references: tuple[str, ...], force: bool) -> None:
 
 
 def _give_role(client: Client, references: tuple[str, ...], role: str, done: str) -> None:
-    changed = False
-    for reference in references:
+    def give() -> str:
         found = client.get(f"/nodes/{reference}")
         if found["Spec"].get("Role") == role:
-            click.echo(f"Node {found['ID']} is already a {role}.")
-            continue
+            return f"Node {found['ID']} is already a {role}."
         spec = {**found["Spec"], "Role": role}
         client.post(f"/nodes/{found['ID']}/update", spec, version=found["Version"]["Index"])
-        click.echo(done.format(reference))
-        changed = True
+        return done.format(reference)
+
+    changed = False
+    for reference in references:
+        said = until_not_overtaken(give)
+        click.echo(said)
+        changed = changed or said == done.format(reference)
     if changed:
         try:
             warn_of_managers(client.get("/info").get("Swarm") or {})

@@ -124,7 +124,7 @@ def inspect(client: Client, references: tuple[str, ...], form: str | None, prett
 
         return pretty_service(item, names)
 
-    inspection.show(references, form, fetch, human if pretty else None)
+    inspection.show(references, form, fetch, human if pretty else None, "service")
 
 
 @command(

@@ -46,10 +46,9 @@ def variables_from(files: Iterable[str], variables: Iterable[str], environ: Mapp
     found: list[str] = []
     for file in files:
         try:
-            with open(file, encoding="utf-8") as stream:
-                found += environment_lines(file, stream.read(), environ)
-        except UnicodeDecodeError:
-            raise CommandError(f"invalid env file ({file}): it is not UTF-8 text") from None
+            with open(file, "rb") as stream:
+                content = stream.read()
         except OSError as error:
             raise CommandError(f"open {file}: {(error.strerror or str(error)).lower()}") from None
+        found += environment_lines(file, content, environ)
     return last_of_each([*found, *with_environment(variables, environ)])

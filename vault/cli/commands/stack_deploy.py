@@ -25,7 +25,7 @@ from vault.stack.load import Stack, load
 from vault.stack.reader import read_file, read_sources
 from vault.stack.render import render
 
-JUDGED = frozenset((400, 409, 413, 501))  # The answer is about the stack, not about the daemon.
+JUDGED = frozenset((400, 403, 404, 409, 413, 501))  # The answer is about the stack, not about the daemon.
 DETACH_NOTICE = (
     "Since --detach=false was not specified, tasks will be created in the background.\n"
     "In a future release, --detach=false will become the default."
@@ -40,7 +40,7 @@ def _json(text: str) -> str:
 
 def _resolve(text: str) -> str:
     if text not in ("always", "changed", "never"):
-        raise ValueError("must be always, changed or never")
+        raise CommandError(f"invalid option {text} for flag --resolve-image: use always, changed or never")
     return text
 
 
@@ -91,6 +91,7 @@ COMPOSE_FILE = option(
 @pass_client
 def deploy(client: Client, /, name: str, files: tuple[str, ...], detach: bool | None, **given: Any) -> None:
     """Bring the cluster to what the files say, as a whole or not at all."""
+    path = stack_path(name)
     if given["form"] and not given["plan"]:
         raise CommandError("--format says how to print a plan: add --plan")
     with stack_errors():
@@ -107,7 +108,7 @@ def deploy(client: Client, /, name: str, files: tuple[str, ...], detach: bool | 
             'this node is not a swarm manager. Use "vault swarm init" or "vault swarm join" to connect this node to '
             "swarm and try again"
         )
-    answer = _post(client, name, body, headers)
+    answer = _post(client, path, body, headers)
     if given["plan"]:
         click.echo(_json_text(answer) if given["form"] else plan_text(answer), nl=False)
         return
@@ -117,9 +118,8 @@ def deploy(client: Client, /, name: str, files: tuple[str, ...], detach: bool | 
         _wait(client, services_in(answer["changes"]), quiet=given["quiet"])
 
 
-def _post(client: Client, name: str, body: dict[str, Any], headers: dict[str, str]) -> Any:
+def _post(client: Client, path: str, body: dict[str, Any], headers: dict[str, str]) -> Any:
     """Return the daemon's answer; what it has against the stack is said as a stack file's fault is."""
-    path = stack_path(name)
     try:
         return client.post(path, body, headers=headers)
     except ApiError as error:

@@ -9,6 +9,7 @@ import click
 from vault.cli.client import Client
 from vault.cli.command import Group, Kind, argument, command, option, switch
 from vault.cli.errors import ApiError, CommandError
+from vault.cli.overtaken import until_not_overtaken
 from vault.cli.shared_options import pass_client
 from vault.cli.values.kinds import DURATION, INT, STRINGS, UINT
 
@@ -44,9 +45,9 @@ def swarm() -> None:
 
 
 def availability(text: str) -> str:
-    """Return an availability in lower case."""
+    """Return an availability in lower case; what is none ends the command with 1, as with Docker."""
     if text.lower() not in AVAILABILITIES:
-        raise ValueError(f'invalid availability "{text}", only active, pause and drain are supported')
+        raise CommandError(f'invalid availability "{text}", only active, pause and drain are supported')
     return text.lower()
 
 
@@ -242,9 +243,13 @@ def update(ctx: click.Context, client: Client, /, **given: Any) -> None:
     if all(value is None for value in given.values()):
         click.echo(ctx.get_help(), err=True)
         return
-    found = client.get("/swarm")
-    was_locked = (found["Spec"].get("EncryptionConfig") or {}).get("AutoLockManagers", False)
-    client.post("/swarm/update", with_settings(found["Spec"], given), version=found["Version"]["Index"])
+
+    def change() -> bool:
+        found = client.get("/swarm")
+        client.post("/swarm/update", with_settings(found["Spec"], given), version=found["Version"]["Index"])
+        return bool((found["Spec"].get("EncryptionConfig") or {}).get("AutoLockManagers", False))
+
+    was_locked = until_not_overtaken(change)
     click.echo("Swarm updated.")
     if given["autolock"] and not was_locked:
         click.echo(unlock_text(client.get("/swarm/unlockkey").get("UnlockKey", "")), nl=False)

@@ -44,11 +44,14 @@ def with_environment(variables: Iterable[str], environ: Mapping[str, str]) -> li
     return [text if "=" in text or text not in environ else f"{text}={environ[text]}" for text in variables]
 
 
-def environment_lines(file: str, text: str, environ: Mapping[str, str]) -> list[str]:
+def environment_lines(file: str, content: bytes, environ: Mapping[str, str]) -> list[str]:
     """Return the variables of an `--env-file`; `#` begins a comment line, a name alone is taken from `environ`."""
     found: list[str] = []
-    for number, raw in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
-        line = raw.lstrip()
+    for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        try:
+            line = raw.removesuffix(b"\r").decode().lstrip()
+        except UnicodeDecodeError:
+            raise CommandError(f"invalid env file ({file}): invalid utf8 bytes at line {number}") from None
         if not line or line.startswith("#"):
             continue
         name, equals, value = line.partition("=")

@@ -14,7 +14,8 @@ _UNITS_NS = {  # Those of `vault.model.durations`, which a plain command does no
     "m": 60_000_000_000,
     "h": 3_600_000_000_000,
 }
-_SIZE = r"(\d+(?:\.\d*)?|\.\d+)\s*([kmgtpKMGTP]?)(?:i?[bB])?"
+_SIZE = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([a-zA-Z]*)"
+_UNIT = r"([kmgtpKMGTP]?)(?:i?[bB])?"
 _DECIMAL = r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?(/\d+)?"
 MAX_INT64 = (1 << 63) - 1
 
@@ -65,7 +66,10 @@ def byte_size(text: str) -> int:
     found = re.fullmatch(_SIZE, text.strip())
     if not found:
         raise ValueError(f"invalid size: '{text}'")
-    return int(Fraction(found[1]) * 1024 ** " kmgtp".index(found[2].lower() or " "))
+    unit = re.fullmatch(_UNIT, found[2])
+    if not unit:
+        raise ValueError(f"invalid suffix: '{found[2].lower()}'")
+    return int(Fraction(found[1]) * 1024 ** " kmgtp".index(unit[1].lower() or " "))
 
 
 def swap_size(text: str) -> int:
