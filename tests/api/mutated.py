@@ -139,6 +139,8 @@ def mutated(draw: st.DrawFn) -> dict[str, Any]:
             old = parent[key]
         except (LookupError, TypeError):
             continue  # Another part of this example took it away.
+        if not isinstance(parent, dict | list):
+            continue  # It is a text by now, of which letters cannot be changed.
         match draw(st.sampled_from(["like", "like", "like", "odd", "gone", "twice", "key"])):
             case "gone":
                 del parent[key]
