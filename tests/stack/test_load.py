@@ -143,6 +143,11 @@ def test_a_service_needs_an_image_to_be_deployed(image: str, error: str) -> None
             "services.web.deploy.replicas: 100000000000000000000 is too large",
         ),
         ("secrets: [{source: s, mode: -1}]", "services.web.secrets.0.mode: -1 must not be negative"),
+        ("ulimits: {nofile: 1.0e+19}", "services.web.ulimits.nofile: 10000000000000000000 is too large"),
+        (
+            "ulimits: {nofile: {soft: 1.0e+19, hard: 1}}",
+            "services.web.ulimits.nofile.soft: 10000000000000000000 is too large",
+        ),
         ("command: 'a'' b'", "services.web.command: EOF found when expecting closing quote"),
         (
             "deploy: {resources: {limits: {memory: 5x}}}",

@@ -152,7 +152,7 @@ def _ulimits(value: Mapping[str, Any], where: str) -> dict[str, doc.Ulimit]:
     return {
         name: doc.Ulimit(**fields(item, {"soft": values.whole, "hard": values.whole}, f"{where}.{name}"))
         if isinstance(item, dict)
-        else doc.Ulimit(single=values.whole(item))
+        else doc.Ulimit(single=fields({name: item}, {name: values.whole}, where)[name])
         for name, item in value.items()
     }
 
