@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vault.agent.executors.port import Adopted, ContainerNotRunning, Exit, NetworkView, Probed
 from vault.agent.health import KeptHealth
-from vault.agent.images.credentials import Credentials
+from vault.agent.images.credentials import Ask, Credentials, nobody
 from vault.agent.machine import Machine
 from vault.agent.values import Values
 from vault.agent.worker import Worker
@@ -114,17 +114,20 @@ class FakeExecutor:
 
 @dataclass
 class FakeImages:
-    """Has every image but those called missing; `slow` blocks until set."""
+    """Has every image but those called missing; `slow` blocks until set.  Asks for credentials before and after."""
 
+    shown: list[Credentials | None] = field(default_factory=list)
     slow: asyncio.Event | None = None
     config: FakeConfig = field(default_factory=FakeConfig)
 
     def find(self, reference: str) -> FakeImage | None:
         return None if reference == "missing" else FakeImage(self.config)
 
-    async def ensure(self, reference: str, *, auth: Credentials | None = None) -> FakeImage:
+    async def ensure(self, reference: str, *, ask: Ask = nobody) -> FakeImage:
+        self.shown.append(ask())
         if self.slow:
             await self.slow.wait()
+        self.shown.append(ask())
         if reference == "missing":
             raise NoSuch("image", "missing:latest")
         return FakeImage(self.config)

@@ -15,6 +15,7 @@ from vault.model.container import ContainerSpec, Mount
 from vault.model.ids import Kind, TaskID
 from vault.model.network import Network, NetworkAttachment, NetworkSpec
 from vault.model.overlay import OverlayChange, OverlayEndpoint, OverlayNetwork
+from vault.model.registry_auth import AuthConfig
 from vault.model.secret import FileTarget, SecretReference
 from vault.model.service import PortConfig, TaskSpec
 from vault.model.task import ContainerStatus, State, Task, TaskStatus
@@ -115,6 +116,31 @@ def test_a_task_gets_the_secrets_it_refers_to_and_no_others() -> None:
         assert {key: plain.reveal() for key, plain in secrets.items()} == {"s1": b"s1"}
 
     run(story)
+
+
+def test_credentials_that_come_while_an_image_is_pulled_are_those_that_are_asked_for_then() -> None:
+    async def story(world: World) -> None:
+        world.images.slow = asyncio.Event()
+        first = task()
+        await world.assign(first, put_values=(credentials(first.service_id, "of old"),))
+        await world.until("t1", State.PREPARING)
+        await world.assign(put_values=(credentials(first.service_id, "newer"),))
+        world.images.slow.set()
+        await world.until("t1", State.RUNNING)
+        passwords = [shown and shown.password and shown.password.reveal() for shown in world.images.shown]
+        assert passwords == [b"of old", b"newer"]
+
+    run(story)
+
+
+def credentials(service_id: str, password: str) -> SealedValue:
+    return SealedValue(
+        kind=Kind.REGISTRY_AUTH,
+        id=service_id,
+        name="",
+        version=1,
+        payload=msgspec.json.encode(AuthConfig(username="alice", password=password)),
+    )
 
 
 def test_a_task_without_its_secret_is_rejected_with_the_reason() -> None:

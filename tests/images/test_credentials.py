@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from vault.agent.images.credentials import credentials_for
+from vault.agent.images.credentials import Credentials, credentials_for
 from vault.crypto import Plaintext
 from vault.model.registry_auth import AuthConfig, registry_of
 
@@ -48,6 +48,18 @@ def test_nothing_of_credentials_is_printed() -> None:
     auth = AuthConfig(username="alice", password="canary", identitytoken="canary", registrytoken="canary")
     found = credentials_for(Plaintext(msgspec.json.encode(auth)), "busybox", of="busybox")
     assert "canary" not in repr(auth) + repr(found)
+
+
+@pytest.mark.parametrize("part", ["username", "password", "identity_token", "registry_token"])
+def test_credentials_differ_where_one_part_does(part: str) -> None:
+    def made(text: str) -> Credentials:
+        return Credentials(username=text) if part == "username" else Credentials(**{part: Plaintext(text.encode())})
+
+    assert made("a").differs_from(made("b"))
+    assert made("a").differs_from(Credentials())
+    assert Credentials().differs_from(made("a"))
+    assert made("a").differs_from(None)
+    assert not made("a").differs_from(made("a"))
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ from vault.agent.images.reference import parse
 from vault.agent.images.registry import Repository
 from vault.agent.images.store import ImageStore
 from vault.crypto import Plaintext
+from vault.model.errors import NoSuch
 
 pytestmark = pytest.mark.machine
 
@@ -168,9 +169,44 @@ def test_a_token_is_bought_with_the_credentials_and_used(script: Scripted, tmp_p
     count = with_token(script, ONE)
     store = ImageStore(tmp_path / "images")
     credentials = Credentials(username="alice", password=Plaintext(b"open sesame"))
-    got = asyncio.run(store.ensure(f"{script.address}/private/app:1", auth=credentials))
+    got = asyncio.run(store.ensure(f"{script.address}/private/app:1", ask=lambda: credentials))
     assert got.id == ONE.id
     assert count["token"] == 1
+
+
+@pytest.mark.parametrize("denied", [401, 403])
+def test_newer_credentials_that_came_while_older_ones_were_refused_are_shown_once(
+    denied: int, script: Scripted, tmp_path: Path
+) -> None:
+    sold = with_token(script, ONE)
+    sell = script.answers["/token"]
+
+    def refuse(asked: Asked) -> Answer:
+        answer = sell(asked)  # type: ignore[operator]
+        return answer if answer[0] == 200 else (denied, {}, b"{}")
+
+    script.answers["/token"] = refuse
+    known = iter([user("alice", b"of old"), user("alice", b"open sesame")])
+    got = asyncio.run(
+        ImageStore(tmp_path / "images").ensure(f"{script.address}/private/app:1", ask=lambda: next(known))
+    )
+    assert (got.id, sold["token"]) == (ONE.id, 1)
+
+
+@pytest.mark.parametrize("newer", [None, ("alice", b"of old"), ("alice", b"wrong too")])
+def test_a_registry_that_refuses_is_asked_no_third_time_and_no_second_time_for_nothing(
+    newer: tuple[str, bytes] | None, script: Scripted, tmp_path: Path
+) -> None:
+    with_token(script, ONE)
+    known = iter([user("alice", b"of old"), user(*newer) if newer else None])
+    with pytest.raises(NoSuch):
+        asyncio.run(ImageStore(tmp_path / "images").ensure(f"{script.address}/private/app:1", ask=lambda: next(known)))
+    asked = [one for one in script.asked if one.path.startswith("/token")]
+    assert len(asked) == (2 if newer == ("alice", b"wrong too") else 1)
+
+
+def user(name: str, password: bytes) -> Credentials:
+    return Credentials(username=name, password=Plaintext(password))
 
 
 def test_an_identity_token_buys_tokens_in_the_way_of_oauth(script: Scripted, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from vault.agent.executors.port import Executor, Image
 from vault.agent.happenings import Happenings
-from vault.agent.images.credentials import Credentials
+from vault.agent.images.credentials import Ask, nobody
 from vault.agent.values import Values
 from vault.model.node import EncryptionMeans
 from vault.model.overlay import OverlayChange
@@ -25,8 +25,8 @@ class Images(Protocol):
         """Return the local image, or None."""
         ...
 
-    async def ensure(self, reference: str, *, auth: Credentials | None = None) -> Image:
-        """Return the local image, or pull it with credentials; raises a `VaultError`."""
+    async def ensure(self, reference: str, *, ask: Ask = nobody) -> Image:
+        """Return the local image, or pull it with the credentials there are then; raises a `VaultError`."""
         ...
 
 

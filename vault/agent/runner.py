@@ -24,7 +24,7 @@ from vault.agent.executors.port import (
 )
 from vault.agent.happenings import Happening
 from vault.agent.health import Health, HealthStatus, KeptHealth, check_of
-from vault.agent.images.credentials import credentials_for
+from vault.agent.images.credentials import Credentials, credentials_for
 from vault.agent.machine import Machine
 from vault.agent.probing import Monitor, part_of
 from vault.agent.step import UNHEALTHY, Action, Local, adopted, ending, next_action
@@ -166,9 +166,12 @@ class Runner:
         self._observe(State.READY, "prepared")
 
     async def _pull(self, name: str) -> Image:
-        task, machine = self.local.task, self._machine
-        auth = machine.values.registry_auth(task)
-        return await machine.images.ensure(name, auth=credentials_for(auth, name, of=task.spec.container_spec.image))
+        task, values = self.local.task, self._machine.values
+
+        def ask() -> Credentials | None:
+            return credentials_for(values.registry_auth(task), name, of=task.spec.container_spec.image)
+
+        return await self._machine.images.ensure(name, ask=ask)
 
     async def _link(self, task: Task) -> None:
         if not _is_on_host(task):

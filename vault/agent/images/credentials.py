@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -23,6 +24,20 @@ class Credentials:
     password: Plaintext | None = None
     identity_token: Plaintext | None = None  # Buys tokens at the registry's token service.
     registry_token: Plaintext | None = None  # Is one.
+
+    def differs_from(self, other: Credentials | None) -> bool:
+        """Whether a registry that refused the others may take these."""
+        return other is None or self.username != other.username or any(map(_differ, self._parts(), other._parts()))
+
+    def _parts(self) -> tuple[Plaintext | None, ...]:
+        return self.password, self.identity_token, self.registry_token
+
+
+Ask = Callable[[], Credentials | None]  # Returns what is known now, which may be newer than a moment ago.
+
+
+def nobody() -> None:
+    """Know no credentials."""
 
 
 def credentials_for(value: Plaintext | None, image: str, *, of: str) -> Credentials | None:
@@ -53,6 +68,10 @@ def _user_of(auth: AuthConfig) -> tuple[str, str]:
     except (binascii.Error, ValueError):
         return "", ""
     return username, password
+
+
+def _differ(one: Plaintext | None, other: Plaintext | None) -> bool:
+    return one is not other and (one is None or other is None or one != other)
 
 
 def _guarded(text: str) -> Plaintext | None:

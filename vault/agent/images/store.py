@@ -17,7 +17,7 @@ from typing import Final
 
 from vault.agent.images.child import run_worker
 from vault.agent.images.content import Content
-from vault.agent.images.credentials import Credentials
+from vault.agent.images.credentials import Ask, Credentials, nobody
 from vault.agent.images.errors import (
     BadArchive,
     BadReference,
@@ -92,9 +92,11 @@ class ImageStore:
         found = [image for image in self._images.values() if image.id.startswith(start)]
         return found[0] if len(found) == 1 else None
 
-    async def ensure(self, reference: str, *, auth: Credentials | None = None) -> Image:
+    async def ensure(self, reference: str, *, ask: Ask = nobody) -> Image:
         """Return the local image; only without one is a registry asked, once for all who wait for it.
 
+        ask: for credentials, when they are to be shown; if newer ones have come by the time that a registry refuses
+        some, it is asked once more.
         Raises `NoSuch` with Docker's text when no registry has it for us, and the log says why; `BadArchive`, `NoSpace`
         or `WorkerFailed` when one has it and it cannot be used.
         """
@@ -105,7 +107,7 @@ class ImageStore:
             if (image := self.find(reference)) is not None:
                 return image
             try:
-                return await self.pull(reference, auth=auth)
+                return await self._pull_as(reference, ask)
             except (ManifestUnknown, PullDenied, RegistryFailed, BadReference, TimeoutError) as error:
                 logger.warning("image_not_pulled", extra={"image": reference, "reason": str(error)})
                 raise NoSuch("image", reference) from error
@@ -164,6 +166,17 @@ class ImageStore:
         news = "Image is up to date" if image.id == before else "Downloaded newer image"
         tell(Progress(status=f"Status: {news} for {name.shown}"))
         return image
+
+    async def _pull_as(self, reference: str, ask: Ask) -> Image:
+        shown = ask()
+        try:
+            return await self.pull(reference, auth=shown)
+        except PullDenied:
+            newer = ask()
+            if newer is None or not newer.differs_from(shown):
+                raise
+            logger.info("image_pulled_with_newer_credentials", extra={"image": reference})
+            return await self.pull(reference, auth=newer)
 
     async def remove(self, reference: str, *, used: Mapping[str, str], force: bool = False) -> Removed:
         """Take a name away, and delete the image with its last one; return what happened.
