@@ -147,9 +147,9 @@ def test_a_change_of_networks_alone_looks_at_no_task_of_the_nodes_that_hear_of_i
     looked: list[str] = []
     difference = stream.difference
 
-    def noting(view: object, snap: object, node_id: str) -> object:
+    def noting(view: object, snap: object, node_id: str, changed: object) -> object:
         looked.append(node_id)
-        return difference(view, snap, node_id)  # type: ignore[arg-type]
+        return difference(view, snap, node_id, changed)  # type: ignore[arg-type]
 
     monkeypatch.setattr(stream, "difference", noting)
 

@@ -449,12 +449,14 @@ def test_a_change_wakes_only_the_sessions_that_it_concerns() -> None:
             for hand in opened:
                 await hand.assignments()
             await asyncio.sleep(1)
-            woken: list[str] = []
+            woken: list[tuple[str, set[str]]] = []
             for node_id, session in lead.dispatcher._sessions.items():
-                session.touch = lambda node_id=node_id: woken.append(node_id)  # type: ignore[method-assign, misc]
+                session.touch = lambda tasks, node_id=node_id: woken.append(  # type: ignore[method-assign, misc]
+                    (node_id, tasks)
+                )
             store.put(task("t1", "n3", secrets=("s1",)))
             await asyncio.sleep(1)
-            assert woken == ["n3"]
+            assert woken == [("n3", {"t1"})]
             for hand in reversed(hands):
                 await hand.__aexit__(None, None, None)
 

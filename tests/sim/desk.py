@@ -55,9 +55,9 @@ class Desk:
         """Wake the sessions that a commit concerns."""
         change = touched(before, after)
         assert change is not None
-        for node_id in sorted(change.nodes):
+        for node_id, tasks in sorted(change.tasks.items()):
             if (session := self.sessions.get(node_id)) is not None:
-                session.touch()
+                session.touch(tasks)
         for session in self.sessions.values() if change.values else ():
             if session.view.refers & change.values:
                 session.touch()

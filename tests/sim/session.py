@@ -5,7 +5,7 @@ A message that is lost breaks the session a moment later, or is noticed as a gap
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace as replaced
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -44,10 +44,15 @@ class Session:
         self._sequence = 0
         self._complete = False  # Whether the full set was told to its end.
         self._touched = False
+        self._changed: set[str] | None = None  # Tasks to look at; None = everything.
         self._arrives_s = 0.0  # When the last message arrives; none overtakes another.
 
-    def touch(self) -> None:
-        """Look soon whether there is news for the node."""
+    def touch(self, tasks: Collection[str] | None = None) -> None:
+        """Look soon whether there is news for the node, of some tasks or (None) of anything."""
+        if tasks is None:
+            self._changed = None
+        elif self._changed is not None:
+            self._changed.update(tasks)
         if not self._touched:
             self._touched = True
             self._clock.after(self._clock.between(0.0, GATHER_S), self._assign)
@@ -57,7 +62,8 @@ class Session:
         if not (self.open and self.desk.leader.alive):
             return
         snap = self.desk.world.store.snap
-        after, told = difference(self.view, snap, self.node_id)
+        changed, self._changed = self._changed, set()
+        after, told = difference(self.view, snap, self.node_id, changed)
         told = replaced(told, put_values=tuple(sorted(told.put_values, key=attrgetter("key"))))  # In every process so.
         if unanswered := self.asked.ask(told.put_values, snap):
             after, told = answered(self.view, after, told, unanswered, snap)

@@ -212,9 +212,12 @@ class Dispatcher:
 
     def _look(self, change: Touched | None, snap: Snapshot) -> None:
         if change is None:
-            change = Touched(nodes=frozenset(self._sessions), members=self._known(snap), cluster=True)
-        concerned = change.nodes.union(*(self._concerned.get(key, ()) for key in change.values))
-        for node_id in sorted(concerned):
+            change = Touched(members=self._known(snap), cluster=True)
+            for session in self._sessions.values():
+                session.touch()
+        for node_id, tasks in sorted(change.tasks.items()):
+            self._touch(node_id, tasks)
+        for node_id in sorted(set[str]().union(*(self._concerned.get(key, ()) for key in change.values))):
             self._touch(node_id)
         for node_id in sorted(change.members):
             self._look_at_member(node_id, snap)
@@ -258,9 +261,9 @@ class Dispatcher:
             raise NodeRemoved
         return node
 
-    def _touch(self, node_id: str) -> None:
+    def _touch(self, node_id: str, tasks: Collection[str] | None = None) -> None:
         if (session := self._sessions.get(node_id)) is not None:
-            session.touch()
+            session.touch(tasks)
 
     def _notify(self, node_id: str, notice: Notice) -> bool:
         session = self._sessions.get(node_id)

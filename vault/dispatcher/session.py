@@ -8,6 +8,7 @@ assignments.  A session ends when any of them does, or by `end`.
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Collection
 from typing import Final, Protocol
 
 import msgspec
@@ -82,9 +83,9 @@ class Session:
         self._end: VaultError | None = None
         self._ended = asyncio.Event()
 
-    def touch(self) -> None:
-        """Look whether there is news for the node, of its tasks, values or networks."""
-        self._stream.touch()
+    def touch(self, tasks: Collection[str] | None = None) -> None:
+        """Look whether there is news for the node, of some of its tasks; None = of any, its values or networks."""
+        self._stream.touch(tasks)
         self._stale.set()
         self._urgent.set()
 

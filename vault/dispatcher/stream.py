@@ -5,7 +5,7 @@ snapshot, also in the middle of a full set: nothing is told that is no longer tr
 task of the node refers to any more.  Networks come before the tasks that are on them.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -101,7 +101,8 @@ class Stream:
         self._newest = newest
         self._driven = driven
         self._waiting = False  # Whether at the last look tasks waited for what drivers say.
-        self._stale = True  # Whether its tasks and values may be others than it was told.
+        self._changed: set[str] | None = None  # Tasks that may be others than it was told; None = anything may be.
+        self._left = False  # Whether the last message told not everything.
         self._refers = refers  # Told which secrets and configs concern the node, before the first wait of a message.
         self._store = store
         self._node_id = node_id
@@ -110,9 +111,12 @@ class Stream:
         self._sequence = 0
         self._complete = False  # Whether the full set was told to its end.
 
-    def touch(self) -> None:
-        """Look at the node's tasks and values again; without that, the next message is about networks alone."""
-        self._stale = True
+    def touch(self, tasks: Collection[str] | None = None) -> None:
+        """Look at some of the node's tasks again, or at everything; else the next message is about networks alone."""
+        if tasks is None:
+            self._changed = None
+        elif self._changed is not None:
+            self._changed.update(tasks)
 
     async def next(self) -> Assignments | None:
         """Return the next message, to be sent before the next call; None when the node knows everything."""
@@ -123,7 +127,7 @@ class Stream:
         draft = _Draft(part.size_bytes)
         if part.complete:
             await self._fill(draft, told, sequence, snap)
-        if self._store.committed is not snap:
+        if draft.values and self._store.committed is not snap:
             still = allowed(self._store.committed, self._node_id)
             draft.gone |= {key for key in draft.values if key not in still}
         values = {key: value for key, value in draft.values.items() if key not in draft.gone}
@@ -145,7 +149,7 @@ class Stream:
             overlay_complete=part.complete,
         )
         self.view, self._overlay_view = after.without(tasks_left, values_left, told=self.view), part.view
-        self._stale |= told != Difference()
+        self._left = bool(self.view.open_tasks or self.view.open_values)
         self.settled = not more and not draft.gone
         if message.empty and (self._complete or (waiting and not more)):
             return None
@@ -157,11 +161,13 @@ class Stream:
 
         Nothing unless that may have changed.  A task is told when each of its values is there, or why it is not.
         """
-        if not self._stale:
+        if self._changed is not None and not (self._changed or self._left):
             return self.view, Difference(), self._waiting
-        self._stale = self._waiting = False
-        after, told = difference(self.view, snap, self._node_id)
-        self._refers(after.refers)
+        self._waiting = False
+        changed, self._changed = self._changed, set()
+        after, told = difference(self.view, snap, self._node_id, changed)
+        if after.readers is not self.view.readers:
+            self._refers(after.refers)
         if not (unanswered := self._driven.ask(told.put_values, snap)):
             return after, told, False
         self._waiting = True

@@ -109,7 +109,7 @@ def check_told(world: World, node_id: str, snap: Snapshot, message: Assignments)
     used = used_on(snap, node_id)
     session = world.store.leader.desk.sessions.get(node_id) if world.store.leader else None
     if session is not None:
-        missing = {key for key in used - session.view.values.keys() if snap.get(*key) is not None}
+        missing = {key for key in used.difference(session.view.values) if snap.get(*key) is not None}
         if missing:
             raise world.story.fail(f"{node_id} is not to have {sorted(missing)}, which a task there uses", node_id)
     if message.put_values:
@@ -118,7 +118,7 @@ def check_told(world: World, node_id: str, snap: Snapshot, message: Assignments)
                 raise world.story.fail(f"{node_id} is given {value.id}, which no task there uses", node_id, value.id)
         world.judge.values.check_own(message)
     session = world.store.leader.desk.sessions.get(node_id) if world.store.leader else None
-    told = session.view.values.keys() if session is not None else frozenset[Key]()
+    told = frozenset(session.view.values) if session is not None else frozenset[Key]()
     known = {key for key in told if key[0] is not Kind.REGISTRY_AUTH}
     if known - used_on(snap, node_id):
         raise world.story.fail(f"{node_id} keeps a value that no task there uses", node_id)
