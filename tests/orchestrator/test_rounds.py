@@ -60,7 +60,7 @@ def test_a_stage_is_told_of_what_was_proposed_before_whatever_became_of_it() -> 
 def test_deciding_leaves_no_trace_in_the_log_of_the_store() -> None:
     snap = one_node()
     Rounds((Rename("a"),))(None, snap, now_s=2.0, new_id=fresh)
-    assert snap.log.commits == {7: {(Kind.NODE, "n")}}
+    assert snap.log.commits == {7: [(Kind.NODE, ("n",))]}
 
 
 def test_what_comes_and_goes_in_one_round_is_not_proposed() -> None:

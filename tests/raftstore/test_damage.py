@@ -18,6 +18,7 @@ from tests.raftstore.world import create, new_secret, opened
 from vault.model.errors import StoreDamaged, VaultError
 from vault.model.ids import Kind
 from vault.raftstore.engines import sqlite_file
+from vault.raftstore.head import Part
 from vault.store import rules
 from vault.store.changes import Put
 
@@ -239,7 +240,7 @@ def test_a_value_altered_while_the_store_runs_is_not_given_out(tmp_path: Path) -
         (secret_id,) = store.committed.secrets
         ledger = store._replica.ledger
         key = f"/v1/secret-value/{secret_id}"
-        ledger.live[key] = ledger.live[key]._replace(mac=1)  # As if the engine returned other bytes.
+        ledger.live[key] = Part(ledger.live[key].at, 1)  # As if the engine returned other bytes.
         with pytest.raises(StoreDamaged, match=f"secret-value/{secret_id}"):
             await store.value(Kind.SECRET, secret_id)
         await store.close()

@@ -2,7 +2,6 @@
 
 import asyncio
 import ctypes
-import gc
 import logging
 import os
 import resource
@@ -34,6 +33,7 @@ from vault.daemon.link import opener, wireguard_opener
 from vault.daemon.logging import configure
 from vault.daemon.machine import node_info
 from vault.daemon.membership import Manager
+from vault.daemon.memory import short_pauses
 from vault.daemon.remote_server import listen, remote_server
 from vault.daemon.settings import Settings
 from vault.daemon.volumes import Volumes
@@ -142,9 +142,8 @@ class Daemon:
                 await executor.reap(())
                 await networks.apply(OverlayChange(full=True))
                 await networks.reap(())
-            gc.freeze()  # What was made at start stays; later collections need not look at it.
             logger.info("serving", extra={"socket": str(settings.socket), "data_root": str(settings.data_root)})
-            async with self._served_remotely(gateway):
+            async with short_pauses(), self._served_remotely(gateway):
                 await http.serve(sockets=[listener])
         finally:
             await manager.stop()

@@ -8,10 +8,10 @@ every node of the ingress network while a service publishes a port there.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
+import msgspec
 from msgspec.structs import replace
 
 from vault.dispatcher.overlay_book import Book, Key, Value
@@ -42,9 +42,8 @@ KINDS: Final = (Kind.TASK, Kind.SERVICE, Kind.NODE, Kind.NETWORK)  # The last ar
 NOWHERE: Final = Host(addr="", up=False, places=(), encryption=None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Placed:
-    """Where a live task is."""
+class _Placed(msgspec.Struct, frozen=True, gc=False):
+    """Where a live task on a network is.  The garbage collector need not look at so many."""
 
     node_id: str
     networks: tuple[str, ...]
@@ -60,7 +59,7 @@ class Overlays:
         self._sequence = 0
         self._books: dict[str, Book] = {PEERS: Book(0)}
         self._networks: dict[str, OverlayNetwork] = {}
-        self._placed: dict[str, _Placed] = {}  # Live tasks.
+        self._placed: dict[str, _Placed] = {}  # Live tasks on networks.
         self._placed_at: dict[str, set[str]] = {}  # Node -> those of them that are there.
         self._reached: dict[str, frozenset[str]] = {}  # Service -> networks.
         self._hosts: dict[str, Host] = {}
@@ -160,9 +159,10 @@ class Overlays:
     def _task(self, task_id: str, task: Task | None) -> None:
         before, after = self._placed.get(task_id), None
         endpoints: dict[tuple[str, str], OverlayEndpoint] = {}  # By network and node.
-        if task is not None and is_there(task):
+        if task is not None and task.networks_attachments and is_there(task):
             networks = [place.network for place in task.networks_attachments if is_overlay(place.network)]
-            after = _Placed(task.node_id, tuple(network.id for network in networks))
+            if networks:
+                after = _Placed(task.node_id, tuple(network.id for network in networks))
             for network in networks:
                 if network.id not in self._networks:
                     self._name(network)  # It was removed, and tasks on it are ending; their copy is the last.

@@ -8,7 +8,9 @@ import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from vault.crypto.integrity import SUM_BYTES, IntegrityKey, add, record_sum, subtract
 from vault.model.errors import StoreDamaged
@@ -22,8 +24,8 @@ _OPENING: Final = Struct(">BQQQ")
 HEAD_BYTES: Final = _LAYOUT.size + SUM_BYTES
 
 
-class Part(NamedTuple):
-    """What one live record adds to the tally."""
+class Part(msgspec.Struct, frozen=True, gc=False):
+    """What one live record adds to the tally.  The garbage collector need not look at so many."""
 
     at: int  # The commit index it was written with.
     mac: int  # Its part of the integrity sum.
@@ -46,14 +48,14 @@ class Tally:
     def changed(self, gone: Iterable[tuple[str, Part]], come: Iterable[tuple[str, Part]]) -> "Tally":
         """Return the tally without the records `gone`, and with those that have `come`."""
         count, indexes, places, products, total = self.count, self.indexes, self.places, self.products, self.total
-        for key, (index, mac) in gone:
-            number = number_of(key)
+        for key, part in gone:
+            number, index = number_of(key), part.at
             count, indexes, places, products = count - 1, indexes - index, places - number, products - number * index
-            total = subtract(total, mac)
-        for key, (index, mac) in come:
-            number = number_of(key)
+            total = subtract(total, part.mac)
+        for key, part in come:
+            number, index = number_of(key), part.at
             count, indexes, places, products = count + 1, indexes + index, places + number, products + number * index
-            total = add(total, mac)
+            total = add(total, part.mac)
         return Tally(
             count=count, indexes=indexes % _WIDE, places=places % _WIDE, products=products % _WIDE, total=total
         )

@@ -47,15 +47,31 @@ class Stale(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ChangeLog:
-    """Which objects each commit touched; shared by the snapshots of one store, bounded."""
+    """Which objects each commit touched; shared by the snapshots of one store, bounded.
 
-    commits: dict[int, set[Key]] = field(default_factory=dict)
+    Ids are kept by kind, in tuples: the garbage collector does not look at those, and keys are a million.
+    """
+
+    commits: dict[int, list[tuple[Kind, tuple[str, ...]]]] = field(default_factory=dict)
 
     def note(self, index: int, keys: Iterable[Key]) -> None:
         """Remember that commit `index` touched `keys`."""
-        self.commits.setdefault(index, set()).update(keys)
+        ids: dict[Kind, list[str]] = {}
+        for kind, object_id in keys:
+            ids.setdefault(kind, []).append(object_id)
+        self.commits.setdefault(index, []).extend((kind, tuple(of_kind)) for kind, of_kind in ids.items())
         while len(self.commits) > LOG_COMMITS:
             del self.commits[next(iter(self.commits))]
+
+    def touched(self, indexes: Iterable[int]) -> set[Key] | None:
+        """Return the objects that some commits touched; None when one of them is not known any more."""
+        found: set[Key] = set()
+        for index in indexes:
+            if (noted := self.commits.get(index)) is None:
+                return None
+            for kind, ids in noted:
+                found.update((kind, object_id) for object_id in ids)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,13 +172,7 @@ class Snapshot:
         """Return the objects touched between `before` and this snapshot, or more; None = too long ago to tell."""
         if before.log is not self.log or not 0 <= self.index - before.index <= LOG_COMMITS:
             return None
-        touched: set[Key] = set()
-        for index in range(before.index + 1, self.index + 1):
-            keys = self.log.commits.get(index)
-            if keys is None:
-                return None
-            touched |= keys
-        return touched
+        return self.log.touched(range(before.index + 1, self.index + 1))
 
     def apart(self) -> Snapshot:
         """Return this snapshot with a log of its own: what is made of it is never to be one of its store's."""
