@@ -6,10 +6,11 @@ import pytest
 
 from tests.orchestrator.world import World, availability, spec
 from vault.model.ids import Kind
+from vault.model.service import Service, TaskSpec
 from vault.model.task import State, Task
 from vault.orchestrator import leaving, reaper
-from vault.store import snapshot
-from vault.store.changes import Delete
+from vault.store import rules_service, snapshot
+from vault.store.changes import Delete, Put
 from vault.store.rules_service import removed_service
 from vault.store.snapshot import Ids, Snapshot, members
 
@@ -173,11 +174,29 @@ def test_the_end_of_a_removed_service_s_task_costs_nothing_of_the_tasks_that_are
         read += len(ids)
         return members(ids)
 
-    for module in (snapshot, leaving, reaper):
+    for module in (snapshot, reaper):
         monkeypatch.setattr(module, "members", counting)
     world.observe(world.tasks()[0], State.SHUTDOWN)
     assert len(world.tasks()) == 599
     assert read < 10
+
+
+def test_tasks_of_a_removed_service_are_asked_to_go_node_by_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So each node is told once, and reports once."""
+    monkeypatch.setattr(leaving, "MAX_ASKED", 3)
+    monkeypatch.setattr(rules_service, "STOPPED_WITH_IT", 3)
+    tasks = [Task(id=f"t{n}", spec=TaskSpec(), service_id="web", slot=n, node_id=f"n{n % 3}") for n in range(9)]
+    web = Service(id="web", spec=spec(9))
+    snap = Snapshot().apply([Put(web), *map(Put, tasks)], index=1, now_s=0.0)
+    asked = [change.obj for change in removed_service(snap, "web", now_s=0.0) if isinstance(change, Put)]
+    assert [task.node_id for task in asked if isinstance(task, Task)] == ["n0"] * 3
+    snap = snap.apply(removed_service(snap, "web", now_s=0.0), index=2, now_s=0.0)
+    queue = leaving.Leaving()
+    queue.note(snap, "web", [None])
+    for node_id in ("n1", "n2"):
+        asked = [put.obj for put in queue.ask(snap, 0.0)]
+        assert [task.node_id for task in asked if isinstance(task, Task)] == [node_id] * 3
+    assert not queue.ask(snap, 0.0)
 
 
 def test_many_tasks_that_end_at_once_are_deleted_in_several_decisions() -> None:

@@ -11,7 +11,7 @@ from vault.model.base import from_s
 from vault.model.task import State
 from vault.orchestrator.work import SlotKey, asked_to_stop
 from vault.store.changes import Put
-from vault.store.snapshot import NO_IDS, Snapshot, members
+from vault.store.snapshot import Snapshot
 
 MAX_ASKED = 512  # Tasks in one decision,
 MAX_LOOKS = 2_000  # and so many looked at for it.
@@ -30,7 +30,9 @@ class Leaving:
         """Look at some slots of a service that is no more; None = at all of them."""
         slots = set(keys)
         if None in slots:
-            self._ids.update(dict.fromkeys(sorted(members(snap.by_service.get(service_id, NO_IDS)))))
+            # Those of one node together, so that it is told of all of them at once, and reports them at once.
+            tasks = sorted(snap.tasks_of(service_id), key=lambda task: (task.node_id, task.id))
+            self._ids.update((task.id, None) for task in tasks)
             return
         found = (task.id for key in slots if key is not None for task in snap.tasks_at(service_id, key))
         self._ids.update(dict.fromkeys(sorted(found)))

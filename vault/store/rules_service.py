@@ -132,14 +132,14 @@ def removed_service(snapshot: Snapshot, service_id: str, *, now_s: float) -> tup
     """Return the changes that remove a service and ask its tasks to go, up to `STOPPED_WITH_IT` of them.
 
     In one commit, so that those who look next see tasks that end.  The orchestrator asks the others, as it does any
-    task whose service is no more: a commit has room for so many.
+    task whose service is no more: a commit has room for so many.  Those of one node go together: it is told once.
     """
     service = snapshot.services.get(service_id)
     if service is None:
         raise NotFound(Kind.SERVICE, service_id)
     stopped = [
         Put(stopping(task, State.REMOVE, now_s))
-        for task in sorted(snapshot.tasks_of(service_id), key=lambda task: task.id)
+        for task in sorted(snapshot.tasks_of(service_id), key=lambda task: (task.node_id, task.id))
         if task.desired_state < State.REMOVE
     ][:STOPPED_WITH_IT]
     return (Delete(Kind.SERVICE, service_id, service.version.index), *removed_with(snapshot, service), *stopped)
