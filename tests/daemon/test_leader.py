@@ -1,12 +1,13 @@
 """The leader's loop: which snapshots it decides about, and when again."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import AsyncIterator
 
 import pytest
 
-from vault.daemon.leader import control
+from vault.daemon.leader import TURN_S, Turns, control
 from vault.model.ids import NewID
 from vault.model.node import Node
 from vault.model.secret import Secret, SecretSpec
@@ -151,6 +152,43 @@ def test_a_decision_about_many_tasks_leaves_the_loop_its_turns(large: bool, monk
     asyncio.run(story())
     assert len(threads) == 4
     assert (threading.get_ident() in threads) is not large
+
+
+def test_a_brief_decider_has_a_thread_for_its_first_look_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vault.daemon.leader.LARGE", 0)
+    here, threads = threading.get_ident(), list[int]()
+
+    async def story() -> None:
+        store, news = FakeStore(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def decide(before: Snapshot | None, after: Snapshot, *, now_s: float, new_id: NewID) -> Decision:
+            threads.append(threading.get_ident())
+            loop.call_soon_threadsafe(news.set)
+            return Decision()
+
+        leading = asyncio.create_task(control(store, decide, now=lambda: 0.0, new_id=lambda: "x", brief=True))  # type: ignore[arg-type]
+        async with asyncio.timeout(5):
+            for number in range(3):
+                await news.wait()
+                news.clear()
+                store.put(Node(id=f"n{number}"))
+        leading.cancel()
+
+    asyncio.run(story())
+    assert threads[0] != here
+    assert set(threads[1:]) == {here}
+
+
+def test_threads_take_short_turns_as_long_as_one_decides() -> None:
+    usual_s, turns = sys.getswitchinterval(), Turns()
+    first, second = turns.short(), turns.short()
+    with first:
+        assert sys.getswitchinterval() == pytest.approx(TURN_S)
+        second.__enter__()
+    assert sys.getswitchinterval() == pytest.approx(TURN_S), "another one goes on"
+    second.__exit__(None, None, None)
+    assert sys.getswitchinterval() == usual_s
 
 
 def test_decisions_about_many_tasks_are_made_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,8 +59,8 @@ class Duties:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.dispatcher.run())
             group.create_task(control(store, new_control(), now=store.now_s, new_id=new_id))
-            group.create_task(control(store, rotation.decide, now=store.now_s, new_id=new_id))
-            group.create_task(control(store, Encryption(), now=store.now_s, new_id=new_id))
+            for decide in (rotation.decide, Encryption()):
+                group.create_task(control(store, decide, now=store.now_s, new_id=new_id, brief=True))
             group.create_task(self._keep_roles())
             group.create_task(self._announce())
             group.create_task(keep_young(store))
@@ -153,5 +153,5 @@ def _told(snap: Snapshot, node: Node) -> tuple[TrustIs, ...]:
 
 
 def _concerns_members(before: Snapshot, after: Snapshot) -> bool:
-    touched = after.changed_since(before)
-    return touched is None or any(kind in (Kind.NODE, Kind.CLUSTER) for kind, _ in touched)
+    kinds = after.kinds_changed_since(before)
+    return kinds is None or not kinds.isdisjoint((Kind.NODE, Kind.CLUSTER))

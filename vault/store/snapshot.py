@@ -63,14 +63,13 @@ class ChangeLog:
         while len(self.commits) > LOG_COMMITS:
             del self.commits[next(iter(self.commits))]
 
-    def touched(self, indexes: Iterable[int]) -> set[Key] | None:
+    def touched(self, indexes: Iterable[int]) -> list[tuple[Kind, tuple[str, ...]]] | None:
         """Return the objects that some commits touched; None when one of them is not known any more."""
-        found: set[Key] = set()
+        found: list[tuple[Kind, tuple[str, ...]]] = []
         for index in indexes:
             if (noted := self.commits.get(index)) is None:
                 return None
-            for kind, ids in noted:
-                found.update((kind, object_id) for object_id in ids)
+            found += noted
         return found
 
 
@@ -170,6 +169,15 @@ class Snapshot:
 
     def changed_since(self, before: Snapshot) -> set[Key] | None:
         """Return the objects touched between `before` and this snapshot, or more; None = too long ago to tell."""
+        touched = self._touched_since(before)
+        return None if touched is None else {(kind, object_id) for kind, ids in touched for object_id in ids}
+
+    def kinds_changed_since(self, before: Snapshot) -> set[Kind] | None:
+        """Return of which kinds those objects are, which is quicker when there are many."""
+        touched = self._touched_since(before)
+        return None if touched is None else {kind for kind, _ in touched}
+
+    def _touched_since(self, before: Snapshot) -> list[tuple[Kind, tuple[str, ...]]] | None:
         if before.log is not self.log or not 0 <= self.index - before.index <= LOG_COMMITS:
             return None
         return self.log.touched(range(before.index + 1, self.index + 1))
