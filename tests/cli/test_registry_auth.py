@@ -1,14 +1,18 @@
 """Credentials for registries, from Docker's configuration and its helpers."""
 
 import json
+import subprocess
+import sys
 from base64 import urlsafe_b64decode
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from vault.agent.images.credentials import credentials_for
 from vault.cli.errors import CommandError
 from vault.cli.services.registry_auth import auth_headers, registry_auth, stack_headers
+from vault.crypto import Plaintext
 
 HELPER = """#!/bin/sh
 read -r server
@@ -57,10 +61,37 @@ def test_the_store_of_all_registries_comes_before_the_file(client: Path) -> None
 
 def test_docker_hub_is_known_by_its_address(client: Path) -> None:
     configured(client, auths={"https://index.docker.io/v1/": {"auth": "dTpwOng=", "identitytoken": "idt"}})
-    for image in ("busybox", "team/app", "docker.io/team/app"):
+    for image in ("busybox", "team/app", "docker.io/team/app", "registry-1.docker.io/team/app"):
         assert decoded(registry_auth(image)) == {
             "username": "u", "password": "p:x", "identitytoken": "idt", "serveraddress": "https://index.docker.io/v1/",
         }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "image", ["Reg/app", "reg.example/app", "localhost/app", "[::1]:5000/app", "127.0.0.1:5000/app"]
+)
+def test_credentials_are_for_the_registry_that_a_node_takes_them_for(client: Path, image: str) -> None:
+    """The node shows them to no other, so both must read an image's name alike."""
+    registry = image.removesuffix("/app")
+    hub = {"https://index.docker.io/v1/": {"auth": "aHViOng="}}
+    configured(client, auths=hub | {registry: {"auth": "dTpwOng="}})
+    found = registry_auth(image)
+    assert decoded(found) == {"username": "u", "password": "p:x", "serveraddress": registry}
+    shown = credentials_for(Plaintext(urlsafe_b64decode(found or "")), image, of="busybox")
+    assert shown is not None
+    assert shown.username == "u"
+
+
+def test_what_is_known_under_the_very_name_comes_before_what_is_known_for_its_host(client: Path) -> None:
+    entries = {"https://reg.example/v1/": {"auth": "b2xkOng="}, "reg.example": {"auth": "dTpwOng="}}
+    configured(client, auths=entries)
+    assert decoded(registry_auth("reg.example/app"))["username"] == "u"
+
+
+def test_to_look_credentials_up_loads_nothing_heavy() -> None:
+    program = "import sys, vault.cli.services.registry_auth; print('msgspec' in sys.modules, 'asyncio' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"
 
 
 @pytest.mark.parametrize(

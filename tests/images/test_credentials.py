@@ -5,7 +5,8 @@ import pytest
 
 from vault.agent.images.credentials import Credentials, credentials_for
 from vault.crypto import Plaintext
-from vault.model.registry_auth import AuthConfig, registry_of
+from vault.model.registries import registry_of
+from vault.model.registry_auth import AuthConfig
 
 
 def for_image(image: str, *, of: str = "reg.example:5000/app", **auth: str) -> tuple[str, bytes] | None:

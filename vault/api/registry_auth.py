@@ -13,7 +13,8 @@ from starlette.requests import Request
 from vault.crypto.plaintext import Plaintext
 from vault.model.errors import BadRequest
 from vault.model.ids import NewID
-from vault.model.registry_auth import AuthConfig, host_of
+from vault.model.registries import host_of
+from vault.model.registry_auth import AuthConfig
 from vault.store.rules_registry_auth import Given
 
 AUTH_HEADER: Final = "X-Registry-Auth"

@@ -4,8 +4,6 @@ Docker keeps them in the service's spec (`PullOptions.RegistryAuth`).  Here they
 is a sealed record, so that no spec, no task and no answer of the API can carry them.
 """
 
-from typing import Final
-
 import msgspec
 
 from vault.model.base import Object
@@ -29,20 +27,3 @@ class AuthConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def __repr__(self) -> str:
         return "AuthConfig(…)"
-
-
-HUB: Final = "docker.io"
-_HUB_HOSTS: Final = (HUB, "index.docker.io", "registry-1.docker.io")
-
-
-def registry_of(image: str) -> str:
-    """Return the host, with its port, of the registry that an image's name means."""
-    first, slash, _ = image.partition("/")
-    named = slash and (set(first) & set(".:[") or first == "localhost" or first != first.lower())
-    return host_of(first) if named else HUB
-
-
-def host_of(address: str) -> str:
-    """Return the host, with its port, of a registry's address or URL."""
-    host = address.removeprefix("https://").removeprefix("http://").partition("/")[0]
-    return HUB if host in _HUB_HOSTS else host

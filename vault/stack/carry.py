@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from vault.crypto.plaintext import Plaintext
 from vault.model.errors import VaultError
 from vault.model.ids import Kind, NewID
-from vault.model.registry_auth import registry_of
+from vault.model.registries import registry_of
 from vault.model.secret import Config, Secret
 from vault.model.service import Endpoint, Service, ServiceSpec, UpdateState
 from vault.stack.convert import NewConfig, NewSecret

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import msgspec
 
 from vault.crypto.plaintext import Plaintext
-from vault.model.registry_auth import AuthConfig, host_of, registry_of
+from vault.model.registries import host_of, registry_of
+from vault.model.registry_auth import AuthConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

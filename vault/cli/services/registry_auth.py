@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from vault.cli.errors import CommandError
+from vault.model.registries import HUB, host_of, registry_of
 
-HUB: Final = "https://index.docker.io/v1/"
+HUB_KEY: Final = "https://index.docker.io/v1/"  # What the configuration and helpers call Docker Hub.
 _HELPER: Final = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _HELPER_LIMIT_S: Final = 60  # It may ask its user something.
 _TOKEN_USER: Final = "<token>"
@@ -24,7 +25,7 @@ def registry_auth(image: str, path: str | None = None) -> str | None:
 
     path: the configuration file; `$DOCKER_CONFIG/config.json` or `~/.docker/config.json` if None.
     """
-    known = credentials_of(_configuration(path), registry_of(image))
+    known = credentials_of(_configuration(path), key_of(image))
     return None if known is None else encoded(known)
 
 
@@ -46,7 +47,7 @@ def stack_headers(wanted: bool, images: Iterable[str]) -> dict[str, str]:
     if not wanted:
         return {}
     configuration = _configuration(None)
-    registries = dict.fromkeys(map(registry_of, images))
+    registries = dict.fromkeys(map(key_of, images))
     found = {one: known for one in registries if (known := credentials_of(configuration, one)) is not None}
     if not found:
         raise CommandError(
@@ -56,23 +57,21 @@ def stack_headers(wanted: bool, images: Iterable[str]) -> dict[str, str]:
     return {"X-Registry-Config": encoded(found)}
 
 
-def registry_of(image: str) -> str:
+def key_of(image: str) -> str:
     """Return what the configuration calls the registry of an image."""
-    first = image.partition("/")[0] if "/" in image else ""
-    known = "." in first or ":" in first or first == "localhost"
-    return HUB if not known or first in ("docker.io", "index.docker.io") else first
+    registry = registry_of(image)
+    return HUB_KEY if registry == HUB else registry
 
 
 def credentials_of(configuration: Mapping[str, Any], registry: str) -> dict[str, str] | None:
     """Return what is known for a registry: from the helper for it, or from the file itself."""
     helpers, auths = configuration.get("credHelpers"), configuration.get("auths")
-    host = _host(registry)
-    helper = _of_host(helpers, host) or configuration.get("credsStore")
+    helper = _entry(helpers, registry) or configuration.get("credsStore")
     if isinstance(helper, str) and helper:
         found = _from_helper(helper, registry)
         if found is not None:
             return found
-    entry = _of_host(auths, host)
+    entry = _entry(auths, registry)
     return _from_entry(entry, registry) if isinstance(entry, dict) else None
 
 
@@ -92,15 +91,12 @@ def _configuration(path: str | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _of_host(entries: Any, host: str) -> Any:
-    """Return the entry of a host; its key may be the host alone, or a URL of it."""
+def _entry(entries: Any, registry: str) -> Any:
+    """Return the entry of a registry; its key may be the host alone, or a URL of it."""
     if not isinstance(entries, dict):
         return None
-    return next((entry for key, entry in entries.items() if _host(key) == host), None)
-
-
-def _host(address: str) -> str:
-    return address.removeprefix("https://").removeprefix("http://").partition("/")[0]
+    host = host_of(registry)
+    return entries.get(registry) or next((entry for key, entry in entries.items() if host_of(key) == host), None)
 
 
 def _from_entry(entry: dict[str, Any], registry: str) -> dict[str, str] | None:
