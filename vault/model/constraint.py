@@ -1,6 +1,7 @@
 """Placement constraints as texts: `key == value` or `key != value`, as SwarmKit reads them.  Pure.
 
-Called by `vault.store.rules_spec` (is a constraint well formed) and `vault.scheduler.constraint` (does a node meet it).
+Called by `vault.store.rules_constraints` (is a constraint well formed, can it be met at all) and
+`vault.scheduler.constraint` (does a node meet it).
 Source: swarmkit, manager/constraint/constraint.go.
 """
 

@@ -3,7 +3,6 @@
 Called by `vault.store.rules_service`.  Texts are SwarmKit's where it has one.
 """
 
-from vault.model.constraint import parse
 from vault.model.container import ContainerSpec
 from vault.model.depends import DEPENDS_LABEL, dependencies_of
 from vault.model.endpoint_options import endpoint_options
@@ -28,6 +27,7 @@ from vault.model.service import (
 )
 from vault.model.task import Task
 from vault.store.expand import SAMPLE_NODE, expanded
+from vault.store.rules_constraints import check_constraints
 from vault.store.rules_container import check_container
 from vault.store.rules_health import check_healthcheck
 from vault.store.rules_mounts import check_mounts
@@ -178,7 +178,7 @@ def _check_placement(placement: Placement | None) -> None:
             raise InvalidArgument(
                 f"placement preference '{label}' is invalid: spread over node.labels.NAME or engine.labels.NAME"
             )
-    parse(placement.constraints)
+    check_constraints(placement.constraints)
 
 
 def _as_run(spec: ServiceSpec) -> ContainerSpec:
