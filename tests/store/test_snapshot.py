@@ -1,5 +1,6 @@
 """Snapshots: what a derived one shows, and what it refuses."""
 
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -13,7 +14,7 @@ from vault.model.secret import Secret, SecretReference, SecretSpec
 from vault.model.service import Endpoint, EndpointSpec, PortConfig, Service, ServiceSpec, TaskSpec
 from vault.model.task import State, Task, TaskStatus
 from vault.store.changes import Delete, Put, Relied, kind_of
-from vault.store.snapshot import Snapshot, Stale, members
+from vault.store.snapshot import Ids, Snapshot, Stale, is_good, members, taken_at_once
 
 
 def secret(object_id: str = "s1", name: str = "password", version: int = 0) -> Secret:
@@ -179,3 +180,30 @@ def test_services_are_found_by_the_ports_they_publish_or_were_given_and_no_longe
     third = second.apply((Delete(Kind.SERVICE, "w", 2),), index=3, now_s=1.0)
     assert [found(snap) for snap in (first, second, third)] == [[80], [81, 30_000], []]
     assert not list(first.services_publishing(80, "udp"))
+
+
+def test_rpds_hands_out_the_ids_of_a_set_all_at_once() -> None:
+    """If this fails, a newer rpds pickles sets in another way: look for one that is as fast, as bench.control shows."""
+    assert is_good(taken_at_once)
+    assert members is taken_at_once
+
+
+def changed(ids: Ids) -> list[str]:
+    raise AttributeError("__reduce__")
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        changed,
+        lambda ids: ids.__reduce__()[1],
+        lambda ids: ids.__reduce__()[2][0],
+        lambda ids: iter(ids.__reduce__()[1][0]),
+        lambda ids: tuple(ids),
+        lambda ids: [*ids, ""],
+        lambda ids: list(ids)[1:],
+    ],
+)
+def test_a_way_that_does_not_give_all_ids_as_a_list_is_not_taken(take: Callable[[Ids], list[str]]) -> None:
+    assert not is_good(take)
+    assert is_good(list)
