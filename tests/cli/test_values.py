@@ -41,6 +41,7 @@ S = 1000 * MS
         (scalars.integer, "-1", -1),
         (scalars.ratio, "0.25", 0.25),
         (scalars.command_words, 'sh -c "exit 7"', ["sh", "-c", "exit 7"]),
+        (scalars.command_words, r'sh -c "echo \$A \"b\"" c#d', ["sh", "-c", 'echo $A "b"', "c#d"]),
         (scalars.label, "a=b c", "a=b c"),
         (scalars.filter_pair, " Name = x=y", ("name", "x=y")),
         (container.extra_host, "h=[::1]", "h:::1"),
@@ -80,6 +81,7 @@ def test_a_value_is_read(read: Callable[[str], Any], text: str, value: Any) -> N
         (scalars.label, "a b=c", "label 'a b' contains whitespaces"),
         (scalars.filter_pair, "a", "bad format of filter (expected name=value)"),
         (scalars.command_words, '"', "EOF found when expecting closing quote"),
+        (scalars.command_words, "a \\", "EOF found after escape character"),
         (
             secret_reference,
             "source=a,mode=abc",

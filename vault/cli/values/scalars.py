@@ -128,13 +128,10 @@ def ratio(text: str) -> float:
 
 
 def command_words(text: str) -> list[str]:
-    """Return the words of a command as a shell would split them."""
-    import shlex
+    """Return the words of a command, split as those of a stack file are."""
+    from vault.stack.forms import split_command
 
-    try:
-        return shlex.split(text, comments=True)
-    except ValueError:
-        raise ValueError("EOF found when expecting closing quote") from None
+    return list(split_command(text))
 
 
 def label(text: str) -> str:
