@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from tests.orchestrator.world import SECOND, World, availability, spec, state
 from vault.model.service import RestartPolicy
-from vault.model.task import State
+from vault.model.task import State, Task
 from vault.store.changes import Put
 
 AT_ONCE = RestartPolicy(delay=0)
@@ -28,6 +28,45 @@ def test_a_delay_of_nothing_restarts_in_the_same_decision() -> None:
     world.run(spec(1, restart=AT_ONCE))
     world.observe(world.tasks()[0], State.COMPLETE)
     assert world.shown() == ["1 complete shutdown", "1 assigned running"]
+
+
+@pytest.mark.parametrize("forgetful", [False, True])
+@pytest.mark.parametrize("ends", [State.FAILED, State.REJECTED])
+def test_a_service_leaves_the_node_where_it_keeps_failing_though_history_is_short(forgetful: bool, ends: State) -> None:
+    world = World(nodes=2, forgetful=forgetful)
+    world.run(spec(1, restart=RestartPolicy(delay=SECOND)))
+    (task,) = world.wanted()
+    first = task.node_id
+    world.create(replace(spec(4, constraints=(f"node.id!={first}",)), name="busy"), "busy")
+    where = []
+    for _ in range(7):
+        (task,) = tasks_of_web(world)
+        where.append(task.node_id)
+        world.observe(task, ends)
+        world.wait(1.1)
+    assert where[:5] == [first] * 5
+    assert first not in where[5:]
+    assert len(list(world.snap.tasks_at("web", 1))) == 5
+    world.wait(300.0)
+    world.observe(tasks_of_web(world)[0], ends)
+    (task,) = tasks_of_web(world)
+    assert task.node_id == first  # After five minutes nobody holds it against the node any more,
+    assert len(task.failed_before) == 1  # and nothing older is carried on.
+
+
+def tasks_of_web(world: World) -> list[Task]:
+    """Return those tasks of the first service that are to run."""
+    return [task for task in world.wanted() if task.service_id == "web"]
+
+
+def test_a_task_of_another_description_is_told_of_no_failures() -> None:
+    world = World(nodes=2)
+    world.run(spec(1, restart=AT_ONCE))
+    world.observe(world.wanted()[0], State.FAILED)
+    assert len(world.wanted()[0].failed_before) == 1
+    world.update(spec(1, image="v2", restart=AT_ONCE))
+    world.follow()
+    assert [task.failed_before for task in world.wanted()] == [()]
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,17 @@ import pytest
 from msgspec.structs import replace
 
 from tests.scheduler.world import NOW_S, node, on, pending, reserve, schedule, settle, snapshot, tasks_in
+from vault.model.base import from_s
 from vault.model.container import ContainerSpec, Mount, VolumeOptions
 from vault.model.ids import Kind
 from vault.model.network import Network, NetworkAttachment, NetworkSpec
 from vault.model.node import EncryptionMeans, Engine, NodeSpec, NodeStatus, Plugin
 from vault.model.secret import Driver
 from vault.model.service import Placement, PortConfig
-from vault.model.task import State, Task, TaskStatus
+from vault.model.task import Failure, State, Task, TaskStatus
+from vault.scheduler.needs import group_of
 from vault.scheduler.schedule import MAX_CHANGES, MAX_READ, Scheduler
-from vault.store.changes import Put
+from vault.store.changes import Delete, Put
 from vault.store.decision import Decision
 from vault.store.snapshot import Key, Snapshot
 
@@ -56,6 +58,33 @@ def test_a_node_where_the_service_failed_five_times_lately_goes_last() -> None:
     assert schedule(node("a"), node("b"), *failed, *busy, pending("t")) == {"t": "b"}
     assert schedule(node("a"), node("b"), *failed[1:], *busy, pending("t")) == {"t": "a"}
     assert schedule(node("a"), node("b"), *failed, *busy, pending("t"), after_s=301) == {"t": "a"}
+
+
+def test_what_a_task_tells_of_failures_counts_once_beside_what_history_keeps() -> None:
+    kept = [on(pending(f"f{n}"), "a", State.FAILED) for n in range(2)]
+    busy = [on(pending(f"t{n}"), "b") for n in range(3)]
+
+    def told_of(*numbers: int, ago_s: float = 60.0) -> Task:
+        told = [Failure(task_id=f"f{n}", node_id="a", at=from_s(NOW_S - ago_s)) for n in numbers]
+        return replace(pending("t"), failed_before=tuple(told))
+
+    assert schedule(node("a"), node("b"), *kept, *busy, told_of(1, 2, 3, 4)) == {"t": "b"}
+    assert schedule(node("a"), node("b"), *kept, *busy, told_of(0, 1, 2, 3)) == {"t": "a"}
+    assert schedule(node("a"), node("b"), *busy, told_of(0, 1, 2, 3, 4)) == {"t": "b"}
+    assert schedule(node("a"), node("b"), *busy, told_of(0, 1, 2, 3, 4, ago_s=301)) == {"t": "a"}
+
+
+def test_what_a_task_tells_of_failures_is_forgotten_with_it() -> None:
+    scheduler = Scheduler()
+    told = [Failure(task_id=f"f{n}", node_id="a", at=from_s(NOW_S)) for n in range(5)]
+    tells = replace(pending("t"), failed_before=tuple(told))
+    before = settle(snapshot(node("a"), node("b"), tells), scheduler)
+    assert before.tasks["t"].node_id == "b"
+    group = group_of(tells)
+    assert scheduler._fleet.failing(group, from_s(NOW_S)) == {"a": 5}
+    after = before.apply([Delete(Kind.TASK, "t", before.tasks["t"].version.index)], index=before.index + 1, now_s=NOW_S)
+    scheduler(after, after.changed_since(before), now_s=NOW_S, new_id=str)
+    assert scheduler._fleet.failing(group, from_s(NOW_S)) == {}
 
 
 def test_what_is_reserved_is_not_given_twice() -> None:

@@ -109,6 +109,14 @@ class TaskStatus(Shape, frozen=True, kw_only=True):
         return self.state is State.RUNNING and not self.unhealthy
 
 
+class Failure(Shape, frozen=True, kw_only=True):
+    """A task that failed, and where."""
+
+    task_id: str = msgspec.field(name="TaskID")
+    node_id: str = msgspec.field(name="NodeID")
+    at: datetime  # When it was stored that it had failed, or a little later.
+
+
 class Task(Object, frozen=True, kw_only=True):
     """One attempt to run one slot of a service.  `spec` is a copy and never changes."""
 
@@ -133,6 +141,7 @@ class Task(Object, frozen=True, kw_only=True):
     stays_down: bool = False  # It ended and its restart policy wants no other: it fills its slot until the next update.
     restarts: int = 0  # How many restarts of its slot, under its spec version, led to it.
     restarted_at: tuple[datetime, ...] = ()  # When they happened, as far as the policy's window looks back.
+    failed_before: tuple[Failure, ...] = ()  # Those of its slot, under its spec version, that failed lately.
     update_started_at: datetime | None = None  # The update, named by its start, that made this task.
     beside: str = ""  # Start-first: the task of its slot that it may run beside, and that stops once it runs.
     running_since: datetime | None = None  # When an update first saw it running.

@@ -130,7 +130,7 @@ def fleet_of(snap: Snapshot) -> Fleet:
     for node in snap.nodes.values():
         fleet.describe(node.id, node)
     for task in snap.tasks.values():
-        if task.node_id:
+        if task.node_id or task.failed_before:
             fleet.count(task, 1)
     return fleet
 

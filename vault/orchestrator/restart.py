@@ -15,6 +15,7 @@ from vault.orchestrator.dirty import is_dirty
 from vault.orchestrator.enforcer import UNFIT
 from vault.orchestrator.progress import current_status
 from vault.orchestrator.work import SlotKey, Work, after_ns, asked_to_stop
+from vault.scheduler.failures import failures_up_to
 
 NO_POLICY = RestartPolicy()
 
@@ -92,11 +93,13 @@ def _restart(work: Work, key: SlotKey, old: Task, *, delayed: bool) -> None:
 
 
 def counted(old: Task, new: Task, now: datetime) -> Task:
-    """Return the replacement with the history of attempts that its policy needs; a new spec starts afresh."""
+    """Return the replacement with what its policy and its placing need of history; a new spec starts afresh."""
     policy = new.spec.restart_policy or NO_POLICY
+    same_spec = old.spec_version == new.spec_version
+    if same_spec and not new.node_id:
+        new = replace(new, failed_before=failures_up_to(old, now))
     if not policy.max_attempts:
         return new
-    same_spec = old.spec_version == new.spec_version
     restarts = (old.restarts if same_spec else 0) + 1
     if not policy.window:
         return replace(new, restarts=restarts)

@@ -7,17 +7,17 @@ once while neither changes.  Used by `schedule`, and by the planner of rebalance
 
 from bisect import bisect_left, insort
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import count
 
 from vault.model.node import Node
-from vault.model.task import State, Task
+from vault.model.task import Failure, State, Task
+from vault.scheduler.failures import FAILURE_WINDOW, failure_of, has_failed
 from vault.scheduler.filters import PASSES, first_failed, fixed_place
 from vault.scheduler.load import Load
 from vault.scheduler.needs import Fixed, GroupKey, Needs, group_of, is_limited
 from vault.scheduler.tree import Tree, tree_of
 
-FAILURE_WINDOW = timedelta(minutes=5)
 MAX_FAILURES = 5  # From here on a node's recent failures count against it.
 KEPT_FIXED = 1_024  # Different demands whose outcome on nodes is remembered.
 KEPT_TREES = 16
@@ -33,11 +33,12 @@ class Fleet:
         self.order: list[tuple[int, str]] = []  # Wanted tasks and id of each node, ascending.
         self.changed: list[Load] = []  # Whose room changed, since `changed_before` such changes.
         self.changed_before = 0
-        self.counted: dict[str, Task] = {}  # Tasks on nodes, as counted; who counts one keeps it here.
+        self.counted: dict[str, Task] = {}  # Tasks on nodes or told of failures; who counts one keeps it here.
         self.looks = 0  # How often a node was compared with what a task needs.
         self._tasks_of: dict[str, dict[str, int]] = {}  # Service -> node -> wanted tasks.
         self._exchanging: dict[tuple[str, str], dict[str, str]] = {}  # Service and node -> task -> whom it replaces.
-        self._failures: dict[GroupKey, dict[str, dict[str, datetime]]] = {}  # Group -> node -> task -> when.
+        # Group -> node -> task that failed there -> when, as so many tell: itself, and one that comes after it.
+        self._failures: dict[GroupKey, dict[str, dict[str, dict[datetime, int]]]] = {}
         self._fixed: dict[Fixed, Known] = {}
         self._trees: dict[tuple[str, ...], Tree] = {}
         self._places = count()
@@ -65,13 +66,15 @@ class Fleet:
         self._forget_unused(load)
 
     def count(self, task: Task, by: int) -> None:
-        """Count a task that is on a node, or is being placed there (`by` 1), or no longer is (-1)."""
+        """Count a task that is or is being put on a node, or was told of failures (`by` 1); uncount it (-1)."""
         if task.state.terminal:
-            if task.state is State.FAILED or task.state is State.REJECTED:
-                self._count_failure(task, by)
+            if has_failed(task):
+                self._count_failure(group_of(task), failure_of(task), by)
             return
+        for failure in task.failed_before:
+            self._count_failure(group_of(task), failure, by)
         if task.state < State.ASSIGNED:
-            return  # A global service's task that is not confirmed yet.
+            return  # It has no node, or is a global service's that is not confirmed yet.
         load = self._load(task.node_id)
         load.count(task, by)
         if task.wanted:
@@ -129,7 +132,7 @@ class Fleet:
         after = now - FAILURE_WINDOW
         found: dict[str, int] = {}
         for node_id, failed in self._failures.get(group, {}).items():
-            recent = sum(1 for moment in failed.values() if moment > after)
+            recent = sum(1 for moments in failed.values() if max(moments) > after)
             if recent >= MAX_FAILURES:
                 found[node_id] = recent
         return found
@@ -189,16 +192,17 @@ class Fleet:
         if not tasks:
             del self._exchanging[key]
 
-    def _count_failure(self, task: Task, by: int) -> None:
-        key = group_of(task)
+    def _count_failure(self, key: GroupKey, failure: Failure, by: int) -> None:
         nodes = self._failures.setdefault(key, {})
-        failed = nodes.setdefault(task.node_id, {})
-        if by > 0:
-            failed[task.id] = task.updated_at
-        else:
-            failed.pop(task.id, None)
+        failed = nodes.setdefault(failure.node_id, {})
+        moments = failed.setdefault(failure.task_id, {})
+        moments[failure.at] = moments.get(failure.at, 0) + by
+        if not moments[failure.at]:
+            del moments[failure.at]
+        if not moments:
+            del failed[failure.task_id]
         if not failed:
-            del nodes[task.node_id]
+            del nodes[failure.node_id]
         if not nodes:
             del self._failures[key]
 

@@ -119,7 +119,7 @@ class Scheduler:
         if old is not None:
             del counted[task_id]
             self._fleet.count(old, -1)
-        if task is not None and task.node_id:
+        if task is not None and (task.node_id or task.failed_before):
             counted[task_id] = task
             self._fleet.count(task, 1)
         if task is not None and is_pending(task):
@@ -286,6 +286,8 @@ class Round:
         given = load.stock.choose(needs.generic) if needs.generic and load.stock is not None else ()
         status = TaskStatus(timestamp=self._now, state=State.ASSIGNED, message=message)
         assigned = replace(task, node_id=load.id, status=status, generic_resources=given)
+        if (before := self._fleet.counted.get(task.id)) is not None:
+            self._fleet.count(before, -1)  # It told of failures before it had a node.
         self._fleet.counted[task.id] = assigned
         self._fleet.count(assigned, 1)
         self.done.append(assigned)

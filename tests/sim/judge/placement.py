@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -58,13 +59,14 @@ def is_chosen(task: Task) -> bool:
 def check_luck(world: World, draft: Draft, on_nodes: OnNodes, task: Task) -> None:
     """A node where tasks of the same spec fail again and again is the last choice."""
     known = {task_id: one for task_id, one in on_nodes[task.node_id].items() if task_id not in draft.deletes}
-    if not is_chosen(task) or not unlucky(world, known, task):
+    all_ = draft.tasks_of(task.service_id)
+    if not is_chosen(task) or not unlucky(world, known, task, task.node_id, all_):
         return
     branch = branch_of(task, draft.snap.nodes[task.node_id])
     for node_id, node in draft.snap.nodes.items():
         there = oracle.holding(on_nodes[node_id].values())
         as_good = branch_of(task, node) == branch and not oracle.obstacle(task, node, there)
-        if as_good and not unlucky(world, on_nodes[node_id], task):
+        if as_good and not unlucky(world, on_nodes[node_id], task, node_id, all_):
             about = (task.id, task.node_id, node_id)
             raise world.story.fail(f"{slot_of(task)} is placed on {task.node_id}, where it fails", *about)
 
@@ -89,7 +91,8 @@ def check_spread(world: World, draft: Draft, on_nodes: OnNodes, task: Task) -> N
             for node_id, tasks in on_nodes.items()
         }
     )
-    if any(unlucky(world, tasks, task) for tasks in on_nodes.values()):
+    all_ = draft.tasks_of(task.service_id)
+    if any(unlucky(world, tasks, task, node_id, all_) for node_id, tasks in on_nodes.items()):
         return
     branch = {node_id: branch_of(task, node) for node_id, node in draft.snap.nodes.items()}
     in_branch = Counter[str]()
@@ -115,14 +118,25 @@ def branch_of(task: Task, node: Node) -> str:
     return node.spec.labels.get("zone", "") if preferences else ""
 
 
-def unlucky(world: World, tasks: dict[str, Task], task: Task) -> bool:
-    """Whether tasks of the same spec have failed on a node as often as makes it the last choice."""
-    failed = [
-        other
+def unlucky(world: World, tasks: dict[str, Task], task: Task, node_id: str, all_: Iterable[Task]) -> bool:
+    """Whether tasks of the same spec have failed on a node as often as makes it the last choice.
+
+    tasks: those on the node, with the history that is kept of them.  all_: of the service; they tell of what is not.
+    """
+    after_s = world.clock.now_s - FAILURES_S
+    failed = {
+        other.id
         for other in tasks.values()
         if other.service_id == task.service_id
         and other.spec_version == task.spec_version
         and other.state in (State.FAILED, State.REJECTED)
-        and other.updated_at.timestamp() > world.clock.now_s - FAILURES_S
-    ]
-    return len(failed) >= FAILURES
+        and other.updated_at.timestamp() > after_s
+    }
+    told = {
+        failure.task_id
+        for other in all_
+        if other.spec_version == task.spec_version and not other.state.terminal
+        for failure in other.failed_before
+        if failure.node_id == node_id and failure.at.timestamp() > after_s
+    }
+    return len(failed | told) >= FAILURES

@@ -57,7 +57,8 @@ def check_help(world: World, snap: Snapshot, made: Plan, *, nodes: bool) -> None
         task, service = move.task, snap.services[move.task.service_id]
         old, new = snap.nodes[task.node_id], snap.nodes[move.to]
         fresh = replace(task, spec=service.spec.task_template, spec_version=service.spec_version)
-        if unlucky(world, {one.id: one for one in snap.tasks_on(new.id)}, fresh):
+        on_it = {one.id: one for one in snap.tasks_on(new.id)}
+        if unlucky(world, on_it, fresh, new.id, snap.tasks_of(service.id)):
             raise world.story.fail(f"{slot_of(task)} is to move to where its service fails", task.id, new.id)
         fewer = in_all[old.id] - in_all[new.id]
         in_all[old.id], in_all[new.id] = in_all[old.id] - 1, in_all[new.id] + 1
@@ -88,7 +89,8 @@ def would_do(world: World, snap: Snapshot, task: Task, node: Node, there: list[T
     new = replace(task, spec=service.spec.task_template, spec_version=service.spec_version)
     if branch_of(new, node) != branch_of(new, snap.nodes[task.node_id]) or oracle.obstacle(new, node, there):
         return False
-    return not unlucky(world, {one.id: one for one in snap.tasks_on(node.id)}, new)
+    on_it = {one.id: one for one in snap.tasks_on(node.id)}
+    return not unlucky(world, on_it, new, node.id, snap.tasks_of(service.id))
 
 
 def check_order(world: World, snap: Snapshot, made: Plan) -> None:

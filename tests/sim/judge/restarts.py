@@ -88,6 +88,7 @@ class Restarts:
         led = self._led_to(replaced, new)
         same = [self._made_s.get(old.id, ()) for old in led if old.spec_version == new.spec_version]
         self._count(min(same, key=len, default=()), new, about)
+        self._told_of_failures(led, new, about)
 
     def _led_to(self, replaced: list[Task], new: Task) -> list[Task]:
         """Return of the tasks given up those whose place a new one takes.
@@ -115,6 +116,22 @@ class Restarts:
         made = sum(1 for at_s in made_s if at_s > since_s)
         if policy.max_attempts and made > policy.max_attempts:
             raise self._world.story.fail(f"{slot_of(new)} is replaced more than {policy.max_attempts} times", *about)
+
+    def _told_of_failures(self, led: list[Task], new: Task, about: tuple[str, ...]) -> None:
+        """What takes the place of another is told where those before it failed lately, and of nothing else."""
+        if new.node_id or len(led) != 1:
+            return
+        (old,), now_s = led, self._world.clock.now_s
+        told = [(failure.task_id, failure.node_id) for failure in new.failed_before]
+        known = [(failure.task_id, failure.node_id, failure.at.timestamp()) for failure in old.failed_before]
+        if old.state in (State.FAILED, State.REJECTED) and old.node_id:
+            known.append((old.id, old.node_id, old.updated_at.timestamp()))
+        if old.spec_version != new.spec_version:
+            known = []
+        must = [(task_id, node_id) for task_id, node_id, at_s in known[-25:] if at_s > now_s - 300.0 + SLACK_S]
+        may = [(task_id, node_id) for task_id, node_id, at_s in known if at_s > now_s - 300.0 - SLACK_S]
+        if not set(must) <= set(told) or not set(told) <= set(may):
+            raise self._world.story.fail(f"{slot_of(new)} is told of failures {told}, not of {must}", *about)
 
     def _ended_s(self, old: Task) -> float:
         """Return since when a task has ended or its node is lost."""
