@@ -1,5 +1,7 @@
 """Option values: each form Docker takes, and Docker's sentence for each it refuses."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +34,8 @@ S = 1000 * MS
         (scalars.byte_size, "1.5k", 1536),
         (scalars.byte_size, "100", 100),
         (scalars.byte_size, "32 MB", 32 << 20),
+        (scalars.byte_size, ".5Kib", 512),
+        (scalars.duration, "-1.5us", -1_500),
         (scalars.nano_cpus, ".5", 500_000_000),
         (scalars.nano_cpus, "2", 2_000_000_000),
         (scalars.nano_cpus, "1/4", 250_000_000),
@@ -67,6 +71,8 @@ def test_a_value_is_read(read: Callable[[str], Any], text: str, value: Any) -> N
     [
         (scalars.duration, "5", 'time: missing unit in duration "5"'),
         (scalars.duration, "x", 'time: invalid duration "x"'),
+        (scalars.duration, "1x", 'time: unknown unit "x" in duration "1x"'),
+        (scalars.duration, "１s", 'time: invalid duration "１s"'),
         (scalars.duration, "", 'time: invalid duration ""'),
         (scalars.duration, "99999999999h", 'time: invalid duration "99999999999h"'),
         (scalars.byte_size, "x", "invalid size: 'x'"),
@@ -95,6 +101,9 @@ def test_a_value_is_read(read: Callable[[str], Any], text: str, value: Any) -> N
         (scalars.byte_size, "10 Xb", "invalid suffix: 'xb'"),
         (scalars.byte_size, "-5", "invalid size: '-5'"),
         (scalars.byte_size, "m", "invalid size: 'm'"),
+        (scalars.byte_size, " 5m", "invalid size: ' 5m'"),
+        (scalars.byte_size, "5ib", "invalid suffix: 'ib'"),
+        (scalars.byte_size, "9999999p", "invalid size: '9999999p'"),
         (container.extra_host, "h", 'bad format for add-host: "h"'),
         (container.extra_host, "h:x", 'invalid IP address in add-host: "x"'),
         (container.dns_server, "x", "IP address is not correctly formatted: x"),
@@ -328,3 +337,13 @@ def test_no_text_breaks_a_reader(read: Callable[[str], Any], text: str) -> None:
         read(text)
     except ValueError as error:
         assert "Traceback" not in str(error)  # noqa: PT017 - any other exception fails the test
+
+
+def test_values_are_read_as_in_a_stack_file_without_loading_the_model() -> None:
+    program = (
+        "import sys; from vault.cli.values import scalars; before = 'vault.model' in sys.modules; "
+        "scalars.duration('5s'); scalars.byte_size('5m'); "
+        "print(before, [name for name in ('msgspec', 'yaml', 'vault.model.base') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False []\n"

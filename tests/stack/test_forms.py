@@ -1,5 +1,6 @@
 """How values are written: durations, sizes, CPUs, command lines, ports, image names."""
 
+import re
 import shlex
 
 import pytest
@@ -42,9 +43,26 @@ def test_a_duration_is_read_and_printed_as_in_go(text: str, duration_ns: int, pr
     assert go_duration(duration_ns) == printed
 
 
-@pytest.mark.parametrize("text", ["", "5", "5x", "1d", "s", "1h1", "1 s", "2562048h", "--1s", "1e3s"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="invalid duration"):
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "invalid"),
+        ("s", "invalid"),
+        ("--1s", "invalid"),
+        ("2562048h", "invalid"),
+        ("5", "missing unit in"),
+        ("1h1", "missing unit in"),
+        ("-.5", "missing unit in"),
+        ("5x", 'unknown unit "x" in'),
+        ("1d", 'unknown unit "d" in'),
+        ("1 s", 'unknown unit " s" in'),
+        ("1e3s", 'unknown unit "e" in'),
+        ("1hx", 'unknown unit "hx" in'),
+        ("1h5y2s", 'unknown unit "y" in'),
+    ],
+)
+def test_what_is_no_duration_is_refused_in_gos_words(text: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=f'^time: {re.escape(problem)} duration "{text}"$'):
         parse_duration(text)
 
 

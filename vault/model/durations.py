@@ -3,7 +3,9 @@
 import re
 
 # Texts, not compiled patterns: the commands that only print durations need not wait for them.
-_PART = r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)"
+_NUMBER = r"[0-9]+\.?[0-9]*|\.[0-9]+"
+_PART = rf"({_NUMBER})(ns|us|µs|μs|ms|s|m|h)"
+_WRONG_UNIT = rf"[-+]?(?:{_PART})*(?:{_NUMBER})([^0-9.]*).*"
 _DURATION = rf"[-+]?(?:{_PART})+"
 _UNITS_NS = {
     "ns": 1,
@@ -24,11 +26,18 @@ def parse_duration(text: str) -> int:
     if text in ("0", "+0", "-0"):
         return 0
     if len(text) > _MAX_TEXT or re.fullmatch(_DURATION, text) is None:
-        raise ValueError(f'time: invalid duration "{text[:_MAX_TEXT]}"')
+        raise ValueError(f'time: {_problem(text[:_MAX_TEXT])} duration "{text[:_MAX_TEXT]}"')
     total = sum(_times(number, _UNITS_NS[unit]) for number, unit in re.findall(_PART, text))
     if total > _MAX_INT64:
         raise ValueError(f'time: invalid duration "{text}"')
     return -total if text[0] == "-" else total
+
+
+def _problem(text: str) -> str:
+    wrong = re.fullmatch(_WRONG_UNIT, text, re.DOTALL)
+    if wrong is None:
+        return "invalid"
+    return f'unknown unit "{wrong[3]}" in' if wrong[3] else "missing unit in"
 
 
 def _times(number: str, unit_ns: int) -> int:

@@ -1,21 +1,11 @@
-"""Readers of plain option values: durations, sizes, CPUs, numbers, labels, filters.  Pure."""
+"""Readers of plain option values: durations, sizes, CPUs, numbers, labels, filters.  Pure.
+
+What only some need is loaded by those: most commands need none of it, and every one loads this.
+"""
 
 import re
 
-# Texts, not compiled patterns: most commands need none of them, and compiling all would cost start-up.
-_DURATION = r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)"
-_UNITS_NS = {  # Those of `vault.model.durations`, which a plain command does not load.
-    "ns": 1,
-    "us": 1_000,
-    "µs": 1_000,
-    "μs": 1_000,
-    "ms": 1_000_000,
-    "s": 1_000_000_000,
-    "m": 60_000_000_000,
-    "h": 3_600_000_000_000,
-}
-_SIZE = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([a-zA-Z]*)"
-_UNIT = r"([kmgtpKMGTP]?)(?:i?[bB])?"
+# A text, not a compiled pattern: compiling would cost every command's start.
 _DECIMAL = r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?(/\d+)?"
 MAX_INT64 = (1 << 63) - 1
 
@@ -29,26 +19,9 @@ def no_credential_spec(text: str) -> str:
 
 def duration(text: str) -> int:
     """Return nanoseconds of a Go duration such as `1m30s`, `500ms`, `0`."""
-    from fractions import Fraction
+    from vault.model.durations import parse_duration
 
-    sign, rest = (-1, text[1:]) if text[:1] == "-" else (1, text.removeprefix("+"))
-    if rest == "0":
-        return 0
-    total = Fraction(0)
-    position = 0
-    for part in re.finditer(_DURATION, rest):
-        if part.start() != position:
-            break
-        total += Fraction(part[1] if part[1] != "." else "0") * _UNITS_NS[part[2]]
-        position = part.end()
-    if position != len(rest) or not rest:
-        problem = (
-            f'missing unit in duration "{text}"' if re.fullmatch(r"[\d.]+", rest) else f'invalid duration "{text}"'
-        )
-        raise ValueError(f"time: {problem}")
-    if total > MAX_INT64:
-        raise ValueError(f'time: invalid duration "{text}"')
-    return sign * int(total)
+    return parse_duration(text)
 
 
 def positive_duration(text: str) -> int:
@@ -61,15 +34,9 @@ def positive_duration(text: str) -> int:
 
 def byte_size(text: str) -> int:
     """Return bytes of a size such as `64m` or `1GiB`; units are powers of 1024, in any case."""
-    from fractions import Fraction
+    from vault.model.sizes import parse_size
 
-    found = re.fullmatch(_SIZE, text.strip())
-    if not found:
-        raise ValueError(f"invalid size: '{text}'")
-    unit = re.fullmatch(_UNIT, found[2])
-    if not unit:
-        raise ValueError(f"invalid suffix: '{found[2].lower()}'")
-    return int(Fraction(found[1]) * 1024 ** " kmgtp".index(unit[1].lower() or " "))
+    return parse_size(text)
 
 
 def swap_size(text: str) -> int:
