@@ -71,7 +71,7 @@ class Encryption:
                 concerned |= kind in (Kind.NODE, Kind.CLUSTER, Kind.NETWORK)
                 continue
             task = snap.tasks.get(object_id)
-            encrypts = task is not None and is_there(task) and task.encrypts
+            encrypts = task is not None and task.encrypts and is_there(task)
             now_at = task.node_id if task is not None and encrypts else ""
             was_at = self._at.pop(object_id, "")
             if now_at:

@@ -87,9 +87,9 @@ class Services:
 
         The news that it was to be made for may be older than those which are told again with it.
         """
-        for kind, object_id in changed:
-            if kind is Kind.TASK and object_id in self._made and object_id not in snap.tasks:
-                yield self._made[object_id]
+        for task_id, slot in self._made.items():
+            if (Kind.TASK, task_id) in changed and task_id not in snap.tasks:
+                yield slot
 
     def _forget(self, service_id: str) -> None:
         """Drop what is known of a service that is gone."""

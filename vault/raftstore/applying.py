@@ -89,7 +89,7 @@ async def applied(ledger: Ledger, before: Snapshot, bunch: Sequence[Seen]) -> Ap
         _name_damaged_value(ledger, values)
         raise difference(ledger.live.keys() | parts.keys(), head.tally, tally)
     for seen in bunch[:-1]:  # No reader ever saw the snapshots between.
-        before.log.note(peek(seen.head)[1], ())
+        before.log.note(peek(seen.head)[1], {})
     snapshot = draft.finish(head.index)
     return Applied(head=head, head_bytes=bunch[-1].head, parts=parts, older=older, snapshot=snapshot, newest=newest)
 

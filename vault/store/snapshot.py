@@ -54,11 +54,8 @@ class ChangeLog:
 
     commits: dict[int, list[tuple[Kind, tuple[str, ...]]]] = field(default_factory=dict)
 
-    def note(self, index: int, keys: Iterable[Key]) -> None:
-        """Remember that commit `index` touched `keys`."""
-        ids: dict[Kind, list[str]] = {}
-        for kind, object_id in keys:
-            ids.setdefault(kind, []).append(object_id)
+    def note(self, index: int, ids: Mapping[Kind, Iterable[str]]) -> None:
+        """Remember that commit `index` touched the objects of these ids."""
         self.commits.setdefault(index, []).extend((kind, tuple(of_kind)) for kind, of_kind in ids.items())
         while len(self.commits) > LOG_COMMITS:
             del self.commits[next(iter(self.commits))]
@@ -207,7 +204,7 @@ class Draft:
         self.objects = dict(base.objects)
         self.names, self.users, self.publishers = base.names, base.users, base.publishers
         self.by_service, self.by_slot, self.by_node = base.by_service, base.by_slot, base.by_node
-        self.touched: set[Key] = set()
+        self.touched: dict[Kind, set[str]] = {}
         self.removed: list[str] = []
 
     def apply(self, change: Change, index: int, now: datetime) -> None:
@@ -243,7 +240,7 @@ class Draft:
             self.objects[kind] = self.objects[kind].insert(object_id, new)
             if not stays:
                 self.index(kind, new)
-        self.touched.add((kind, object_id))
+        self.touched.setdefault(kind, set()).add(object_id)
 
     def remove(self, kind: Kind, object_id: str) -> None:
         """Take an object out, and note that it was there: also one that came and went since the base."""
