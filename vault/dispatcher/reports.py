@@ -12,9 +12,10 @@ from typing import Final
 import msgspec
 
 from vault.model.base import EPOCH, from_s
+from vault.model.ids import Kind
 from vault.model.task import AGENT, STEPS, PortStatus, State, Task, TaskStatus
 from vault.rpc.messages import Report
-from vault.store.changes import Put
+from vault.store.changes import Delete, Put
 from vault.store.snapshot import Snapshot
 
 WORDS_MAX: Final = 1024  # Characters of a message or an error.
@@ -30,11 +31,17 @@ def said(report: Report, *, now_s: float) -> Iterator[tuple[str, TaskStatus]]:
         yield task_id, _bounded(status, now, off if abs(off) > SKEW else timedelta())
 
 
-def observed(snap: Snapshot, node_id: str, task_id: str, status: TaskStatus) -> tuple[Put, ...]:
-    """Return the change that an observation makes; what a node may not say, or what is old news, makes none."""
+def observed(snap: Snapshot, node_id: str, task_id: str, status: TaskStatus) -> tuple[Put | Delete, ...]:
+    """Return the change that an observation makes; what a node may not say, or what is old news, makes none.
+
+    A task that was to go with its service, and has ended, leaves the store at once: nobody would do anything with its
+    last state but delete it, as the reaper does, which is another commit and another look of every decider.
+    """
     task = snap.tasks.get(task_id)
     if task is None or task.node_id != node_id or not _news(task, status):
         return ()
+    if status.state.terminal and task.desired_state is State.REMOVE and task.service_id not in snap.services:
+        return (Delete(Kind.TASK, task.id, task.version.index),)
     if len(status.port_status.ports) > len(task.host_ports):
         status = msgspec.structs.replace(status, port_status=PortStatus())
     if task.status.unhealthy and status.state is task.status.state:

@@ -46,6 +46,15 @@ class Containers:
                 raise self._world.story.fail(f"{slot_of(new)} is {new.state.value}, and runs", object_id)
             elif who == "nodes" and isinstance(new, Task) and isinstance(old, Task) and new.state is not old.state:
                 self._check_said(new)
+            elif who == "nodes" and new is None and isinstance(old, Task):
+                self._check_gone(after, old)
+
+    def _check_gone(self, after: Snapshot, task: Task) -> None:
+        """A task whose node says that it has ended leaves at once only with its service, and if it does not run."""
+        if task.desired_state is not State.REMOVE or task.service_id in after.services:
+            raise self._world.story.fail(f"{slot_of(task)} leaves, and was not to go with its service", task.id)
+        if task.id in self.running[slot_of(task)]:
+            raise self._world.story.fail(f"{slot_of(task)} leaves, and runs", task.id)
 
     def _check_said(self, task: Task) -> None:
         """A node says that a task is up only once its check says so, and that it was shut down only if it was to be."""
