@@ -4,7 +4,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from vault.api import answers
+from vault.api import answers, large
 from vault.api.bodies import decode, read
 from vault.api.context import Context, Endpoint, flag, id_for, posted_version, speaks
 from vault.api.filters import Filters, named, one_of, parse_filters
@@ -59,12 +59,14 @@ class Services:
         with_status = flag(request, "status") and version >= (1, 41)
         found = [service for service in snapshot.services.values() if _passes(filters, service)]
         found.sort(key=lambda service: service.id)
-        return answers.json(
-            [
+
+        def make() -> Response:
+            return large.listed(
                 shown_service(service, version, status_of(snapshot, service) if with_status else None)
                 for service in found
-            ]
-        )
+            )
+
+        return await large.answer(len(snapshot.tasks) if with_status else len(found), make)
 
     async def create(self, request: Request) -> Response:
         """Create a service."""

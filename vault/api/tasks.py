@@ -4,7 +4,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from vault.api import answers
+from vault.api import answers, large
 from vault.api.context import Context, Endpoint, self_of, speaks
 from vault.api.filters import Filters, matches_labels, matches_prefix, one_of, parse_filters, switch
 from vault.api.lookup import find_node, find_service, find_task
@@ -36,8 +36,12 @@ class Tasks:
         filters = parse_filters(request.query_params.get("filters", ""), FILTERS)
         version = speaks(request)
         here = self_of(request, self.context.manager)
-        found = sorted(self.matching(snapshot, filters, here), key=lambda task: task.id)
-        return answers.json([shown_task(task, version) for task in found])
+
+        def make() -> Response:
+            found = sorted(self.matching(snapshot, filters, here), key=lambda task: task.id)
+            return large.listed(shown_task(task, version) for task in found)
+
+        return await large.answer(len(snapshot.tasks), make)
 
     async def inspect(self, request: Request) -> Response:
         """Show a task."""
