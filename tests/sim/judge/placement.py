@@ -62,10 +62,10 @@ def check_luck(world: World, draft: Draft, on_nodes: OnNodes, task: Task) -> Non
     all_ = draft.tasks_of(task.service_id)
     if not is_chosen(task) or not unlucky(world, known, task, task.node_id, all_):
         return
-    branch = branch_of(task, draft.snap.nodes[task.node_id])
+    branch, alone = branch_of(task, draft.snap.nodes[task.node_id]), as_if_alone(task)
     for node_id, node in draft.snap.nodes.items():
         there = oracle.holding(on_nodes[node_id].values())
-        as_good = branch_of(task, node) == branch and not oracle.obstacle(task, node, there)
+        as_good = branch_of(task, node) == branch and not oracle.obstacle(alone, node, there)
         if as_good and not unlucky(world, on_nodes[node_id], task, node_id, all_):
             about = (task.id, task.node_id, node_id)
             raise world.story.fail(f"{slot_of(task)} is placed on {task.node_id}, where it fails", *about)
@@ -98,7 +98,7 @@ def check_spread(world: World, draft: Draft, on_nodes: OnNodes, task: Task) -> N
     in_branch = Counter[str]()
     for node_id, zone in branch.items():
         in_branch[zone] += have[node_id]
-    alone = replace(task, beside="")  # Who has room elsewhere need not go to where it takes over.
+    alone = as_if_alone(task)
     for node_id, node in draft.snap.nodes.items():
         same = branch[node_id] == branch[task.node_id]
         more = (
@@ -110,6 +110,11 @@ def check_spread(world: World, draft: Draft, on_nodes: OnNodes, task: Task) -> N
             f"{slot_of(task)} is placed on {task.node_id}, though {node_id} has {more} fewer of its service",
             task.id, task.service_id,
         )  # fmt: skip
+
+
+def as_if_alone(task: Task) -> Task:
+    """Return a task as if it took over from none: it is put beside that one only where it has no room elsewhere."""
+    return replace(task, beside="")
 
 
 def branch_of(task: Task, node: Node) -> str:

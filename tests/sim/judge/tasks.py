@@ -92,6 +92,8 @@ def check_slot(world: World, after: Snapshot, slot: str, task: Task) -> None:
     wanted = [
         one for one in tasks if oracle.is_wanted(one) and not one.done and one.job_iteration == task.job_iteration
     ]
+    taken_over = {one.beside for one in wanted}  # Who of them has ended needs only to be told so.
+    wanted = [one for one in wanted if not (one.state.terminal and one.id in taken_over)]
     if len(wanted) < 2:
         return
     if len(wanted) == 2 and oracle.overlap(*wanted):
