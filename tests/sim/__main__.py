@@ -28,17 +28,21 @@ def main() -> int:
     parser.add_argument("--told", action="store_true", help="print what happened last in each history")
     parser.add_argument("--go-on", action="store_true", help="play the others though one has failed")
     asked = parser.parse_args()
-    steps, commits, failed = 0, 0, 0
+    steps, commits, failed, played = 0, 0, 0, 0
     gc.freeze()  # What is there by now stays: no use in looking at it again and again.
     gc.set_threshold(*RARELY)
     began_s, began_wall_s = time.process_time(), time.monotonic()
     signal.signal(signal.SIGPROF, too_long)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for seed in range(asked.seed, asked.seed + asked.histories):
         signal.setitimer(signal.ITIMER_PROF, LONGEST_S)
         try:
             world = play(seed)
+            played += 1
+        except KeyboardInterrupt:
+            break  # What was played so far is told.
         except Violation as violation:
-            failed += 1
+            played, failed = played + 1, failed + 1
             print(violation, flush=True)
             if not asked.go_on:
                 break
@@ -47,7 +51,6 @@ def main() -> int:
         if asked.told:
             print(world.story.told())
     took_s, took_wall_s = time.process_time() - began_s, time.monotonic() - began_wall_s
-    played = asked.histories if asked.go_on or not failed else seed - asked.seed + 1
     good = max(played - failed, 1)
     print(
         f"{played} histories, {failed} failed; {steps / good:.0f} steps and {commits / good:.0f} commits each; "
