@@ -56,6 +56,8 @@ def test_the_root_is_rotated_under_tasks_while_the_leader_dies_and_a_node_is_awa
     leader.kill()
     other = next(one for one in cluster.members.values() if one.running)
     other.until(lambda: cluster.leader() is not leader, "another one leads", timeout_s=60)
+    asked = ("--filter", "service=web", "--since", "10m", "--until", f"{time.time():.9f}", "--format", "{{.Action}}")
+    assert other.vault("events", *asked).out.split()[0] == "create", "who leads now saw it while it followed"
     leader.start()
     other.until(lambda: other.state(leader) == "ready", "the former leader is back")
     assert rotating(other), "a node that is away is waited for"

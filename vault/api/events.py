@@ -21,7 +21,7 @@ from vault.model.service import Service
 from vault.store.changes import AnyObject, name_of
 from vault.store.snapshot import Key, Snapshot
 
-KINDS = (Kind.NODE, Kind.SERVICE, Kind.NETWORK, Kind.SECRET, Kind.CONFIG)
+KINDS: Final = frozenset((Kind.NODE, Kind.SERVICE, Kind.NETWORK, Kind.SECRET, Kind.CONFIG))
 REMEMBERED: Final = 256  # As many as Docker's daemon.
 
 
@@ -94,9 +94,9 @@ def events_between(before: Snapshot, after: Snapshot, now_s: float) -> list[Even
     touched = after.changed_since(before)
     keys = _all_keys(before, after) if touched is None else touched
     found = []
-    for kind, object_id in sorted(keys):
+    for kind, object_id in sorted(key for key in keys if key[0] in KINDS):  # Most are tasks, of which none tells.
         old, new = before.get(kind, object_id), after.get(kind, object_id)
-        if kind not in KINDS or old is new:
+        if old is new:
             continue
         one = new or old
         if one is None:
