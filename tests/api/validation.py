@@ -353,7 +353,7 @@ NODES = [
             f"POST /swarm/update?version={{cluster@}}&{switch}=maybe",
             {"Name": "default"},
             400,
-            f"invalid value for {switch}: maybe",
+            f"invalid value for {switch}: maybe: use true or false",
         )
         for switch in ("rotateWorkerToken", "rotateManagerToken", "rotateManagerUnlockKey")
     ),
@@ -371,6 +371,15 @@ NODES = [
     ),
 ]
 
+SWITCHES = [
+    Refusal(f"GET {path}?{switch}=maybe", None, 400, f"invalid value for {switch}: maybe: use true or false")
+    for path, switch in (
+        ("/services", "status"),
+        ("/services/web", "insertDefaults"),
+        ("/networks/back", "verbose"),
+    )
+]
+
 LOGS = [
     *(
         Refusal(
@@ -381,7 +390,7 @@ LOGS = [
     Refusal("GET /services/web/logs?tail=1", None, 400, "must specify at least one of 'stdout' or 'stderr'"),
 ]
 
-TABLE = [*SERVICES, *REFERENCES, *VALUES, *UPDATES, *NETWORKS, *NODES, *LOGS]
+TABLE = [*SERVICES, *REFERENCES, *VALUES, *UPDATES, *NETWORKS, *NODES, *SWITCHES, *LOGS]
 
 
 class World:

@@ -102,7 +102,7 @@ def switched(request: Request, name: str) -> bool:
         return False
     if value in ("1", "t", "T", "true", "True", "TRUE"):
         return True
-    raise BadRequest(f"invalid value for {name}: {printable(value)}")
+    raise BadRequest(f"invalid value for {name}: {printable(value)}: use true or false")
 
 
 def posted_version(request: Request, kind: str) -> int:

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from vault.api import answers
 from vault.api.bodies import decode, read
-from vault.api.context import Context, Endpoint, Reach, flag, id_for
+from vault.api.context import Context, Endpoint, Reach, id_for, switched
 from vault.api.filters import Filters, named, one_of, parse_filters, switch
 from vault.api.lookup import find_network, made_already, only
 from vault.api.network_shapes import (
@@ -93,7 +93,7 @@ class Networks:
         network = find_network(snapshot, reference)
         if scope not in ("", scope_of(network)):
             raise NotFound(Kind.NETWORK, reference)
-        return answers.json(shown_network(network, snapshot, verbose=flag(request, "verbose")))
+        return answers.json(shown_network(network, snapshot, verbose=switched(request, "verbose")))
 
     async def remove(self, request: Request) -> Response:
         """Remove a network that no service or task is on."""

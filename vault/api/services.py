@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from vault.api import answers, large
 from vault.api.bodies import decode, read
-from vault.api.context import Context, Endpoint, flag, id_for, posted_version, speaks
+from vault.api.context import Context, Endpoint, id_for, posted_version, speaks, switched
 from vault.api.filters import Filters, named, one_of, parse_filters
 from vault.api.lookup import find_service, made_already
 from vault.api.network_shapes import LOCAL_NAMES
@@ -56,7 +56,7 @@ class Services:
         one_of(filters, "mode", lambda mode: mode in MODES)
         one_of(filters, "runtime", lambda runtime: runtime in RUNTIMES)
         version = speaks(request)
-        with_status = flag(request, "status") and version >= (1, 41)
+        with_status = switched(request, "status") and version >= (1, 41)
         found = [service for service in snapshot.services.values() if _passes(filters, service)]
         found.sort(key=lambda service: service.id)
 
@@ -93,7 +93,7 @@ class Services:
         """Show a service."""
         snapshot = self.context.manager.store().committed
         service = find_service(snapshot, request.path_params["id"])
-        if flag(request, "insertDefaults"):
+        if switched(request, "insertDefaults"):
             service = with_defaults(service)
         return answers.json(shown_service(service, speaks(request)))
 
