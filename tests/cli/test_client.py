@@ -164,3 +164,11 @@ def test_a_quoted_text_unquotes_to_itself(text: str) -> None:
 
     if text.isprintable():
         assert unquote(quoted(text)) == text
+
+
+def test_an_argument_that_is_no_text_is_not_sent(daemon: FakeDaemon) -> None:
+    client = Client(f"unix://{daemon.socket}")
+    with pytest.raises(CommandError) as raised:
+        client.post("/services/create", {"Name": "ü", "Env": ["PASSWORD=\udcff"]})
+    assert str(raised.value) == "an argument holds bytes that are not UTF-8 text: write it in UTF-8"
+    assert daemon.requests == []

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from io import BufferedReader
 from typing import Any, NamedTuple
 
-from vault.cli.errors import ApiError, BadReference, ConnectionLost
+from vault.cli.errors import ApiError, BadReference, CommandError, ConnectionLost
 from vault.cli.hosts import REFUSED, TLSFiles, connect, default_files, place_of, tls_reason
 from vault.cli.wire import CLOSED, Query, ends_connection, query_text, quoted, read_body, read_head
 
@@ -68,7 +68,7 @@ class Client:
         self, method: str, path: str, query: Query, body: object = None, headers: Mapping[str, str] | None = None
     ) -> Any:
         """Send one request and return its JSON answer.  Raises `ApiError` for a refusal."""
-        payload = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        payload = None if body is None else _encoded(body)
         kind = {} if payload is None else {"Content-Type": "application/json"}
         answer = self.send(method, path, query, payload, {**kind, **(headers or {})})
         data = b"".join(answer.body)
@@ -235,3 +235,11 @@ def _message(answer: Answer) -> str:
         message = data.decode(errors="replace").strip() or f"the daemon answered with status {answer.status}"
     # The daemon's sentences are Docker's, since clients match on them; a person at this command line types ours.
     return re.sub(r'(["`])docker (?=swarm|info|node|service|stack|secret|config)', r"\1vault ", str(message))
+
+
+def _encoded(body: object) -> bytes:
+    try:
+        return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        # The bytes are not shown: they may be of a variable that holds a password.
+        raise CommandError("an argument holds bytes that are not UTF-8 text: write it in UTF-8") from None
