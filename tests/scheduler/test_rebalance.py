@@ -278,6 +278,24 @@ def test_levelling_leaves_out_a_node_where_a_service_keeps_failing() -> None:
     assert targets(snap, whole=True) == []
 
 
+def test_what_a_service_is_spread_to_gives_way_to_what_levels_nodes() -> None:
+    """One move, not two: the second would only be seen once the first is done."""
+    tasks = [*placed("s0", {"a": 2}), *placed("s1", {"b": 2}, placement=spread("node.labels.zone"))]
+    nodes = [node("a"), node("b"), node("c", zone="z"), node("d")]
+    assert targets(running(tasks, nodes), whole=True) == [("s0", "a", "d"), ("s1", "b", "c")]
+
+
+def test_nodes_are_looked_at_again_after_others_got_what_helps_them() -> None:
+    zones = spread("node.labels.zone")
+    tasks = [
+        *placed("s0", {"d": 3}, placement=zones),
+        *placed("s1", {"b": 3}),
+        *placed("s2", {"d": 2}, placement=zones),
+    ]
+    snap = running(tasks, [node("a"), *(node(name, zone="a") for name in "bcd")])
+    assert planned(done(snap, planned(snap).moves)).moves == ()
+
+
 def test_a_limit_that_was_lowered_holds_as_far_as_there_is_room_elsewhere() -> None:
     tasks = placed("web", {"a": 3}, placement=spread(most=1))
     assert targets(running(tasks, [node("a"), node("b"), node("c")])) == [("web", "a", "b"), ("web", "a", "c")]

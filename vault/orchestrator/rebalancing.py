@@ -63,11 +63,22 @@ def plan(
         needs = needs_now(service, tasks[0])
         planned = even_out(fleet, needs, tasks, now, onto)
         moves += planned
-        gone = {move.task.id for move in planned}
-        left.append(Movable(fleet.fit(needs), [task for task in tasks if task.id not in gone]))
+        going_to = {move.task.id: move.to for move in planned}
+        as_planned = [replace(task, node_id=going_to.get(task.id, task.node_id)) for task in tasks]
+        left.append(Movable(fleet.fit(needs), as_planned))
     if nodes:
-        moves += level(fleet, left, now, onto)
+        moves = joined(moves, level(fleet, left, now, onto))
     return Plan(moves=tuple(moves), skipped=tuple(skipped), versions=versions)
+
+
+def joined(moves: Iterable[Move], later: Iterable[Move]) -> list[Move]:
+    """Return moves and later ones so that no task moves twice, nor to where it is."""
+    found = {move.task.id: move for move in moves}
+    for move in later:
+        first = found.pop(move.task.id, move)
+        if first.task.node_id != move.to:
+            found[move.task.id] = Move(first.task, move.to)
+    return list(found.values())
 
 
 def hindrance(service: Service) -> str:

@@ -35,12 +35,19 @@ def level(fleet: Fleet, services: Sequence[Movable], now: datetime, onto: Collec
     heap = [one for one in open_ if onto is None or one[1] in onto]
     heapify(heap)
     moves: list[Move] = []
+    helped, not_helped = 0, list[str]()  # Moves when these nodes began to be looked at; those that none helped.
     while heap and search.tries < MAX_TRIES:
         _, node_id = heappop(heap)
         move = search.move_to(node_id)
         if move is not None:
             moves.append(move)
             heappush(heap, (fleet.loads[node_id].active, node_id))
+        else:
+            not_helped.append(node_id)
+        if not heap and len(moves) > helped:  # What a service gave away since may let a task of it come.
+            heap = [(fleet.loads[one].active, one) for one in not_helped]
+            heapify(heap)
+            helped, not_helped = len(moves), []
     return moves
 
 
