@@ -64,10 +64,10 @@ def test_garbage_among_the_old_is_found_once_memory_has_grown() -> None:
         gc.collect()
         del old
         gc.collect()
-        memory.size_bytes = 125 * MARGIN_BYTES
+        memory.size_bytes = 150 * MARGIN_BYTES
         collector.look()
-        assert gone() is not None, "it grew by a quarter only"
-        memory.size_bytes = 126 * MARGIN_BYTES + 1
+        assert gone() is not None, "it grew by a half only"
+        memory.size_bytes = 151 * MARGIN_BYTES + 1
         collector.look()
         assert gone() is None
 

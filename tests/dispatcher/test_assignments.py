@@ -5,7 +5,8 @@ from random import Random
 import msgspec
 import pytest
 
-from vault.dispatcher.assignments import NodeView, difference, touched
+from vault.dispatcher import assignments
+from vault.dispatcher.assignments import NodeView, Touched, difference
 from vault.model.base import Version
 from vault.model.container import ContainerSpec
 from vault.model.ids import Kind
@@ -39,6 +40,12 @@ def world(*tasks: Task) -> Snapshot:
         *tasks,
     )
     return Snapshot().apply([Put(obj) for obj in objects], index=1, now_s=0.0)
+
+
+def touched(before: Snapshot, after: Snapshot) -> Touched:
+    keys = after.changed_since(before)
+    assert keys is not None
+    return assignments.touched(before, after, keys)
 
 
 def changed(snap: Snapshot, **fields: object) -> Snapshot:
@@ -113,7 +120,6 @@ def test_a_nodes_own_report_does_not_make_anybody_look_at_the_node() -> None:
     before = world(task("t1"))
     after = changed(before, status=TaskStatus(state=State.RUNNING))
     found = touched(before, after)
-    assert found is not None
     assert found.nodes == frozenset()
 
 
@@ -155,7 +161,6 @@ def test_no_node_that_has_to_be_told_something_is_left_out(seed: int) -> None:
     for _ in range(40):
         after = before.apply((some_change(random, before, nodes),), index=before.index + 1, now_s=0.0)
         found = touched(before, after)
-        assert found is not None
         for node, view in views.items():
             views[node], told = difference(view, after, node)
             assert told == type(told)() or node in found.nodes
@@ -188,7 +193,6 @@ def test_a_look_at_what_changed_says_what_a_look_at_everything_does(seed: int) -
         change = some_value_change(random, before) if is_value else some_change(random, before, ("", "n1", "n1", "n2"))
         after = before.apply((change,), index=before.index + 1, now_s=0.0)
         found = touched(before, after)
-        assert found is not None
         if found.values:
             changed = None
         elif changed is not None:
@@ -276,7 +280,6 @@ def test_credentials_go_to_nodes_that_have_yet_to_pull_for_their_service() -> No
     after = changed(snap, status=TaskStatus(state=State.READY))
     assert difference(view, after, "n1")[1].remove_values == (AUTH,), "it has its image"
     concerned = touched(snap, after)
-    assert concerned is not None
     assert concerned.nodes == {"n1"}, "they do not wait there for other news"
 
 
@@ -289,7 +292,6 @@ def test_credentials_that_a_service_goes_back_to_are_told_to_those_who_have_yet_
         (Put(msgspec.structs.replace(before.services["web"], registry_auth="a2")),), index=3, now_s=0.0
     )
     concerned = touched(before, after)
-    assert concerned is not None
     assert concerned.tasks == {"n1": {"t1"}}
     assert [wanted.obj.id for wanted in difference(view, after, "n1", {"t1"})[1].put_values] == ["a2"]
 
@@ -300,7 +302,6 @@ def test_first_credentials_of_a_service_are_told_to_those_who_have_yet_to_pull()
     own = msgspec.structs.replace(before.services["own"], registry_auth="a2")
     after = before.apply((Put(RegistryAuth(id="a2", service_id="own")), Put(own)), index=2, now_s=0.0)
     concerned = touched(before, after)
-    assert concerned is not None
     told = difference(view, after, "n1", concerned.tasks["n1"])[1]
     assert [wanted.key for wanted in told.put_values] == [(Kind.REGISTRY_AUTH, "own")]
 
@@ -320,7 +321,6 @@ def test_newer_credentials_of_a_service_take_the_place_of_those_a_node_has() -> 
     changes = (Put(RegistryAuth(id="a2", service_id="web")), Put(web), Delete(Kind.REGISTRY_AUTH, "a1", 1))
     after = before.apply(changes, index=2, now_s=0.0)
     concerned = touched(before, after)
-    assert concerned is not None
     assert concerned.nodes == {"n1"}, "whoever has the old ones looks again"
     view, told = difference(view, after, "n1")
     assert [(wanted.key, wanted.obj.id) for wanted in told.put_values] == [(AUTH, "a2")]
@@ -334,6 +334,5 @@ def test_credentials_are_withdrawn_when_the_service_goes_on_without_though_they_
     web = msgspec.structs.replace(before.services["web"], registry_auth="", previous_registry_auth="a1")
     after = before.apply((Put(web),), index=2, now_s=0.0)
     concerned = touched(before, after)
-    assert concerned is not None
     assert concerned.nodes == {"n1"}, "whoever has them looks again"
     assert difference(view, after, "n1")[1].remove_values == (AUTH,)

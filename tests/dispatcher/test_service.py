@@ -8,6 +8,8 @@ import pytest
 
 from tests.dispatcher.world import FakeStore, Lead, cluster, identity, node, secret, task
 from tests.virtual import loop, run
+from vault.dispatcher import assignments, service
+from vault.dispatcher.assignments import Touched
 from vault.dispatcher.writer import Writer
 from vault.model.base import from_s
 from vault.model.errors import DiskFull
@@ -27,6 +29,7 @@ from vault.rpc.messages import (
     Report,
 )
 from vault.rpc.pipe import local_call
+from vault.store.snapshot import Key, Snapshot
 
 
 def test_a_node_that_says_hello_is_ready_with_what_it_says_of_itself() -> None:
@@ -436,6 +439,35 @@ def test_a_bad_greeting_is_refused_in_one_sentence(message: msgspec.Struct, word
                 with pytest.raises(RemoteRefusal, match=words):
                     await call.receive(Assignments)
             assert lead.dispatcher.connected == frozenset()
+
+    run(story())
+
+
+def test_much_that_changes_at_once_is_looked_at_in_pieces_and_none_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+
+    def noting(before: Snapshot, after: Snapshot, keys: list[Key]) -> Touched:
+        looked.append(len(keys))
+        return assignments.touched(before, after, keys)
+
+    monkeypatch.setattr(service, "LOOKED_AT", 2)
+    monkeypatch.setattr(service, "touched", noting)
+
+    async def story() -> None:
+        store = FakeStore(*(node(f"n{number}") for number in range(5)))
+        async with Lead(store) as lead:
+            hands = [lead.hand(f"n{number}") for number in range(5)]
+            opened = [await hand.__aenter__() for hand in hands]
+            for hand in opened:
+                await hand.assignments()
+            await asyncio.sleep(1)
+            looked.clear()
+            store.put(*(task(f"t{number}", f"n{number}") for number in range(5)))
+            for number, hand in enumerate(opened):
+                assert [told.id for told in (await hand.assignments()).put_tasks] == [f"t{number}"]
+            assert looked == [2, 2, 1]
+            for hand in reversed(hands):
+                await hand.__aexit__(None, None, None)
 
     run(story())
 

@@ -53,8 +53,9 @@ class Desk:
 
     def noticed(self, before: Snapshot, after: Snapshot) -> None:
         """Wake the sessions that a commit concerns."""
-        change = touched(before, after)
-        assert change is not None
+        keys = after.changed_since(before)
+        assert keys is not None
+        change = touched(before, after, keys)
         for node_id, tasks in sorted(change.tasks.items()):
             if (session := self.sessions.get(node_id)) is not None:
                 session.touch(tasks)

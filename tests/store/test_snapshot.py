@@ -154,6 +154,11 @@ def test_the_difference_names_what_was_touched_and_nothing_else() -> None:
     assert third.changed_since(first) == {(Kind.SECRET, "s2"), (Kind.SECRET, "s1")}
     assert third.changed_since(third) == set()
     assert third.changed_since(Snapshot()) is None, "another store's snapshot tells nothing"
+    assert third.changed_since(first.mark()) == third.changed_since(first)
+    assert not first.mark().secrets, "a mark holds nothing"
+    assert third.kinds_changed_since(first) == {Kind.SECRET}
+    assert third.kinds_changed_since(third) == set()
+    assert third.kinds_changed_since(Snapshot()) is None
 
 
 def test_a_difference_too_long_ago_is_unknown() -> None:

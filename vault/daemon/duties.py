@@ -104,7 +104,9 @@ class Duties:
                 continue
             if not acted:
                 coming = any(member.learner or not member.name for member in members)
-                await self._until_members_change(snap, COMING_S if coming else MEMBERS_S)
+                mark = snap.mark()
+                del snap
+                await self._until_members_change(mark, COMING_S if coming else MEMBERS_S)
 
     async def _do(self, action: roles.Action | None) -> bool:
         """Carry out a step; return whether there was one."""
@@ -141,9 +143,9 @@ class Duties:
 
     async def _until_nodes_change(self, before: Snapshot) -> None:
         async for snap in self._store.snapshots():
-            if snap is not before and _concerns_members(before, snap):
+            if _concerns_members(before, snap):
                 return
-            before = snap
+            before = snap.mark()
 
 
 def _told(snap: Snapshot, node: Node) -> tuple[TrustIs, ...]:

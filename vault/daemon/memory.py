@@ -17,7 +17,7 @@ from typing import Final
 
 FULL_AFTER: Final = 4  # Collections of the young that a full one follows, which then has few objects: 28,000 at most.
 LOOK_S: Final = 60.0  # Between looks at how much memory is in use.
-GROWTH: Final = 0.25  # By so much more, and
+GROWTH: Final = 0.5  # By so much more, and
 MARGIN_BYTES: Final = 64 * 1024 * 1024  # so much, since the last collection of everything there is another.
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 

@@ -8,7 +8,7 @@ to pull the image of a service's task.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TypeVar
@@ -22,7 +22,7 @@ from vault.model.service import Service
 from vault.model.task import State, Task
 from vault.rpc.messages import own_value
 from vault.store.changes import kind_of
-from vault.store.snapshot import NO_IDS, Snapshot, members
+from vault.store.snapshot import NO_IDS, Key, Snapshot, members
 
 ValueKey = tuple[Kind, str]  # And id: that of the object, or of one task's own value; of credentials, the service's.
 Value = Secret | Config | RegistryAuth
@@ -236,11 +236,11 @@ class Touched:
         return frozenset(self.tasks)
 
 
-def touched(before: Snapshot, after: Snapshot) -> Touched | None:
-    """Return what changed between two snapshots, at a cost that depends on the change alone; None = look at all."""
-    keys = after.changed_since(before)
-    if keys is None:
-        return None
+def touched(before: Snapshot, after: Snapshot, keys: Iterable[Key]) -> Touched:
+    """Return what changed between two snapshots, at a cost that depends on the change alone.
+
+    keys: the objects that changed; some of them are some of what changed.
+    """
     tasks: dict[str, set[str]] = {}
     values: set[ValueKey] = set()
     members: set[str] = set()

@@ -15,7 +15,7 @@ from vault.raftstore.writer import Writer
 from vault.store.changes import Atomic, Change, Put, PutValue, kind_of
 from vault.store.snapshot import Stale
 
-CHUNK_CHANGES: Final = 256  # A decider's proposal is taken in pieces of this size, so that the loop goes on.
+CHUNK_CHANGES: Final = 128  # A decider's proposal is taken in pieces of this size, so that the loop goes on: 15 ms.
 
 
 Group = Sequence[Change | Atomic]

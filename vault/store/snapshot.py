@@ -179,6 +179,13 @@ class Snapshot:
             return None
         return self.log.touched(range(before.index + 1, self.index + 1))
 
+    def mark(self) -> Snapshot:
+        """Return what stands for this snapshot in `changed_since`, and holds nothing.
+
+        Whoever lets go of a snapshot that nobody else holds any more frees all that has changed since, at one moment.
+        """
+        return Snapshot(index=self.index, log=self.log)
+
     def apart(self) -> Snapshot:
         """Return this snapshot with a log of its own: what is made of it is never to be one of its store's."""
         return replace(self, log=ChangeLog(), stored=self.stored or self)
