@@ -31,7 +31,7 @@ class Reaper:
         """Return the tasks to delete, as many as one decision takes."""
         if changed is None:
             self._ids = {}
-        self._ids.update(dict.fromkeys(sorted(snap.tasks if changed is None else concerned(snap, changed))))
+        self._ids.update(dict.fromkeys(sorted(concerned(snap, changed))))
         doomed: dict[str, Task] = {}
         seen: set[tuple[str, SlotKey]] = set()
         for task_id in list(islice(self._ids, MAX_LOOKS)):
@@ -51,9 +51,11 @@ class Reaper:
         )
 
 
-def concerned(snap: Snapshot, changed: set[Key]) -> Iterator[str]:
-    """Yield the tasks that changed, and those of services that did."""
-    for kind, object_id in changed:
+def concerned(snap: Snapshot, changed: set[Key] | None) -> Iterator[str]:
+    """Yield the tasks that changed, and those of services that did; one by one, so that other threads have turns."""
+    if changed is None:
+        yield from snap.tasks
+    for kind, object_id in changed or ():
         if kind is Kind.TASK:
             yield object_id
         elif kind is Kind.SERVICE:

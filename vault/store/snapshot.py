@@ -139,8 +139,12 @@ class Snapshot:
         return None if object_id is None else self.objects[kind].get(object_id)
 
     def tasks_of(self, service_id: str) -> Iterator[Task]:
-        """Return the tasks of a service, in no order."""
-        return map(self.tasks.__getitem__, members(self.by_service.get(service_id, NO_IDS)))
+        """Return the tasks of a service, in no order.
+
+        One by one, not by `map`: of that a list is made in one go, while no other thread has its turn.
+        """
+        tasks = self.tasks
+        return (tasks[task_id] for task_id in members(self.by_service.get(service_id, NO_IDS)))
 
     def tasks_on(self, node_id: str) -> Iterator[Task]:
         """Return the tasks assigned to a node, in no order."""

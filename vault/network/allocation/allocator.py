@@ -6,6 +6,7 @@ stage.
 """
 
 from collections.abc import Iterator
+from itertools import chain
 
 from msgspec.structs import replace
 
@@ -41,7 +42,7 @@ class Allocator:
         if changed is None:
             self._pools, self._stuck, self._ingress = Pools(), {}, ()
             stored = snap.stored or snap
-            changed = {(kind, at) for kind in KINDS for at in (*snap.objects[kind], *stored.objects[kind])}
+            changed = {(kind, at) for kind in KINDS for at in chain(snap.objects[kind], stored.objects[kind])}
         freed = self._pools.sync(snap, changed)
         if freed or any(kind not in (Kind.NODE, Kind.TASK) for kind, _ in changed):
             self._waiting.update(dict.fromkeys(self._stuck))
