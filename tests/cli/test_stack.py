@@ -147,7 +147,7 @@ def test_a_plan_as_json_is_the_managers_answer(swarm: FakeDaemon, vault: Vault, 
     assert vault("stack", "deploy", "--plan", "--format", "table", "-c", "stack.yml", "demo").code == 125
 
 
-@pytest.mark.parametrize("status", [400, 409, 413, 501])
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 413, 501])
 def test_what_the_manager_has_against_a_stack_is_said_in_its_words(
     swarm: FakeDaemon, vault: Vault, files: Path, status: int
 ) -> None:

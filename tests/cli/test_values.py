@@ -282,8 +282,8 @@ def test_of_variables_the_last_counts_and_bare_names_come_from_the_environment()
     environ = {"HOME": "/root"}
     assert container.last_of_each(["A=1", "B=2", "A=3"]) == ["B=2", "A=3"]
     assert container.with_environment(["HOME", "NOSUCH", "A="], environ) == ["HOME=/root", "NOSUCH", "A="]
-    text = "\ufeff# comment\n\nA=1 # kept\r\n  HOME\nNOSUCH\nB=x\u2028y\n".encode()
-    assert container.environment_lines("f", text, environ) == ["A=1 # kept", "HOME=/root", "B=x\u2028y"]
+    text = "\ufeff# comment\n\nA=1 # kept\r\n  HOME\nNOSUCH\nB=x\u2028y\rz\n".encode()
+    assert container.environment_lines("f", text, environ) == ["A=1 # kept", "HOME=/root", "B=x\u2028y\rz"]
 
 
 @pytest.mark.parametrize(
