@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
+from vault.api.casing import name_fields, shape_of
 from vault.api.gojson import json_fault
 from vault.model.errors import BadRequest, VaultError
 
@@ -84,6 +85,7 @@ def decode(body: bytes, type_: type[T], hook: Hook | None = None) -> T:
 
 def convert(posted: object, type_: type[T], hook: Hook | None = None) -> T:
     """Return decoded JSON as an object of the model; raise `BadRequest` naming the field that does not fit."""
+    name_fields(posted, shape_of(type_))
     try:
         return msgspec.convert(without_nulls(posted), type_, dec_hook=hook)
     except msgspec.ValidationError as error:

@@ -44,17 +44,24 @@ _SECRET = msgspec.json.Decoder(PostedSecret, dec_hook=plaintext)
 _CONFIG = msgspec.json.Decoder(PostedConfig, dec_hook=plaintext)
 
 
+def _is_whole(posted: PostedSecret | PostedConfig) -> bool:
+    """Whether a name and a value were found; the fast decoder knows fields only by their exact names."""
+    return bool(posted.name) and posted.data is not None
+
+
 def secret_of(body: bytes) -> PostedSecret:
     """Return a posted secret; raises `BadRequest`."""
     try:
-        return _SECRET.decode(body)
+        posted = _SECRET.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return decode(body, PostedSecret, plaintext)
+    return posted if _is_whole(posted) else decode(body, PostedSecret, plaintext)
 
 
 def config_of(body: bytes) -> PostedConfig:
     """Return a posted config; raises `BadRequest`."""
     try:
-        return _CONFIG.decode(body)
+        posted = _CONFIG.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return decode(body, PostedConfig, plaintext)
+    return posted if _is_whole(posted) else decode(body, PostedConfig, plaintext)
