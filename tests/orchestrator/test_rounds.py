@@ -3,16 +3,16 @@
 import pytest
 from msgspec.structs import replace
 
-from tests.orchestrator.world import World, node, spec
+from tests.orchestrator.world import World, node, spec, state
 from vault.model.ids import Kind, NewID
 from vault.model.network import IPAMConfig, IPAMOptions, Network, NetworkSpec
 from vault.model.node import Node
-from vault.model.service import EndpointSpec, NetworkAttachmentConfig, RestartPolicy, Service, ServiceSpec
+from vault.model.service import EndpointSpec, NetworkAttachmentConfig, RestartPolicy, Service, ServiceSpec, UpdateConfig
 from vault.model.task import State, Task
 from vault.orchestrator import services
 from vault.orchestrator.groups import Groups
 from vault.orchestrator.rounds import Rounds
-from vault.store.changes import Atomic, Delete, Put, Relied
+from vault.store.changes import Atomic, Change, Delete, Put, Relied
 from vault.store.decision import NOTHING, Decision
 from vault.store.snapshot import Key, Snapshot, Stale
 
@@ -28,6 +28,12 @@ class Rename:
         self.told.append(changed)
         old = snap.nodes["n"]
         return Decision(changes=(Put(replace(old, spec=replace(old.spec, name=old.spec.name + self.name))),))
+
+
+def ids_in(change: Change | Atomic) -> set[str]:
+    """Return the ids of the objects that a change puts."""
+    singles = change.changes if isinstance(change, Atomic) else (change,)
+    return {single.obj.id for single in singles if isinstance(single, Put)}
 
 
 def fresh() -> str:
@@ -80,6 +86,22 @@ def test_an_old_task_and_its_replacement_are_one_change() -> None:
     (change,) = world.decide().changes
     assert isinstance(change, Atomic)
     assert len(change.changes) == 2
+
+
+def test_all_that_is_decided_about_a_slot_is_one_change() -> None:
+    """Else a slot may keep one task, whose end was refused, and have another that takes its place."""
+    update = UpdateConfig(parallelism=0, order="start-first")
+    world = World(nodes=3)
+    world.run(spec(1, update=update))
+    world.update(spec(1, image="v2", update=update))
+    old, new = world.tasks()
+    world.write(Put(state("down")(world.snap.nodes[old.node_id])))
+    service = world.snap.services["web"]
+    world.write(Put(replace(service, spec=spec(1, image="v3"))))
+    decision = world.decide()
+    slot = [change for change in decision.changes if {old.id, new.id} & ids_in(change)]
+    assert len(slot) == 1
+    assert {old.id, new.id} < ids_in(slot[0])
 
 
 def test_new_tasks_are_refused_when_their_service_has_changed_meanwhile() -> None:

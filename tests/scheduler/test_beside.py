@@ -56,6 +56,13 @@ def test_so_many_replicas_as_may_be_on_a_node_are_exchanged_there() -> None:
     assert schedule(node("a"), *both, on(new(1, most=2), "a"), new(2, most=2)) == {"new2": "a"}
 
 
+def test_those_are_one_too_whose_own_spec_has_no_limit() -> None:
+    """The limit came with the spec after theirs."""
+    both = [on(old(slot, most=0), "a") for slot in (1, 2)]
+    last = replace(new(1, most=2), id="z", spec_version=Version(index=3))
+    assert schedule(node("a"), *both, on(new(2, most=0), "a"), last) == {"z": "a"}
+
+
 def test_what_else_the_task_needs_it_waits_for() -> None:
     scheduler = Scheduler()
     other = on(pending("x", "other", resources=reserve(cpus=2)), "a")

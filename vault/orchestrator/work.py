@@ -63,6 +63,7 @@ class Work:
         self.moves = moves_of(service)  # Task -> node: those that a rebalance has yet to exchange.
         self._read = service
         self._groups: Groups[str] = Groups()
+        self._decided_in: dict[SlotKey, str] = {}  # Slot -> the first of its tasks that was decided on.
         if self.keys is None:
             tasks = snap.tasks_of(service.id)
         else:
@@ -165,12 +166,14 @@ class Work:
         )
 
     def put(self, *tasks: Task) -> None:
-        """Decide on tasks, all of them or none."""
+        """Decide on tasks, all of them or none; with them stands or falls what else is decided about their slots."""
+        together = []
         for task in tasks:
             key = task.slot_key
             self.slots.setdefault(key, {})[task.id] = task
             self._wanted.pop(key, None)
-        self._groups.join(task.id for task in tasks)
+            together += (task.id, self._decided_in.setdefault(key, task.id))
+        self._groups.join(together)
 
     def put_service(self, service: Service) -> None:
         """Decide on the service itself."""

@@ -15,7 +15,7 @@ from vault.model.task import Failure, State, Task
 from vault.scheduler.failures import FAILURE_WINDOW, failure_of, has_failed
 from vault.scheduler.filters import PASSES, first_failed, fixed_place
 from vault.scheduler.load import Load
-from vault.scheduler.needs import Fixed, GroupKey, Needs, group_of, is_limited
+from vault.scheduler.needs import Fixed, GroupKey, Needs, group_of
 from vault.scheduler.tree import Tree, tree_of
 
 MAX_FAILURES = 5  # From here on a node's recent failures count against it.
@@ -83,7 +83,7 @@ class Fleet:
             load.active += by
             if load.node is not None:
                 self._list(load, listed=True)
-            if task.beside and is_limited(task):
+            if task.beside:  # Whether it has a limit or not: a later spec of its service may.
                 self._count_exchange(task, by)
             nodes = self._tasks_of.setdefault(task.service_id, {})
             nodes[load.id] = nodes.get(load.id, 0) + by

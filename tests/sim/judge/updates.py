@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tests.sim.judge import oracle
 from tests.sim.judge.rebalances import plan_of
+from tests.sim.judge.restarts import may_be_replaced
 from tests.sim.story import slot_of
 from vault.model.ids import Kind
 from vault.model.service import Service, UpdateConfig, UpdateState, UpdateStatus
@@ -113,6 +114,8 @@ class Updates:
             moved = after.tasks.get(old.id)
             if moved is None or oracle.is_wanted(moved) or moved.state.terminal or not oracle.is_wanted(old):
                 continue
+            if not may_be_replaced(old):
+                continue  # It is given up for good; another of its slot moves.
             begun = self._made_by(old)
             if begun is not None and old.spec_version == new.spec_version:
                 self._heir_of[new.id] = begun
