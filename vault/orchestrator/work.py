@@ -167,7 +167,7 @@ class Work:
 
     def put(self, *tasks: Task) -> None:
         """Decide on tasks, all of them or none; with them stands or falls what else is decided about their slots."""
-        together = []
+        together: list[str] = []
         for task in tasks:
             key = task.slot_key
             self.slots.setdefault(key, {})[task.id] = task
