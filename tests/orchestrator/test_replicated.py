@@ -181,19 +181,23 @@ def test_the_end_of_a_removed_service_s_task_costs_nothing_of_the_tasks_that_are
     assert read < 10
 
 
+def test_as_many_tasks_as_a_commit_takes_are_asked_to_go_with_their_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules_service, "STOPPED_WITH_IT", 2)
+    states = (State.REMOVE, State.RUNNING, State.SHUTDOWN, State.RUNNING)
+    tasks = [Task(id=f"t{n}", spec=TaskSpec(), service_id="web", desired_state=state) for n, state in enumerate(states)]
+    snap = Snapshot().apply([Put(Service(id="web", spec=spec(4))), *map(Put, tasks)], index=1, now_s=0.0)
+    asked = [change.obj for change in removed_service(snap, "web", now_s=0.0) if isinstance(change, Put)]
+    assert [task.id for task in asked if isinstance(task, Task)] == ["t1", "t2"]
+
+
 def test_tasks_of_a_removed_service_are_asked_to_go_node_by_node(monkeypatch: pytest.MonkeyPatch) -> None:
     """So each node is told once, and reports once."""
     monkeypatch.setattr(leaving, "MAX_ASKED", 3)
-    monkeypatch.setattr(rules_service, "STOPPED_WITH_IT", 3)
     tasks = [Task(id=f"t{n}", spec=TaskSpec(), service_id="web", slot=n, node_id=f"n{n % 3}") for n in range(9)]
-    web = Service(id="web", spec=spec(9))
-    snap = Snapshot().apply([Put(web), *map(Put, tasks)], index=1, now_s=0.0)
-    asked = [change.obj for change in removed_service(snap, "web", now_s=0.0) if isinstance(change, Put)]
-    assert [task.node_id for task in asked if isinstance(task, Task)] == ["n0"] * 3
-    snap = snap.apply(removed_service(snap, "web", now_s=0.0), index=2, now_s=0.0)
+    snap = Snapshot().apply(list(map(Put, tasks)), index=1, now_s=0.0)
     queue = leaving.Leaving()
     queue.note(snap, "web", [None])
-    for node_id in ("n1", "n2"):
+    for node_id in ("n0", "n1", "n2"):
         asked = [put.obj for put in queue.ask(snap, 0.0)]
         assert [task.node_id for task in asked if isinstance(task, Task)] == [node_id] * 3
     assert not queue.ask(snap, 0.0)

@@ -2,6 +2,7 @@
 
 import asyncio
 import stat
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from vault.raftstore.engine import EngineStopped
 from vault.raftstore.keys import object_key, value_key
 from vault.raftstore.lock import DirectoryTaken
 from vault.raftstore.opening import StoreExists, StoreMissing
-from vault.raftstore.proposals import BATCH_BYTES
+from vault.raftstore.proposals import BATCH_BYTES, Batch, Proposals
 from vault.raftstore.store import TERM_S, NoValue, Store
 from vault.raftstore.upkeep import keep_young
 from vault.store import rules
@@ -183,6 +184,30 @@ def test_a_proposal_is_applied_where_it_is_still_true_and_the_rest_returned(tmp_
         await store.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("stale", [(), (0,), (63,), (99,), (3, 4), (0, 50, 99)])
+def test_a_proposal_of_which_little_is_stale_is_taken_in_few_pieces(
+    stale: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces: list[int] = []
+    add = Proposals.add
+
+    def counting(self: Proposals, changes: Sequence[Change | Atomic]) -> Batch:
+        pieces.append(len(changes))
+        return add(self, changes)
+
+    async def run() -> None:
+        store = await store_on(ModelEngine())
+        gone = (Relied(Kind.SECRET, "gone", 9),)
+        changes = [Put(numbered(f"s{n}"), relied_on=gone if n in stale else ()) for n in range(100)]
+        monkeypatch.setattr(Proposals, "add", counting)
+        assert await store.propose(changes) == tuple(changes[number] for number in stale)
+        assert len(store.committed.secrets) == 100 - len(stale)
+        await store.close()
+
+    asyncio.run(run())
+    assert len(pieces) <= 1 + 2 * 7 * len(stale)  # Halves of halves, seven times.
 
 
 def test_a_value_is_in_the_commit_of_its_object_when_a_proposal_is_taken_apart() -> None:

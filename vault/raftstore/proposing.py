@@ -5,7 +5,7 @@ Not pure: awaits the writer.  Called by `vault.raftstore.store`.
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 from vault.model.errors import DiskFull
@@ -35,9 +35,8 @@ async def propose(leading: Callable[[], Writer], changes: Iterable[Change | Atom
     taken: Taken = []
     while chunk := list(islice(rest, CHUNK_CHANGES)):
         writer = leading()
-        for group in _groups(chunk) if not _fits(writer, chunk, taken) else ():
-            if not _fits(writer, group, taken):
-                refused.extend(group)
+        if not _fits(writer, chunk, taken):
+            refused.extend(_rest(writer, _groups(chunk), taken))
         await asyncio.sleep(0)
     outcomes = await asyncio.gather(*(future for _, future in taken), return_exceptions=True)
     for (group, _), outcome in zip(taken, outcomes, strict=True):
@@ -46,6 +45,21 @@ async def propose(leading: Callable[[], Writer], changes: Iterable[Change | Atom
         elif isinstance(outcome, BaseException):
             raise outcome
     return tuple(refused)
+
+
+def _rest(writer: Writer, groups: Sequence[Group], taken: Taken) -> list[Change | Atomic]:
+    """Propose groups that are not true all together, each half for itself; return those that are stale.
+
+    One after the other, each would cost as much as many together.
+    """
+    if len(groups) == 1:
+        return list(groups[0])
+    half = len(groups) // 2
+    refused: list[Change | Atomic] = []
+    for some in (groups[:half], groups[half:]):
+        if not _fits(writer, tuple(chain.from_iterable(some)), taken):
+            refused += _rest(writer, some, taken)
+    return refused
 
 
 def _fits(writer: Writer, group: Group, taken: Taken) -> bool:
