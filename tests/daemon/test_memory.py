@@ -4,8 +4,9 @@ import gc
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 
-from vault.daemon.memory import MARGIN_BYTES, Collector, resident_bytes
+from vault.daemon.memory import LONG_S, MARGIN_BYTES, Collector, resident_bytes
 
 
 class Ring:
@@ -26,8 +27,9 @@ class Memory:
 
 
 @contextmanager
-def collecting(memory: Memory) -> Iterator[Collector]:
-    collector = Collector(memory)
+def collecting(memory: Memory, *, takes_s: float = 2 * LONG_S) -> Iterator[Collector]:
+    """takes_s: what each full collection takes."""
+    collector = Collector(memory, count(0.0, takes_s).__next__)
     collector.begin()
     try:
         yield collector
@@ -39,7 +41,7 @@ def is_looked_at(one: Ring) -> bool:
     return any(other is one for other in gc.get_objects())
 
 
-def test_what_a_full_collection_has_left_is_not_looked_at_again() -> None:
+def test_what_a_long_collection_has_left_is_not_looked_at_again() -> None:
     with collecting(Memory()):
         kept = Ring()
         assert is_looked_at(kept)
@@ -48,6 +50,14 @@ def test_what_a_full_collection_has_left_is_not_looked_at_again() -> None:
         gc.collect()
         assert not is_looked_at(kept)
     assert is_looked_at(kept), "all is as before in the end"
+
+
+def test_what_a_short_collection_has_left_is_looked_at_again() -> None:
+    """Of requests for example, which are over soon."""
+    with collecting(Memory(), takes_s=LONG_S / 2):
+        kept = Ring()
+        gc.collect()
+        assert is_looked_at(kept)
 
 
 def test_what_was_there_at_the_beginning_is_not_looked_at() -> None:
