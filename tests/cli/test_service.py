@@ -477,3 +477,9 @@ def test_inspect_pretty_is_dockers(daemon: FakeDaemon, vault: Vault) -> None:
         "Endpoint Mode:\tvip\n"
         "\n"
     )
+
+
+def test_an_env_file_that_has_no_end_is_not_read_to_it(swarm: FakeDaemon, vault: Vault) -> None:
+    result = vault("service", "create", "-d", "--env-file", "/dev/zero", "busybox")
+    assert (result.code, result.err) == (1, "invalid env file (/dev/zero): it has more than 4194304 bytes\n")
+    assert swarm.asked("POST", "/services/create") == []

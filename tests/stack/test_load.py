@@ -35,6 +35,7 @@ def test_a_variable_without_a_value_comes_from_the_caller_or_stays_without() -> 
         (b"=x\n", "invalid env file (/stack/e): no variable name on line 1"),
         (b"\nA B=x\n", "invalid env file (/stack/e): the variable name on line 2 contains whitespaces"),
         (b"A=\xff\n", "invalid env file (/stack/e): invalid utf8 bytes at line 1"),
+        (b"#" * (4 << 20) + b"\nA=1", "invalid env file (/stack/e): it has more than 4194304 bytes"),
     ],
 )
 def test_a_wrong_env_file_is_named_with_the_line_and_without_its_content(content: bytes, error: str) -> None:

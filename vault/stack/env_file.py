@@ -6,6 +6,7 @@ Pure; called by `vault.stack.services` with the bytes of the file.
 from collections.abc import Mapping
 
 from vault.stack.errors import NotLoaded
+from vault.stack.yaml import MAX_BYTES
 
 
 def parse_env_file(path: str, content: bytes, env: Mapping[str, str]) -> dict[str, str]:
@@ -13,6 +14,8 @@ def parse_env_file(path: str, content: bytes, env: Mapping[str, str]) -> dict[st
 
     Raises `NotLoaded`, which names the file.  White space before a key goes, in a value it stays.
     """
+    if len(content) > MAX_BYTES:
+        raise NotLoaded(f"invalid env file ({path}): it has more than {MAX_BYTES} bytes")
     variables: dict[str, str] = {}
     for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         try:

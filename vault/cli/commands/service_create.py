@@ -17,6 +17,8 @@ from vault.cli.services.spec import new_spec
 from vault.cli.shared_options import pass_client
 from vault.cli.values.container import environment_lines, last_of_each, with_environment
 
+MAX_ENV_FILE_BYTES = 4 * 1024 * 1024  # As of stack files.
+
 
 @command("[OPTIONS] IMAGE [COMMAND] [ARG...]", name="create", text="Create a new service", interspersed=False)
 @argument("image")
@@ -47,8 +49,10 @@ def variables_from(files: Iterable[str], variables: Iterable[str], environ: Mapp
     for file in files:
         try:
             with open(file, "rb") as stream:
-                content = stream.read()
+                content = stream.read(MAX_ENV_FILE_BYTES + 1)
         except OSError as error:
             raise CommandError(f"open {file}: {(error.strerror or str(error)).lower()}") from None
+        if len(content) > MAX_ENV_FILE_BYTES:
+            raise CommandError(f"invalid env file ({file}): it has more than {MAX_ENV_FILE_BYTES} bytes")
         found += environment_lines(file, content, environ)
     return last_of_each([*found, *with_environment(variables, environ)])
