@@ -469,3 +469,19 @@ def test_a_restore_without_a_key_or_a_file_sends_nothing(
     result = vault("swarm", "restore", str(tmp_path / "b"))
     assert result.err == "no passphrase or unlock key was given: nothing can open the backup\n"
     assert manager.requests == []
+
+
+def test_pools_of_addresses_are_split_at_commas_and_must_be_pools(manager: FakeDaemon, vault: Vault) -> None:
+    manager.on("POST", "/swarm/init", ME)
+    manager.on("GET", "/swarm/unlockkey", {"UnlockKey": ""})
+    words = ("--default-addr-pool", "10.20.0.0/16, 10.30.0.0/16", "--default-addr-pool", "10.40.0.0/16")
+    assert vault("swarm", "init", *words).code == 0
+    assert manager.asked("POST", "/swarm/init")[0].body["DefaultAddrPool"] == [
+        "10.20.0.0/16",
+        "10.30.0.0/16",
+        "10.40.0.0/16",
+    ]
+    for wrong in ("x", "10.0.0.0", "10.0.0.0/8,y/8", ""):
+        result = vault("swarm", "init", "--default-addr-pool", wrong)
+        assert result.code == 125
+        assert f"invalid string being converted to CIDR: {wrong}: use an address and a length" in result.err

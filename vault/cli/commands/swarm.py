@@ -2,6 +2,7 @@
 `swarm_data_key`, `swarm_backup`."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import click
@@ -11,7 +12,7 @@ from vault.cli.command import Group, Kind, argument, command, option, switch
 from vault.cli.errors import ApiError, CommandError
 from vault.cli.overtaken import until_not_overtaken
 from vault.cli.shared_options import pass_client
-from vault.cli.values.kinds import DURATION, INT, STRINGS, UINT
+from vault.cli.values.kinds import DURATION, INT, UINT
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 AVAILABILITIES = ("active", "pause", "drain")
@@ -64,7 +65,21 @@ def _external_ca(text: str) -> str:
     )
 
 
+def _pools(text: str) -> list[str]:
+    import ipaddress
+
+    pools = [pool.strip() for pool in text.split(",")]
+    for pool in pools:
+        with suppress(ValueError):
+            ipaddress.ip_network(pool, strict=False)
+            if "/" in pool:
+                continue
+        raise ValueError(f"invalid string being converted to CIDR: {text}: use an address and a length, as 10.0.0.0/8")
+    return pools
+
+
 ADDRESS = Kind("string", _node_address)
+POOLS = Kind("ipNetSlice", _pools)
 EXTERNAL_CA = Kind("external-ca", _external_ca)
 
 
@@ -130,7 +145,7 @@ def setting_options(function: Function) -> Function:
     text="Port number to use for data path traffic (1024 - 49151). If no value is set or is set to 0, the default port "
     "(4789) is used.",
 )
-@option("--default-addr-pool", kind=STRINGS, many=True, text="Default address pool in CIDR format")
+@option("--default-addr-pool", kind=POOLS, many=True, text="Default address pool in CIDR format")
 @option(
     "--default-addr-pool-mask-length", kind=UINT, default=24, shown="24", text="Default address pool subnet mask length"
 )
@@ -143,7 +158,7 @@ def init(client: Client, /, **given: Any) -> None:
         "AdvertiseAddr": given["advertise_addr"] or "",
         "DataPathAddr": given["data_path_addr"] or "",
         "DataPathPort": given["data_path_port"],
-        "DefaultAddrPool": list(given["default_addr_pool"]) or None,
+        "DefaultAddrPool": [pool for pools in given["default_addr_pool"] for pool in pools] or None,
         "ForceNewCluster": given["force_new_cluster"],
         "Spec": with_settings({}, given),
         "AutoLockManagers": given["autolock"],
