@@ -275,6 +275,13 @@ def test_a_deadline_ends_a_wait_that_no_update_of_the_cluster_ends() -> None:
         "(no suitable node (insufficient resources on 1 node)): it goes on in the background: "
         "see `vault service ps web`"
     )
+    failed = task(1, "failed", "shutdown", error="task: non-zero exit (3)")
+    clock = Clock(before=None)
+    assert not clock.see(failed, task(1, "ready", "ready"), of=new)
+    assert clock.fails(failed, task(1, "ready", "ready"), of=new, after_s=61) == (
+        "service web did not converge within 1m0s: 0 of 1 tasks run, task t1 is ready; the last one that failed said: "
+        "task: non-zero exit (3): it goes on in the background: see `vault service ps web`"
+    )
     clock = Clock()
     updating = service(1, Deadline=60 * 10**9, status={"State": "updating"})
     assert not clock.see(waits, of=updating, after_s=100), "here the cluster keeps the time"

@@ -7,7 +7,7 @@ must stay so for its monitor time.  A task that completed and will not be restar
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vault.cli.screen import Line
@@ -48,6 +48,7 @@ class Picture:
     given_up: tuple[Task, ...] = ()  # Failed tasks whose places nothing is about to fill.
     start: tuple[Line, ...] = ()  # What is drawn first, where `lines` would not tell.
     late: tuple[Task, ...] = ()  # Tasks that are not where they should be.
+    last_error: str = ""  # Of the last task that failed.
 
     @property
     def converged(self) -> bool:
@@ -69,8 +70,10 @@ class Picture:
         if not self.late:
             return text
         task = max(self.late, key=lambda task: bool(task["Status"].get("Err")))
-        error = task["Status"].get("Err")
-        return f"{text}, task {task['ID']} is {task['Status']['State']}{f' ({error})' if error else ''}"
+        text += f", task {task['ID']} is {task['Status']['State']}"
+        if error := task["Status"].get("Err"):
+            return f"{text} ({error})"
+        return f"{text}; the last one that failed said: {self.last_error}" if self.last_error else text
 
     @property
     def hopeless(self) -> bool:
@@ -96,8 +99,17 @@ def picture(
     restarts = (service["Spec"]["TaskTemplate"].get("RestartPolicy") or {}).get("Condition", "any")
     here = [task for task in tasks if not task.get("NodeID") or task["NodeID"] in active]
     if mode.get("Global") is not None:
-        return _global(here, set(expected), restarts, rollback)
-    return _replicated(_replicas(mode), here, restarts, rollback)
+        seen = _global(here, set(expected), restarts, rollback)
+    else:
+        seen = _replicated(_replicas(mode), here, restarts, rollback)
+    return replace(seen, last_error=_last_error(here))
+
+
+def _last_error(tasks: Iterable[Task]) -> str:
+    """Return what the last of the tasks that failed says; "" when none has."""
+    failed = [task for task in tasks if task["Status"]["State"] in ("failed", "rejected")]
+    last = max(failed, key=lambda task: str(task["Status"].get("Timestamp", "")), default=None)
+    return str(last["Status"].get("Err") or "") if last is not None else ""
 
 
 def _replicas(mode: Mapping[str, Any]) -> int:
