@@ -282,3 +282,12 @@ def test_the_record_of_a_deploy_takes_the_place_of_the_one_before_and_of_stacks_
         cluster.drop(Kind.NETWORK, name)
     cluster.deploy("services: {a: {image: b}}", name="other")
     assert [one.spec.name for one in cluster.snap.stacks.values()] == ["other"]
+
+
+def test_only_networks_that_services_use_are_made_and_what_is_made_stays_as_it_is() -> None:
+    text = "services: {{a: {{image: b, networks: [n]}}}}\nnetworks: {{n: {{{}}}, unused: {{}}}}"
+    cluster = Cluster()
+    assert cluster.deploy(text.format("attachable: true")) == ["create network demo_n", "create service demo_a"]
+    made = cluster.snap.by_name(Kind.NETWORK, "demo_n")
+    assert cluster.deploy(text.format("internal: true, labels: {a: b}")) == ["unchanged service demo_a"]
+    assert cluster.snap.by_name(Kind.NETWORK, "demo_n") is made
