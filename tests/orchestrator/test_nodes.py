@@ -118,6 +118,21 @@ def test_a_task_that_was_starting_when_its_node_became_smaller_is_rejected_once_
     assert [task.state for task in world.tasks()] == [State.RUNNING, State.REJECTED, State.PENDING]
 
 
+def test_so_is_one_whose_node_became_smaller_between_the_decision_to_place_it_there_and_its_commit() -> None:
+    world = World(nodes=1)
+    wanted = spec(1, restart=AT_ONCE)
+    resources = Resources(reservations=Reservation(nano_cpus=3 * SECOND))
+    world.announce(replace(wanted, task_template=replace(wanted.task_template, resources=resources)))
+    decision = world.decide(refused=True)
+    world.write(Put(smaller(cpus=2)(world.snap.nodes["n1"])))
+    world.now_s += 0.5
+    world.write(*decision.changes)
+    world.settle()
+    (task,) = world.tasks()
+    world.observe(task, State.RUNNING)
+    assert [task.state for task in world.tasks()] == [State.REJECTED, State.PENDING]
+
+
 def test_tasks_that_no_longer_fit_into_a_smaller_node_are_rejected() -> None:
     world = World(nodes=1)
     wanted = spec(3, restart=AT_ONCE)

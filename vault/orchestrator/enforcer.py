@@ -4,6 +4,7 @@ Pure.  Makes one step of a task's life, RUNNING -> REJECTED.  Called by `vault.o
 """
 
 from collections.abc import Collection, Iterator
+from datetime import timedelta
 
 from msgspec.structs import replace
 
@@ -19,6 +20,7 @@ from vault.store.changes import Put
 from vault.store.decision import NOTHING, Decision
 from vault.store.snapshot import Key, Snapshot
 
+COMMIT = timedelta(seconds=10)  # A task is decided on so long before it is made, and the node may change in between.
 UNFIT = "assigned node no longer meets constraints"  # Whoever is rejected so runs until it is asked to stop.
 
 
@@ -32,7 +34,7 @@ def enforce(snap: Snapshot, changed: set[Key] | None, *, now_s: float, new_id: N
             continue  # A node that is paused keeps what it has.
         if not fits(snap, task):
             rejected[task.id] = task
-        elif (Kind.TASK, task.id) in (changed or ()) and node.updated_at > task.created_at:
+        elif (Kind.TASK, task.id) in (changed or ()) and node.updated_at > task.created_at - COMMIT:
             nodes.add(task.node_id)  # It may have less room than when the task was placed.
     for node_id in nodes:
         rejected.update((task.id, task) for task in unfit_on(snap, snap.nodes.get(node_id)))

@@ -27,8 +27,9 @@ def check_nodes(world: World, after: Snapshot, changes: Written) -> None:
         if not isinstance(old, Task) or old.state is not State.ASSIGNED:
             given[new.node_id].append(new)
     for node_id, placed in given.items():
-        node = after.nodes.get(node_id)
-        if node is None:
+        # As it was decided about: one that has less meanwhile gives up what is too much in the next decision.
+        node = world.judge.restarts.basis.nodes.get(node_id)
+        if node is None or node_id not in after.nodes:
             continue
         tasks = oracle.holding(after.tasks_on(node_id))
         asked = {kind for task in placed for kind, number in oracle.needs(task).items() if number}
