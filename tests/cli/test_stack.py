@@ -5,9 +5,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from tests.cli.conftest import FakeDaemon, Vault
+from vault.cli.stacks.shown import plan_text
+from vault.model.container import ContainerSpec, HealthConfig
+from vault.model.service import RestartPolicy, ServiceSpec, TaskSpec, UpdateConfig
+from vault.stack.differences import differences
 
 FILE = """
 services:
@@ -130,6 +136,22 @@ def test_a_plan_is_printed_for_reading_and_says_that_nothing_was_changed(
         "3 to create, 2 to update, 2 to remove. Nothing was changed.\n"
     )
     assert swarm.asked("POST", URL)[0].body["dry_run"] is True
+
+
+def test_a_plan_shows_every_duration_for_reading() -> None:
+    second = 10**9
+    every = UpdateConfig(delay=second, monitor=second, deadline=second)
+    check = HealthConfig(interval=second, timeout=second, start_period=second, start_interval=second)
+    container = ContainerSpec(image="i", stop_grace_period=second, healthcheck=check)
+    task = TaskSpec(container_spec=container, restart_policy=RestartPolicy(delay=second, window=second))
+    bare = ServiceSpec(name="web", task_template=TaskSpec(container_spec=ContainerSpec(image="i")))
+    full = replace(bare, labels={"Delay": "7"}, task_template=task, update_config=every, rollback_config=every)
+    fields = [msgspec.to_builtins(field) for field in differences(bare, full, {})]
+    update = {"action": "update", "kind": "service", "name": "web", "fields": fields}
+    told = plan_text({"name": "s", "revision": "1-a", "changes": [update]})
+    assert "1000000000" not in told
+    assert told.count("→ 1s\n") == 13
+    assert "Labels.Delay: (none) → 7\n" in told
 
 
 def test_a_plan_without_a_difference_says_so(swarm: FakeDaemon, vault: Vault, files: Path) -> None:

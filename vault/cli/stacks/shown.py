@@ -6,8 +6,22 @@ Pure; called by `vault.cli.commands.stack_deploy` with the daemon's answer.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from vault.model.durations import go_duration
+
 _SIGNS = {"create": "+", "update": "~", "remove": "-"}
 _NOTHING = "(none)"
+_DURATIONS = frozenset(  # Fields whose values are nanoseconds.
+    (
+        "StopGracePeriod",
+        *(f"Healthcheck.{name}" for name in ("Interval", "Timeout", "StartPeriod", "StartInterval")),
+        *(f"RestartPolicy.{name}" for name in ("Delay", "Window")),
+        *(
+            f"{config}.{name}"
+            for config in ("UpdateConfig", "RollbackConfig")
+            for name in ("Delay", "Monitor", "Deadline")
+        ),
+    )
+)
 
 
 def lines_of(changes: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -44,8 +58,14 @@ def plan_text(answer: Mapping[str, Any]) -> str:
 def _moved(field: Mapping[str, Any]) -> str:
     if field["old"] is None and field["new"] is None:
         return str(field["field"])
-    old, new = (_NOTHING if field[side] is None else _one_line(field[side]) for side in ("old", "new"))
+    old, new = (_value(field["field"], field[side]) for side in ("old", "new"))
     return f"{_one_line(field['field'])}: {old} → {new}"
+
+
+def _value(field: str, text: str | None) -> str:
+    if text is None:
+        return _NOTHING
+    return go_duration(int(text)) if field in _DURATIONS and text.isdecimal() else _one_line(text)
 
 
 def _one_line(text: str) -> str:
