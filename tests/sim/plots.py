@@ -12,7 +12,7 @@ from tests.sim import specs
 from vault.model.base import SECOND_NS
 from vault.model.ids import Kind
 from vault.model.node import NodeSpec
-from vault.model.service import Placement, Replicated, ServiceMode, UpdateConfig
+from vault.model.service import Placement, Replicated, Reservation, Resources, ServiceMode, UpdateConfig
 from vault.model.task import State, Task
 from vault.store.snapshot import Snapshot
 
@@ -235,10 +235,50 @@ def renew(
     people.change(service, spec, at_once=True, credentials=credentials)
 
 
+def trade(people: People) -> None:
+    """Fill one node with one service and another with another; then give all nodes their share of both."""
+    snap, after = people.snap, people.world.clock.after
+    services = sorted(one.id for one in snap.services.values() if one.spec.mode.replicated is not None)
+    ready = sorted(node.id for node in snap.nodes.values() if node.ready)
+    if len(services) < 2 or len(ready) < 3:
+        return
+    chosen = zip(people.random.sample(services, 2), people.random.sample(ready, 2), strict=True)
+    for number, (service_id, node_id) in enumerate(chosen):
+        after(2.0 * number, fill, people, service_id, node_id, ready)
+
+    def share() -> None:
+        for node_id in ready:
+            people.set_node(lambda spec: replace(spec, availability="active"), node_id)
+        people.rebalance(people.snap.services.values(), onto=None, nodes=True)
+
+    after(4.5, share)
+
+
+def fill(people: People, service_id: str, node_id: str, ready: Sequence[str]) -> None:
+    """Let a service have as many tasks as fill a node, and no other node take tasks."""
+    service, node = people.snap.services.get(service_id), people.snap.nodes.get(node_id)
+    if service is None or node is None:
+        return
+    for one in ready:
+        people.set_node(lambda spec, one=one: replace(spec, availability="active" if one == node_id else "pause"), one)
+    task = service.spec.task_template
+    reserved = Resources(reservations=Reservation(nano_cpus=node.description.resources.nano_cpus // MORE))
+    container = replace(task.container_spec, image="steady:filled")
+    task = replace(task, container_spec=container, placement=None, resources=reserved)
+    spec = replace(service.spec, task_template=task, update_config=AT_ONCE)
+    people.change(service, replace(spec, mode=ServiceMode(replicated=Replicated(replicas=MORE))), at_once=True)
+
+
 def fail_and_spread(people: People, service_id: str, node_ids: Sequence[str]) -> None:
-    """Let all nodes take tasks again; let a task fail where a service has most, and spread it at that moment."""
+    """Let all nodes take tasks again; let a task fail where a service has most, and spread it at that moment.
+
+    Or allow one task a node from now on, and spread what there is.
+    """
     for node_id in node_ids:
         people.set_node(lambda spec: replace(spec, availability="active"), node_id)
+    if people.random.random() < 0.3:
+        limit(people, service_id)
+        return
     running = [task for task in people.snap.tasks_of(service_id) if task.live and task.state is State.RUNNING]
     if running:
         on = Counter(task.node_id for task in running)
@@ -247,6 +287,17 @@ def fail_and_spread(people: People, service_id: str, node_ids: Sequence[str]) ->
         people.world.story.tell("somebody", "kills a container", failing.id)
         once(people, lambda snap: has_ended(snap, failing.id), lambda: people.rebalance_service(service_id), 3.0)
         people.world.machines[most].crash(failing.id)
+
+
+def limit(people: People, service_id: str) -> None:
+    """Allow a service one task a node; those that are there may stay, and the service is rebalanced."""
+    if (service := people.snap.services.get(service_id)) is None:
+        return
+    task = service.spec.task_template
+    placement = replace(task.placement or Placement(), max_replicas=1)
+    spec = replace(service.spec, task_template=replace(task, placement=placement), update_config=AT_ONCE)
+    people.change(service, spec, at_once=True)
+    people.world.clock.after(people.world.clock.between(0.5, 3.0), people.rebalance_service, service_id)
 
 
 def has_ended(snap: Snapshot, task_id: str) -> bool:
@@ -262,4 +313,5 @@ PLOTS: dict[Callable[[People], object], int] = {
     reopen: 4,
     withdraw: 4,
     take_over_twice: 4,
+    trade: 4,
 }

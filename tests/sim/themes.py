@@ -81,6 +81,7 @@ THEMES = (
     ),
     Theme(
         modes=(75, 15, 7, 3),
+        reserves=0.8,
         acts={
             "update_service": 1.5,
             "set_availability": 4,

@@ -236,7 +236,7 @@ class Round:
         """Place what can be placed; what is left has marks then.  Return whether the budget was enough for that."""
         tasks = [self._snap.tasks[task_id] for task_id in islice(group.tasks, MAX_CHANGES - len(self.done))]
         rest: list[Task] = []
-        for task in sorted(tasks, key=has_no_aim):
+        for task in tasks:
             if self.over:
                 return False
             if (load := self._aim(task, fit)) is None:
@@ -310,11 +310,6 @@ class Round:
 def in_order(ids: dict[str, None]) -> dict[str, None]:
     """Return ids in their order."""
     return dict.fromkeys(sorted(ids))
-
-
-def has_no_aim(task: Task) -> bool:
-    """Sort key: who is to go where a rebalance has chosen is asked first."""
-    return not task.aims_at
 
 
 def is_pending(task: Task) -> bool:
