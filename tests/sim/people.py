@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from tests.sim import driver, specs
 from tests.sim.images import BAD, DONE, kind_of
-from tests.sim.plots import PLOTS
+from tests.sim.plots import PLOTS, once
 from tests.sim.story import slot_of
 from tests.sim.themes import theme_of
 from tests.sim.world import World
@@ -226,9 +226,17 @@ class People:
                 after(soon_s, self.scale_service, moving[0], True)
             elif fate < 0.45:  # Somebody else asks for the same meanwhile.
                 after(soon_s, self.rebalance_service, moving[0])
-            elif fate < 0.6:
-                closed = replace(self.snap.nodes[made.moves[-1].to].spec, availability="pause")
-                after(2 * soon_s, self.set_node, lambda _: closed, made.moves[-1].to)
+            elif fate < 0.7:  # A node is closed before tasks are to come there, or once the first of them do.
+                move = made.moves[-1]
+                closed = replace(self.snap.nodes[move.to].spec, availability="pause")
+
+                def close() -> None:
+                    self.set_node(lambda _: closed, move.to)
+
+                if fate < 0.6:
+                    after(soon_s, close)
+                else:
+                    once(self, lambda snap: begins(snap, move.task.service_id), close)
         return bool(made.moves)
 
     # Secrets and configs.
@@ -361,6 +369,12 @@ class People:
                         None,
                     ),
                 )
+
+
+def begins(snap: Snapshot, service_id: str) -> bool:
+    """Whether a rebalance of a service is in progress."""
+    service = snap.services.get(service_id)
+    return service is not None and service.update_status is not None and bool(service.update_status.moves)
 
 
 def restless(spec: ServiceSpec) -> bool:

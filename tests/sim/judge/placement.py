@@ -40,7 +40,7 @@ def check_placed(world: World, draft: Draft, placed: list[Task]) -> None:
         if task.aims_at not in ("", node.id):
             check_missed(world, draft, on_nodes, task)
     chosen = {(task.service_id, task.spec_version): task for task in placed if is_chosen(task)}
-    versions = Counter(service_id for service_id, _ in chosen)
+    versions = Counter(service_id for service_id, _ in {(task.service_id, task.spec_version) for task in placed})
     for task in chosen.values():
         if versions[task.service_id] == 1:  # Or who came first found other counts than there are in the end.
             check_spread(world, draft, on_nodes, task)
