@@ -14,7 +14,7 @@ import pytest
 
 from tests.raftstore.peers import Peers
 from vault.model.errors import NoLeader, StoreDamaged, Unavailable
-from vault.raftstore.engine import Commit, Write
+from vault.raftstore.engine import Commit, EngineStopped, MemberRemoved, Write
 from vault.raftstore.engines import etcd_traces
 from vault.raftstore.engines.etcd import EtcdEngine
 from vault.raftstore.engines.etcd_binary import EtcdMissing, EtcdUnfit, find, fit_version
@@ -157,14 +157,14 @@ def test_a_member_that_has_served_and_lost_its_data_does_not_begin_anew(tmp_path
     asyncio.run(run())
 
 
-async def refusal_of(engine: EtcdEngine) -> StoreDamaged:
+async def refusal_of(engine: EtcdEngine) -> StoreDamaged | EngineStopped:
     """Ask until the engine says more than that nobody answers now."""
     while True:
         try:
             await engine.head()
         except NoLeader:
             continue
-        except StoreDamaged as error:
+        except (StoreDamaged, EngineStopped) as error:
             return error
 
 
@@ -186,6 +186,27 @@ def test_a_member_whose_data_is_damaged_is_given_up_and_named(tmp_path: Path, da
             os.truncate(database, database.stat().st_size // 2)
         engine = await start_etcd(settings)
         assert "damaged" in (await refusal_of(engine)).message
+        await engine.close()
+
+    asyncio.run(run())
+
+
+def test_a_member_that_crashes_while_it_leaves_is_known_to_be_removed(tmp_path: Path) -> None:
+    """etcd 3.4 does, when it is asked something at that moment."""
+    removed = {"level": "warn", "msg": "server error", "error": "the member has been permanently removed"}
+    crash = {"level": "panic", "msg": "failed to find local ID in cluster members"}
+    said = tmp_path / "said"
+    said.write_text(f"{json.dumps(removed)}\n{json.dumps(crash)}\npanic: failed to find local ID\n")
+    program = tmp_path / "etcd"
+    program.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && exec printf "etcd Version: 3.4.23\\n"\ncat {said} >&2\nexit 2\n'
+    )
+    program.chmod(0o755)
+
+    async def run() -> None:
+        engine = await start_etcd(dataclasses.replace(Peers(tmp_path).settings(1), binary=program))
+        async with asyncio.timeout(20):
+            assert isinstance(await refusal_of(engine), MemberRemoved)
         await engine.close()
 
     asyncio.run(run())

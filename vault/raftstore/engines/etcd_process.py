@@ -172,7 +172,7 @@ class EtcdProcess:
                 words = await asyncio.to_thread(etcd_traces.last_words, self._settings.directory)
                 status = None if self._child is None else self._child.returncode
                 logger.warning("etcd_ended", extra={"status": status, "last_words": words})
-                if (over := self._is_over(status, words)) is not None:
+                if (over := self._is_over(words)) is not None:
                     logger.error("etcd_given_up", extra={"why": over.message})
                     for tell in self._told:
                         tell(over)
@@ -185,9 +185,9 @@ class EtcdProcess:
                 self._child = None
                 logger.error("etcd_not_started", extra={"why": error.strerror})
 
-    def _is_over(self, status: int | None, words: str) -> VaultError | None:
+    def _is_over(self, words: str) -> VaultError | None:
         """Return why the program need not be started again; damage is believed when it says so twice in a row."""
-        if status == 0 and etcd_traces.REMOVED in words:
+        if etcd_traces.REMOVED in words:  # Whatever its status: 3.4 may crash as it ends, without its own id.
             return MemberRemoved()
         self._damaged_ends = self._damaged_ends + 1 if etcd_traces.tells_of_damage(words) else 0
         if self._damaged_ends < 2:
